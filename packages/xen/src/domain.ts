@@ -1,0 +1,116 @@
+/**
+ * The records that all parts of the personality share: one per domain, one per
+ * vCPU, and the shape of a hypercall handler.
+ */
+import type { VcpuCore } from '@paravane/engine-api';
+import type { Mmu } from '@paravane/mmu';
+import type { Domain, Services, Timer, Vcpu } from '@paravane/personality-api';
+import type { DomId, Mfn } from '@paravane/types';
+import type { EventState, VcpuEvents } from './events/state.js';
+import type { GrantState } from './grants/state.js';
+import type { MmState, VcpuMm } from './mm/state.js';
+import type { TraceSink } from './trace.js';
+
+/** The call has more to do: re-issue it with these arguments, invisibly to the guest. */
+export interface Preempted {
+  readonly preempted: true;
+  readonly args: bigint[];
+}
+
+/** A value for RAX (a negative one is an errno, negated), or more to do. */
+export type HypercallResult = number | bigint | Preempted;
+
+/** `args` are the six raw argument registers. */
+export type HypercallHandler = (vcpu: XenVcpu, args: bigint[]) => HypercallResult;
+
+/** What the domains of one machine know of each other. */
+export interface XenMachine {
+  readonly services: Services;
+  readonly mmu: Mmu;
+  /** Live domains only, dying ones included until they are gone. */
+  domain(id: number): XenDomain | undefined;
+  domains(): Iterable<XenDomain>;
+}
+
+export interface TrapInfo {
+  /** DPL that INT n may use, bits 0–1. */
+  dpl: number;
+  /** Events are masked on entry. */
+  masksEvents: boolean;
+  cs: number;
+  /** 0 where the guest has set none. */
+  address: bigint;
+}
+
+export interface Callback {
+  address: bigint;
+  masksEvents: boolean;
+}
+
+export interface XenDomain {
+  readonly id: DomId;
+  readonly machine: XenMachine;
+  readonly mmu: Mmu;
+  readonly hv: Domain;
+  readonly is64: boolean;
+  /** May act on other domains. */
+  readonly privileged: boolean;
+  maxPages: number;
+  /** Frames owned now (the hypervisor's for it, as shared_info, not counted). */
+  totPages: number;
+  readonly vcpus: XenVcpu[];
+  readonly mm: MmState;
+  readonly events: EventState;
+  readonly grants: GrantState;
+  /** VMASST bits 0–31. */
+  vmAssist: number;
+  m2pStrict: boolean;
+  sharedInfo: Mfn;
+  dying: boolean;
+  /** Ends the domain for what its guest did; the running vCPU does not run again. */
+  crash(reason: string, vcpu?: XenVcpu): void;
+  /** Null unless a trace was asked for: build no line before looking. */
+  trace: TraceSink | null;
+}
+
+export interface XenVcpu {
+  readonly id: number;
+  readonly domain: XenDomain;
+  readonly core: VcpuCore;
+  readonly hv: Vcpu;
+  /** PV64: the guest runs its kernel, not a user program. */
+  guestKernel: boolean;
+  kernelRoot: Mfn;
+  /** 0: none was set. */
+  userRoot: Mfn;
+  readonly mm: VcpuMm;
+  readonly events: VcpuEvents;
+  /** VCPUOP_initialise was done (vCPU 0: by the builder). */
+  initialised: boolean;
+  online: boolean;
+
+  kernelSs: number;
+  kernelSp: bigint;
+  /** By vector. */
+  readonly traps: TrapInfo[];
+  readonly callbacks: { event: Callback; failsafe: Callback; syscall: Callback; sysenter: Callback; syscall32: Callback };
+  nmiAddress: bigint;
+  nmiPending: boolean;
+
+  /** GS bases: `core.gsBase` is that of the present mode, this the other one. */
+  gsBaseOther: bigint;
+  iopl: number;
+  /** CR0.TS as the guest set it. */
+  readonly debugRegisters: bigint[];
+  /** CR4 as the guest sees it. */
+  guestCr4: number;
+  readonly msrs: Map<number, bigint>;
+  /** Machine address of vcpu_info. */
+  vcpuInfo: number;
+  runstate: { state: number; since: number; time: [number, number, number, number]; area: bigint };
+  timeArea: bigint;
+  singleshot: Timer;
+  periodic: Timer;
+  periodicPeriod: number;
+  pollTimer: Timer;
+}
