@@ -1,0 +1,220 @@
+/**
+ * What a hypervisor needs of a CPU core, and all that a core knows of a
+ * hypervisor. The core runs guest code until something happens that it does not
+ * decide; it stops with an `Exit`, the personality answers by changing the
+ * vCPU's state, and runs it again.
+ *
+ * `rip` at an exit: for `exception` and `privileged` the address of the
+ * instruction that stopped; for `syscall`, `interrupt`, `cpuid` and `halt` the
+ * address after it. The instruction that stops counts as one retired
+ * instruction in every case, so a guest that faults forever uses up its budget.
+ */
+import type { AddressSpace } from '@paravane/mmu';
+
+/** Numbers of general registers as encoded (Intel SDM vol. 2, table 2-4). */
+export const Gpr = {
+  rax: 0,
+  rcx: 1,
+  rdx: 2,
+  rbx: 3,
+  rsp: 4,
+  rbp: 5,
+  rsi: 6,
+  rdi: 7,
+  r8: 8,
+  r9: 9,
+  r10: 10,
+  r11: 11,
+  r12: 12,
+  r13: 13,
+  r14: 14,
+  r15: 15,
+} as const;
+
+/** Numbers of segment registers as encoded. */
+export const Seg = { es: 0, cs: 1, ss: 2, ds: 3, fs: 4, gs: 5 } as const;
+
+/** Exception vectors (Intel SDM vol. 3, table 6-1). */
+export const Vector = {
+  DE: 0,
+  DB: 1,
+  NMI: 2,
+  BP: 3,
+  OF: 4,
+  BR: 5,
+  UD: 6,
+  NM: 7,
+  DF: 8,
+  TS: 10,
+  NP: 11,
+  SS: 12,
+  GP: 13,
+  PF: 14,
+  MF: 16,
+  AC: 17,
+  MC: 18,
+  XM: 19,
+} as const;
+
+/** RFLAGS bits. */
+export const Flag = {
+  CF: 1,
+  PF: 4,
+  AF: 0x10,
+  ZF: 0x40,
+  SF: 0x80,
+  TF: 0x100,
+  IF: 0x200,
+  DF: 0x400,
+  OF: 0x800,
+  IOPL: 0x3000,
+  NT: 0x4000,
+  RF: 0x10000,
+  VM: 0x20000,
+  AC: 0x40000,
+  VIF: 0x80000,
+  VIP: 0x100000,
+  ID: 0x200000,
+} as const;
+
+export type ExitReason =
+  /** The budget is used up, at exactly the count asked for. */
+  | 'budget'
+  /** A fault or trap: `vector`, `errorCode` (where the vector has one), `address` for #PF. */
+  | 'exception'
+  /** INT n, INT3, INTO: `vector`; `length` is the instruction's. */
+  | 'interrupt'
+  /** SYSCALL; RCX and R11 are untouched. */
+  | 'syscall'
+  | 'cpuid'
+  | 'halt'
+  /** An instruction that needs a privilege or touches what the core does not own: `instruction` tells. */
+  | 'privileged';
+
+/** Instructions that stop with `privileged`, by mnemonic. */
+export type PrivilegedMnemonic =
+  | 'IN'
+  | 'OUT'
+  | 'INS'
+  | 'OUTS'
+  | 'CLI'
+  | 'STI'
+  | 'CLTS'
+  | 'HLT'
+  | 'WBINVD'
+  | 'INVD'
+  | 'INVLPG'
+  | 'LMSW'
+  | 'MOV_FROM_CR'
+  | 'MOV_TO_CR'
+  | 'MOV_FROM_DR'
+  | 'MOV_TO_DR'
+  | 'RDMSR'
+  | 'WRMSR'
+  | 'RDPMC'
+  | 'XSETBV'
+  | 'SYSRET'
+  | 'SYSENTER'
+  | 'SYSEXIT'
+  | 'IRET'
+  | 'SWAPGS'
+  | 'LGDT'
+  | 'LIDT'
+  | 'LLDT'
+  | 'LTR'
+  | 'MONITOR'
+  | 'MWAIT'
+  | 'FAR_TRANSFER'
+  | 'LOAD_SEGMENT'
+  | 'VMCALL'
+  | 'VMMCALL';
+
+/** The stopped instruction, as far as an emulation needs it. */
+export interface PrivilegedInstruction {
+  mnemonic: PrivilegedMnemonic;
+  /** Bytes. */
+  length: number;
+  /** Operand width in bits: 8, 16, 32 or 64. */
+  width: number;
+  /** Control, debug or segment register number; port of IN/OUT imm8; otherwise 0. */
+  register: number;
+  /** General register operand. */
+  gpr: number;
+  /** IN/OUT: the port is an immediate (`register`), not DX. */
+  immediate: boolean;
+  /** INS/OUTS with a REP prefix. */
+  rep: boolean;
+  /** LOAD_SEGMENT, FAR_TRANSFER: the selector loaded, read from its operand. */
+  selector: number;
+  /** LOAD_SEGMENT and FAR_TRANSFER forms that also load an offset: that offset. */
+  offset: bigint;
+}
+
+/** Why the core stopped. One object per vCPU, overwritten by each run. */
+export interface Exit {
+  reason: ExitReason;
+  vector: number;
+  /** Error code, or -1 where the vector pushes none. */
+  errorCode: number;
+  /** Faulting linear address of #PF. */
+  address: bigint;
+  /** Bytes of the instruction for `interrupt`. */
+  length: number;
+  instruction: PrivilegedInstruction | null;
+}
+
+/** Code mode of CS: 64-bit, or 32-bit (compatibility mode under a 64-bit kernel). */
+export type CodeMode = 64 | 32;
+
+/** Architectural state of a virtual CPU, and the means to run it. */
+export interface VcpuCore {
+  /** RAX…R15 by number (`Gpr`). */
+  readonly regs: BigUint64Array;
+  rip: bigint;
+  /** All of RFLAGS; arithmetic flags are materialised on read. Bit 1 reads as 1. */
+  rflags: number;
+  /** Selectors by number (`Seg`). Writing one changes no base. */
+  readonly selectors: Uint16Array;
+  fsBase: bigint;
+  gsBase: bigint;
+  /** CR0 as far as the core looks at it: TS, EM, MP, NE, AM, WP. */
+  cr0: number;
+  /** CR4 as far as the core looks at it: OSFXSR, OSXMMEXCPT, OSXSAVE, FSGSBASE, TSD, UMIP. */
+  cr4: number;
+  xcr0: number;
+  mode: CodeMode;
+  /** Instructions retired since creation; exact. */
+  readonly count: number;
+  /** Adds to the time-stamp counter: TSC = count × tscRatio + tscOffset. */
+  tscRatio: number;
+  tscOffset: number;
+  /** Value of the IA32_TSC_AUX register for RDTSCP and RDPID. */
+  tscAux: number;
+  /** The tables that the vCPU's linear addresses go through. Cheap to change. */
+  space: AddressSpace;
+  /** Runs at most `budget` instructions. The result is the same object every time. */
+  run(budget: number): Exit;
+  /**
+   * Runs the one instruction at `rip` with its stores to the page at `page` not
+   * performed but handed to `store` (linear address, new bytes); a page-table
+   * write is emulated so. `store` returns false to refuse: the instruction then
+   * has no effect and the result is the page fault it would have had.
+   * Returns null if the instruction completed.
+   */
+  runEmulatingStore(page: bigint, store: (address: bigint, bytes: Uint8Array) => boolean): Exit | null;
+  /** x87, MMX, SSE state in the 512-byte FXSAVE layout (Intel SDM vol. 1, 10.5.1). */
+  readFxState(): Uint8Array;
+  writeFxState(bytes: Uint8Array): void;
+  /** All of the state above, for saving. */
+  save(): Uint8Array;
+  restore(bytes: Uint8Array): void;
+}
+
+export interface Engine {
+  readonly name: string;
+  createVcpu(): VcpuCore;
+  /** Text of the instruction at a linear address, for reports. Never faults; "??" where nothing is mapped. */
+  disassemble(vcpu: VcpuCore, address: bigint): { text: string; length: number };
+  /** Figures for `--stats`, by name. */
+  stats(): Record<string, number>;
+}

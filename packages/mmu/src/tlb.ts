@@ -1,0 +1,111 @@
+/**
+ * The software TLB, probed inline by generated code and filled only by the
+ * walker of this package. Direct-mapped; separate read, write and execute tags.
+ *
+ * Entry, 32 bytes: readTag i64 @0, writeTag i64 @8, execTag i64 @16,
+ * addend i32 @24 (offset in memory = addend + low 32 bits of the linear
+ * address), code i32 @28 (code descriptor of the frame, 0 if not known).
+ * A tag is the linear page address with a nonzero 12-bit address-space tag in
+ * its low bits; 0 never matches.
+ */
+import type { Mfn } from '@paravane/types';
+import type { MachineMemory } from './machine-memory.js';
+
+export const TLB_ENTRIES = 4096;
+export const TLB_ENTRY_BYTES = 32;
+export const TlbField = { readTag: 0, writeTag: 8, execTag: 16, addend: 24, code: 28 } as const;
+const MAX_TAG = 0xfff;
+
+export interface Tlb {
+  /** Offset of entry 0 in the machine's memory. */
+  readonly base: number;
+  /** The 12-bit tag of an address space (root frame) under the given mode bits; stable until flushed. */
+  tag(root: Mfn, modeBits: number): number;
+  fill(vaLo: number, vaHi: number, tag: number, mfn: Mfn, rights: { write: boolean; exec: boolean }): void;
+  /** Remembers the code descriptor of the page that an execute tag maps. */
+  setCode(vaLo: number, code: number): void;
+  flushAll(): void;
+  /** Forgets every translation made under `root`. */
+  flushRoot(root: Mfn): void;
+  /** Forgets the page at this linear address in every address space. */
+  flushPage(vaLo: number, vaHi: number): void;
+  /** Forgets every translation to a frame (freed, exchanged, unmapped). */
+  dropFrame(mfn: Mfn): void;
+  /** Forgets every write translation to a frame (became a table, a descriptor page, or holds code). */
+  dropWrites(mfn: Mfn): void;
+  /** Forgets every write translation: a dirty log starts. */
+  dropAllWrites(): void;
+}
+
+export function createTlb(machine: MachineMemory): Tlb {
+  const bytes = TLB_ENTRIES * TLB_ENTRY_BYTES;
+  const base = machine.reserve(bytes, 4096);
+  const { u8, i32, frameBase } = machine;
+  const tags = new Map<number, number>();
+  let nextTag = 1;
+  let epoch = 1;
+  const filledIn = new Uint32Array(machine.frames);
+
+  const entryAt = (vaLo: number): number => base + ((vaLo >>> 7) & ((TLB_ENTRIES - 1) << 5));
+  function flushAll(): void {
+    u8.fill(0, base, base + bytes);
+    tags.clear();
+    nextTag = 1;
+    epoch++;
+  }
+  /** Runs `drop` on the word index of each entry that maps `mfn`. */
+  function eachEntryOf(mfn: Mfn, drop: (word: number) => void): void {
+    if (filledIn[mfn] !== epoch) return;
+    const page = (frameBase + mfn * 4096) | 0;
+    for (let e = base; e < base + bytes; e += TLB_ENTRY_BYTES) {
+      const word = e >> 2;
+      // The tag kept in readTag carries the linear page; addend + page = offset of the frame.
+      if (i32[word] !== 0 && ((i32[word + 6]! + (i32[word]! & ~0xfff)) | 0) === page) drop(word);
+    }
+  }
+  return {
+    base,
+    tag(root, modeBits) {
+      const key = root * 16 + modeBits;
+      let tag = tags.get(key);
+      if (tag === undefined) {
+        if (nextTag > MAX_TAG) flushAll();
+        tag = nextTag++;
+        tags.set(key, tag);
+      }
+      return tag;
+    },
+    fill(vaLo, vaHi, tag, mfn, rights) {
+      const word = entryAt(vaLo) >> 2;
+      const lo = (vaLo & ~0xfff) | tag;
+      const sameTag = i32[word] === lo && i32[word + 1] === (vaHi | 0);
+      const addend = (frameBase + mfn * 4096 - (vaLo & ~0xfff)) | 0;
+      if (!sameTag || i32[word + 6] !== addend) i32[word + 7] = 0;
+      i32[word] = lo;
+      i32[word + 1] = vaHi;
+      i32[word + 2] = rights.write ? lo : 0;
+      i32[word + 3] = rights.write ? vaHi : 0;
+      i32[word + 4] = rights.exec ? lo : 0;
+      i32[word + 5] = rights.exec ? vaHi : 0;
+      i32[word + 6] = addend;
+      filledIn[mfn] = epoch;
+    },
+    setCode(vaLo, code) {
+      i32[(entryAt(vaLo) >> 2) + 7] = code;
+    },
+    flushAll,
+    flushRoot(root) {
+      for (let mode = 0; mode < 16; mode++) tags.delete(root * 16 + mode);
+    },
+    flushPage(vaLo, vaHi) {
+      const e = entryAt(vaLo);
+      const word = e >> 2;
+      if ((i32[word]! & ~0xfff) === (vaLo & ~0xfff) && i32[word + 1] === (vaHi | 0)) u8.fill(0, e, e + TLB_ENTRY_BYTES);
+    },
+    dropFrame: (mfn) => eachEntryOf(mfn, (word) => i32.fill(0, word, word + 8)),
+    dropWrites: (mfn) => eachEntryOf(mfn, (word) => i32.fill(0, word + 2, word + 4)),
+    dropAllWrites() {
+      for (let word = base >> 2; word < (base + bytes) >> 2; word += 8) i32.fill(0, word + 2, word + 4);
+    },
+  };
+}

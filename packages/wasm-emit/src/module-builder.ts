@@ -1,0 +1,106 @@
+/** Puts functions, imports, one memory and one table together to a WebAssembly module. */
+import type { ValueType } from './expr.js';
+import { FunctionBuilder, typeByte } from './function-builder.js';
+import { leb, Writer } from './writer.js';
+
+export interface MemoryImport {
+  /** 64 KiB pages; the memory that is linked must have at least these and this maximum at most. */
+  initial: number;
+  maximum: number;
+  shared: boolean;
+}
+
+export class ModuleBuilder {
+  private readonly types: string[] = [];
+  private readonly typeBodies: number[][] = [];
+  private readonly imports: { name: string; type: number }[] = [];
+  private readonly functions: { builder: FunctionBuilder; type: number }[] = [];
+  private readonly exports: { name: string; index: number }[] = [];
+  private readonly table: number[] = [];
+
+  constructor(private readonly memory: MemoryImport) {}
+
+  type(params: readonly ValueType[], results: readonly ValueType[]): number {
+    const key = `${params.join('')}>${results.join('')}`;
+    const known = this.types.indexOf(key);
+    if (known >= 0) return known;
+    this.typeBodies.push([0x60, ...leb(params.length), ...params.map(typeByte), ...leb(results.length), ...results.map(typeByte)]);
+    return this.types.push(key) - 1;
+  }
+  /** Imports `env.name`; all imports come before the first function. Returns the function index. */
+  import(name: string, params: readonly ValueType[], results: readonly ValueType[]): number {
+    if (this.functions.length > 0) throw new TypeError('imports come before functions');
+    return this.imports.push({ name, type: this.type(params, results) }) - 1;
+  }
+  /** Adds a function, exported where `name` is given. Returns its index. */
+  add(builder: FunctionBuilder, name?: string): number {
+    const index = this.imports.length + this.functions.length;
+    this.functions.push({ builder, type: this.type(builder.params, builder.results) });
+    if (name !== undefined) this.exports.push({ name, index });
+    return index;
+  }
+  /** Puts a function into the module's own table. Returns its slot. */
+  tableSlot(index: number): number {
+    return this.table.push(index) - 1;
+  }
+
+  encode(): Uint8Array {
+    const out = new Writer();
+    out.raw([0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0]);
+    const section = (id: number, fill: (w: Writer) => void): void => {
+      const w = new Writer();
+      fill(w);
+      out.byte(id);
+      out.sized(w);
+    };
+    section(1, (w) => {
+      w.u32(this.typeBodies.length);
+      for (const body of this.typeBodies) w.raw(body);
+    });
+    section(2, (w) => {
+      w.u32(this.imports.length + 1);
+      w.name('env');
+      w.name('memory');
+      w.raw([2, this.memory.shared ? 3 : 1]);
+      w.u32(this.memory.initial);
+      w.u32(this.memory.maximum);
+      for (const { name, type } of this.imports) {
+        w.name('env');
+        w.name(name);
+        w.byte(0);
+        w.u32(type);
+      }
+    });
+    section(3, (w) => {
+      w.u32(this.functions.length);
+      for (const { type } of this.functions) w.u32(type);
+    });
+    if (this.table.length > 0) {
+      section(4, (w) => {
+        w.raw([1, 0x70, 1]);
+        w.u32(this.table.length);
+        w.u32(this.table.length);
+      });
+    }
+    section(7, (w) => {
+      w.u32(this.exports.length);
+      for (const { name, index } of this.exports) {
+        w.name(name);
+        w.byte(0);
+        w.u32(index);
+      }
+    });
+    if (this.table.length > 0) {
+      section(9, (w) => {
+        w.raw([1, 0, 0x41, 0, 0x0b]);
+        w.u32(this.table.length);
+        for (const index of this.table) w.u32(index);
+      });
+    }
+    section(10, (w) => {
+      w.u32(this.functions.length);
+      for (const { builder } of this.functions) w.sized(builder.encode());
+    });
+    return out.take().slice();
+  }
+}
