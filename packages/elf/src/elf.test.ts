@@ -143,11 +143,19 @@ describe('a damaged file is refused in words that name the place', () => {
 });
 
 describe('notes', () => {
-  it('a note longer than its segment is refused', () => {
+  const notesOf = (note: Uint8Array) =>
+    parseElf(writeElf({ bits: 64, segments: [{ type: PT_NOTE, data: note }] })).segmentNotes();
+
+  it('a description longer than its segment ends with it', () => {
+    const note = writeNote('Xen', 9, 'yes');
+    new DataView(note.buffer).setUint32(4, 12, true);
+    expect(notesOf(note).map(({ desc }) => noteText(desc))).toEqual(['yes']);
+  });
+
+  it('a name longer than its segment is refused', () => {
     const note = writeNote('Xen', 1, 5n);
-    new DataView(note.buffer).setUint32(4, 0xffff_fff0, true);
-    const elf = parseElf(writeElf({ bits: 64, segments: [{ type: PT_NOTE, data: note }] }));
-    expect(() => elf.segmentNotes()).toThrow('truncated note 0 of program header 0');
+    new DataView(note.buffer).setUint32(0, 0xffff_fff0, true);
+    expect(() => notesOf(note)).toThrow('truncated note 0 of program header 0');
   });
 
   it('a number has 1, 2, 4 or 8 bytes', () => {

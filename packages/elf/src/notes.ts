@@ -9,7 +9,7 @@ export interface ElfNote {
   /** The owner's name without its NUL, e.g. "Xen". Empty where the name is not a terminated string. */
   readonly owner: string;
   readonly type: number;
-  /** Shares the file's memory. */
+  /** Shares the file's memory. Shorter than it claims where the notes end before it does. */
   readonly desc: Uint8Array;
 }
 
@@ -26,12 +26,13 @@ export function parseNotes(bytes: Uint8Array, where: string): ElfNote[] {
     const type = fields.u32(at + 8);
     const nameStart = at + 12;
     const descStart = nameStart + pad4(claimedNameLength);
-    const end = descStart + claimedDescLength;
-    if (end > bytes.length) {
+    if (descStart > bytes.length) {
       throw truncated(
-        `truncated note ${notes.length} of ${where}: claims ${hex(end - at)} bytes, ${hex(bytes.length - at)} are left`,
+        `truncated note ${notes.length} of ${where}: claims ${hex(descStart - at)} bytes before its description, ${hex(bytes.length - at)} are left`,
       );
     }
+    // GRUB's i386 image claims eight bytes too many in its last note, and Xen loads it: a description may end early.
+    const end = Math.min(descStart + claimedDescLength, bytes.length);
     const owner = cString(bytes.subarray(nameStart, nameStart + claimedNameLength), 0) ?? '';
     notes.push({ owner, type, desc: bytes.subarray(descStart, end) });
     at = descStart + pad4(claimedDescLength);
