@@ -1,0 +1,279 @@
+/**
+ * What an xl configuration file asks for, checked and normalised: from settings to a `DomainConfig`, by the rules of
+ * xl.cfg(5) and of xl's own reading of it (defaults, the precedence of cmdline over root and extra).
+ */
+import { laterKeys, supportedKeys } from './xl-keys.js';
+import {
+  type Diagnostic,
+  type ParsedConfig,
+  parseNumber,
+  parseXlConfig,
+  type Setting,
+  type Value,
+} from './xl-syntax.js';
+
+/** What the toolstack does when a domain has ended. */
+export type EndAction = 'destroy' | 'restart' | 'preserve';
+
+export interface DomainConfig {
+  readonly name: string;
+  readonly type: 'pv';
+  /** The kernel image's file name, as written. */
+  readonly kernel: string;
+  readonly ramdisk?: string;
+  readonly cmdline: string;
+  /** MiB. */
+  readonly memory: number;
+  /** MiB; at least `memory`. */
+  readonly maxmem: number;
+  readonly vcpus: number;
+  readonly onPoweroff: EndAction;
+  readonly onReboot: EndAction;
+  readonly onCrash: EndAction;
+}
+
+/** What the command line puts in place of the file's settings. */
+export interface ConfigOverrides {
+  readonly kernel?: string;
+  readonly ramdisk?: string;
+  readonly cmdline?: string;
+  /** MiB. */
+  readonly memory?: number;
+  readonly vcpus?: number;
+}
+
+export interface ReadConfig {
+  /** Absent where there is an error among the diagnostics. */
+  readonly config?: DomainConfig;
+  readonly diagnostics: readonly Diagnostic[];
+}
+
+export const limits = {
+  /** MiB. All guests together stay under 4 GiB. */
+  memory: { least: 4, most: 3968 },
+  vcpus: { least: 1, most: 32 },
+  nameLength: 63,
+  cmdlineLength: 1023,
+} as const;
+
+const defaults = { memory: 128, vcpus: 1, onPoweroff: 'destroy', onReboot: 'restart', onCrash: 'destroy' } as const;
+
+const endActions: Readonly<Record<string, { action: EndAction; later?: string }>> = {
+  destroy: { action: 'destroy' },
+  restart: { action: 'restart' },
+  preserve: { action: 'preserve' },
+  'rename-restart': { action: 'restart', later: 'the domain restarts under its own name' },
+  'coredump-destroy': { action: 'destroy', later: 'no core is written' },
+  'coredump-restart': { action: 'restart', later: 'no core is written' },
+  'soft-reset': { action: 'restart', later: 'the domain restarts from its kernel' },
+};
+
+/** Reads the text of a configuration file. Never throws: what is wrong is among the diagnostics, in order of lines. */
+export function readDomainConfig(text: string, overrides: ConfigOverrides = {}): ReadConfig {
+  const parsed = parseXlConfig(text);
+  const reader = new ConfigReader(parsed);
+  const config = reader.read(overrides);
+  const diagnostics = [...parsed.diagnostics, ...reader.diagnostics].sort(
+    (a, b) => a.line - b.line || a.column - b.column,
+  );
+  return diagnostics.some(({ severity }) => severity === 'error') ? { diagnostics } : { config, diagnostics };
+}
+
+/** `file:line:column: severity: message`, as compilers write it. */
+export function formatDiagnostic(file: string, { line, column, severity, message }: Diagnostic): string {
+  return `${file}:${line}:${column}: ${severity}: ${message}`;
+}
+
+class ConfigReader {
+  readonly diagnostics: Diagnostic[] = [];
+  private readonly settings: ReadonlyMap<string, Setting>;
+  /** Where a key that is missing altogether is complained about. */
+  private readonly top = { line: 1, column: 1 };
+
+  constructor(parsed: ParsedConfig) {
+    this.settings = parsed.settings;
+  }
+
+  read(overrides: ConfigOverrides): DomainConfig {
+    this.checkKeys();
+    const name = this.name();
+    this.checkType();
+    const memory = this.amount('memory', limits.memory, overrides.memory) ?? defaults.memory;
+    const ramdisk = overrides.ramdisk ?? this.file('ramdisk');
+    return {
+      name,
+      type: 'pv',
+      kernel: this.kernel(overrides),
+      ...(ramdisk === undefined ? {} : { ramdisk }),
+      cmdline: overrides.cmdline ?? this.cmdline(),
+      memory,
+      maxmem: this.maxmem(memory, overrides),
+      vcpus: this.amount('vcpus', limits.vcpus, overrides.vcpus) ?? defaults.vcpus,
+      onPoweroff: this.endAction('on_poweroff', defaults.onPoweroff),
+      onReboot: this.endAction('on_reboot', defaults.onReboot),
+      onCrash: this.endAction('on_crash', defaults.onCrash),
+    };
+  }
+
+  private error(at: { line: number; column: number }, message: string): void {
+    this.diagnostics.push({ severity: 'error', message, line: at.line, column: at.column });
+  }
+
+  private warn(at: { line: number; column: number }, message: string): void {
+    this.diagnostics.push({ severity: 'warning', message, line: at.line, column: at.column });
+  }
+
+  private checkKeys(): void {
+    for (const { key, value, at } of this.settings.values()) {
+      if (supportedKeys.has(key)) continue;
+      if (value.kind === 'list' && value.items.length === 0) continue;
+      if (laterKeys.has(key)) this.warn(at, `"${key}" is not supported yet and has no effect`);
+      else this.warn(at, `unknown key "${key}"${suggestion(key)}; it has no effect`);
+    }
+  }
+
+  /** The text of a key's string or number. */
+  private text(key: string): { text: string; value: Value } | undefined {
+    const setting = this.settings.get(key);
+    if (setting === undefined) return undefined;
+    const { value } = setting;
+    if (value.kind === 'list') {
+      this.error(value.at, `"${key}" takes a single value, not a list`);
+      return undefined;
+    }
+    return { text: value.text, value };
+  }
+
+  private name(): string {
+    if (!this.settings.has('name')) {
+      this.error(this.top, 'the domain has no name: add a line such as name = "guest"');
+      return '';
+    }
+    const found = this.text('name');
+    if (found === undefined) return '';
+    if (!/^[A-Za-z0-9_.+-]+$/.test(found.text) || found.text.length > limits.nameLength) {
+      const rule = `1 to ${limits.nameLength} letters, digits and the signs _ . + -`;
+      this.error(found.value.at, `"${found.text}" cannot be a domain's name: use ${rule}`);
+    }
+    return found.text;
+  }
+
+  private checkType(): void {
+    const type = this.text('type');
+    const builder = this.text('builder');
+    if (type !== undefined) {
+      if (type.text === 'pvh' || type.text === 'hvm') {
+        this.error(type.value.at, `type "${type.text}" is not supported yet: only "pv" is`);
+      } else if (type.text !== 'pv') {
+        this.error(type.value.at, `unknown type "${type.text}": only "pv" is supported`);
+      }
+    } else if (builder?.text === 'hvm') {
+      this.error(builder.value.at, 'builder "hvm" is not supported yet: only PV domains are (type = "pv")');
+    } else if (builder !== undefined && builder.text !== 'generic' && builder.text !== 'linux') {
+      this.error(builder.value.at, `unknown builder "${builder.text}": write type = "pv" in its place`);
+    }
+  }
+
+  private file(key: 'kernel' | 'ramdisk'): string | undefined {
+    const found = this.text(key);
+    if (found?.text === '') {
+      this.error(found.value.at, `"${key}" is empty: give a file name or leave the line out`);
+    }
+    return found?.text;
+  }
+
+  private kernel(overrides: ConfigOverrides): string {
+    const kernel = overrides.kernel ?? this.file('kernel');
+    if (kernel !== undefined) return kernel;
+    if (!this.settings.has('kernel')) {
+      const loader = this.settings.get('bootloader');
+      if (loader === undefined) {
+        this.error(this.top, 'there is no kernel: add a line such as kernel = "vmlinuz", or give --kernel FILE');
+      } else {
+        this.error(loader.at, 'booting by "bootloader" is not supported yet: name the kernel with kernel = "FILE"');
+      }
+    }
+    return '';
+  }
+
+  private cmdline(): string {
+    const [whole, root, extra] = [this.text('cmdline'), this.text('root'), this.text('extra')];
+    if (whole !== undefined) {
+      for (const [key, given] of [
+        ['root', root],
+        ['extra', extra],
+      ] as const) {
+        if (given !== undefined) this.warn(given.value.at, `"${key}" is ignored because "cmdline" is given`);
+      }
+    }
+    const joined = [...(root === undefined ? [] : [`root=${root.text}`]), ...(extra === undefined ? [] : [extra.text])];
+    const line = whole?.text ?? joined.join(' ');
+    if (line.length > limits.cmdlineLength) {
+      const at = (whole ?? extra ?? root)?.value.at ?? this.top;
+      this.error(at, `the command line has ${line.length} characters; Xen's start info holds ${limits.cmdlineLength}`);
+    }
+    return line;
+  }
+
+  /** A whole number in a range; `override` comes checked from the command line. */
+  private amount(key: string, range: { least: number; most: number }, override?: number): number | undefined {
+    const found = this.text(key);
+    if (override !== undefined || found === undefined) return override;
+    const value = parseNumber(found.text);
+    if (value === undefined) {
+      this.error(found.value.at, `"${key}" takes a whole number, not "${found.text}"`);
+    } else if (value < range.least || value > range.most) {
+      this.error(found.value.at, `"${key}" is ${value}; it can be ${range.least} to ${range.most}`);
+    }
+    return value;
+  }
+
+  private maxmem(memory: number, overrides: ConfigOverrides): number {
+    const maxmem = this.amount('maxmem', limits.memory) ?? memory;
+    const setting = this.settings.get('maxmem');
+    if (maxmem >= memory) return maxmem;
+    if (overrides.memory === undefined && setting !== undefined) {
+      this.error(setting.value.at, `"maxmem" is ${maxmem}, less than "memory", which is ${memory}`);
+    }
+    return memory;
+  }
+
+  private endAction(key: string, otherwise: EndAction): EndAction {
+    const found = this.text(key);
+    if (found === undefined) return otherwise;
+    const known = Object.hasOwn(endActions, found.text) ? endActions[found.text] : undefined;
+    if (known === undefined) {
+      this.error(
+        found.value.at,
+        `"${key}" cannot be "${found.text}"; it is one of ${Object.keys(endActions).join(', ')}`,
+      );
+      return otherwise;
+    }
+    if (known.later !== undefined) {
+      this.warn(found.value.at, `"${found.text}" is not supported yet: ${known.later}`);
+    }
+    return known.action;
+  }
+}
+
+function suggestion(key: string): string {
+  for (const known of [...supportedKeys, ...laterKeys]) {
+    if (isOneEditAway(key.toLowerCase(), known)) return ` (did you mean "${known}"?)`;
+  }
+  return '';
+}
+
+/** Whether one letter put in, left out or changed, or two neighbours swapped, makes one word the other. */
+function isOneEditAway(one: string, other: string): boolean {
+  if (Math.abs(one.length - other.length) > 1) return false;
+  if (one === other) return true;
+  let start = 0;
+  while (start < one.length && one[start] === other[start]) start += 1;
+  const [a, b] = [one.slice(start), other.slice(start)];
+  return (
+    a.slice(1) === b ||
+    a === b.slice(1) ||
+    a.slice(1) === b.slice(1) ||
+    (a[0] === b[1] && a[1] === b[0] && a.slice(2) === b.slice(2))
+  );
+}

@@ -1,0 +1,37 @@
+/** From an xl configuration file to a running domain. */
+export { type ConsoleTail, createConsoleTail } from './console-tail.js';
+export { formatCrashReport } from './crash-report.js';
+export {
+  type ConfigOverrides,
+  type DomainConfig,
+  type EndAction,
+  formatDiagnostic,
+  limits,
+  type ReadConfig,
+  readDomainConfig,
+} from './domain-config.js';
+export { type DomainRun, type HostTime, type RunOptions, type RunOutcome, runDomain } from './life-cycle.js';
+export {
+  type BootRequest,
+  type ClockMode,
+  type CrashReport,
+  type DomainEnd,
+  type DomainStats,
+  type LogLevel,
+  logLevels,
+  type Machine,
+  type RunningDomain,
+  type StepResult,
+} from './machine.js';
+export { laterKeys, supportedKeys } from './xl-keys.js';
+export {
+  type Atom,
+  type Diagnostic,
+  type List,
+  type ParsedConfig,
+  type Position,
+  parseNumber,
+  parseXlConfig,
+  type Setting,
+  type Value,
+} from './xl-syntax.js';

@@ -1,0 +1,72 @@
+/**
+ * What the toolstack needs of a hypervisor: to build a domain from bytes in memory and to run it a slice at a time.
+ * It says nothing of files, terminals or clocks: whoever calls passes bytes and time in.
+ */
+import type { DomainConfig } from './domain-config.js';
+
+export type ClockMode = 'virtual' | 'wall';
+
+export const logLevels = ['error', 'warning', 'info', 'debug'] as const;
+export type LogLevel = (typeof logLevels)[number];
+
+export interface BootRequest {
+  readonly config: DomainConfig;
+  readonly kernel: Uint8Array;
+  readonly ramdisk?: Uint8Array;
+  /** Takes what the guest writes to its console. The bytes are the receiver's to keep. */
+  onOutput(bytes: Uint8Array): void;
+  readonly clock: ClockMode;
+  /** Where every random choice of the machine comes from. */
+  readonly seed: bigint;
+  /** The guest's wall clock when it starts: milliseconds since 1970. */
+  readonly epoch: number;
+  /** The host's monotonic clock in milliseconds; the machine reads it only where `clock` is `wall`. */
+  now(): number;
+  log?(level: LogLevel, message: string): void;
+  /** Takes one line for each event between the guest and the hypervisor. */
+  trace?(line: string): void;
+}
+
+export interface Machine {
+  /** Builds a domain that is ready to run. Rejects with a ParavaneError where the kernel cannot be booted. */
+  bootDomain(request: BootRequest): Promise<RunningDomain>;
+}
+
+export interface RunningDomain {
+  /** Queues bytes typed at the console; the domain takes them at its own pace. */
+  input(bytes: Uint8Array): void;
+  /** Runs the guest for about a hundredth of a second, or until it waits or ends. */
+  step(): StepResult;
+  stats(): DomainStats;
+  /** Gives back what the domain holds. It is not stepped again. */
+  destroy(): void;
+}
+
+export type StepResult =
+  | { readonly state: 'running' }
+  /** Nothing to do before input arrives, or, where given, before so many milliseconds have passed. */
+  | { readonly state: 'waiting'; readonly milliseconds?: number }
+  | { readonly state: 'ended'; readonly end: DomainEnd };
+
+export type DomainEnd =
+  | { readonly kind: 'poweroff' | 'reboot' | 'suspend' }
+  | { readonly kind: 'crash'; readonly report: CrashReport };
+
+export interface CrashReport {
+  /** Why the domain was stopped, in a sentence. */
+  readonly reason: string;
+  /** By name, in the order to print them. */
+  readonly registers: readonly (readonly [name: string, value: bigint])[];
+  /** Return addresses found on the stack, innermost first. */
+  readonly backtrace: readonly { readonly address: bigint; readonly symbol?: string }[];
+}
+
+export interface DomainStats {
+  readonly instructions: bigint;
+  /** The guest's time since it started. */
+  readonly guestMilliseconds: number;
+  /** Of everything that a guest could observe; equal for equal runs. */
+  readonly stateHash?: string;
+  /** Further figures, by name, for `--stats`. */
+  readonly counters: Readonly<Record<string, number | bigint>>;
+}
