@@ -1,0 +1,297 @@
+/**
+ * The machine's one loop: takes the next vCPU that may run, runs it for a
+ * slice, hands its exits to the domain's personality, and keeps time.
+ *
+ * Time. In the virtual clock an instruction takes `instructionNs` of system
+ * time and an idle machine skips to its next timer; a slice ends exactly at the
+ * next deadline. In the wall clock, system time follows the host between
+ * slices and the instruction count within one, and never runs backwards. The
+ * TSC of every vCPU counts system time.
+ *
+ * Invariants: the order of everything depends only on the guests, the seed and
+ * the inbox; no guest instruction runs between an input and its effects.
+ */
+import type { Engine } from '@paravane/engine-api';
+import type { Mmu } from '@paravane/mmu';
+import {
+  type Domain,
+  PERSONALITY_API_VERSION,
+  type Personality,
+  type Services,
+  type ShutdownRecord,
+} from '@paravane/personality-api';
+import { domId, ParavaneError } from '@paravane/types';
+import { createDomain, createRunQueue, type MachineDomain, type MachineVcpu } from './domain.js';
+import { createStateHash } from './hash.js';
+import { createInbox, type Inbox } from './input.js';
+import { createTimerQueue } from './timers.js';
+
+export interface HypervisorOptions {
+  mmu: Mmu;
+  engine: Engine;
+  clock: 'virtual' | 'wall';
+  /** Monotonic host time in nanoseconds; needed by the wall clock. */
+  hostTime?: () => number;
+  /** Seed of everything random that a guest may see. */
+  seed?: number;
+  /** Real time at system time 0, in nanoseconds since 1970. */
+  epoch?: number;
+  /** Instructions of one turn of a vCPU. */
+  slice?: number;
+  /** System time of one instruction. */
+  instructionNs?: number;
+  log?: (message: string) => void;
+  /** A domain shut itself down or crashed. */
+  onShutdown?: (domain: Domain, record: ShutdownRecord) => void;
+}
+
+export type SliceResult =
+  /** A vCPU ran or time was skipped; there may be more to do. */
+  | 'ran'
+  /** Nothing can run before `sleepNs` have passed or an input comes. */
+  | 'idle'
+  /** No domain is left that could ever run. */
+  | 'done';
+
+export interface Hypervisor {
+  readonly mmu: Mmu;
+  readonly engine: Engine;
+  readonly services: Services;
+  readonly inbox: Inbox;
+  readonly clock: 'virtual' | 'wall';
+  readonly domains: ReadonlyMap<number, Domain>;
+  /** Instructions retired by all vCPUs. */
+  readonly instructions: number;
+  /** Slices and idle skips so far. */
+  readonly steps: number;
+  now(): number;
+  createDomain(options: { name: string; personality: Personality; id?: number }): Domain;
+  /** Takes back everything the domain has; its id becomes free. */
+  destroyDomain(domain: Domain): void;
+  /** One turn of one vCPU, at most `limit` instructions. */
+  runSlice(limit?: number): SliceResult;
+  /** Runs until nothing can run any more, or `limit` instructions. For tests and batch runs in the virtual clock. */
+  run(limit?: number): SliceResult;
+  /** After `idle`: nanoseconds until the next timer, `Infinity` without one. */
+  readonly sleepNs: number;
+  /** While held, an idle machine waits for input and skips no time. Returns the release. */
+  holdIdle(): () => void;
+  /** Hash of all that the domain's guest could observe. */
+  stateHash(domain: Domain): string;
+  stats(): Record<string, number>;
+}
+
+const DEFAULT_SLICE = 200_000;
+/** First ids are small and never 0, which is the control domain's. */
+const FIRST_ID = 1;
+const LAST_ID = 0x7fef;
+
+export function createHypervisor(options: HypervisorOptions): Hypervisor {
+  const { mmu, engine, clock, hostTime, slice = DEFAULT_SLICE, instructionNs = 1 } = options;
+  if (clock === 'wall' && !hostTime) {
+    throw new ParavaneError('no-host-time', 'clock "wall" follows the host: pass hostTime, a monotonic clock in nanoseconds');
+  }
+  if (!(slice >= 1) || !Number.isInteger(instructionNs) || instructionNs < 1) {
+    throw new ParavaneError('bad-slice', 'slice and instructionNs must be whole numbers above zero');
+  }
+  const domains = new Map<number, MachineDomain>();
+  const runQueue = createRunQueue();
+  const timers = createTimerQueue();
+  const inbox = createInbox();
+  const exits: Record<string, number> = {};
+  const hostStart = hostTime ? hostTime() : 0;
+
+  let time = 0;
+  let running: MachineVcpu | null = null;
+  let runningFrom = 0;
+  let instructions = 0;
+  let steps = 0;
+  let skipped = 0;
+  let holds = 0;
+  let nextId = FIRST_ID;
+  let deferred: (() => void)[] = [];
+  let random = (options.seed ?? 1) | 0 || 1;
+
+  const now = (): number => (running === null ? time : time + (running.core.count - runningFrom) * instructionNs);
+
+  const services: Services = {
+    mmu,
+    now,
+    epoch: options.epoch ?? 0,
+    tscKhz: 1_000_000,
+    createTimer: (fire) => timers.create(fire),
+    defer: (action) => void deferred.push(action),
+    random() {
+      random ^= random << 13;
+      random ^= random >>> 17;
+      random ^= random << 5;
+      return random >>> 0;
+    },
+    log: (message) => options.log?.(message),
+  };
+
+  function drainDeferred(): void {
+    while (deferred.length > 0) {
+      const actions = deferred;
+      deferred = [];
+      for (const action of actions) action();
+    }
+  }
+  function followHost(): void {
+    if (clock === 'wall') time = Math.max(time, Math.floor(hostTime!() - hostStart));
+  }
+
+  function runVcpu(vcpu: MachineVcpu, limit: number): void {
+    const { core } = vcpu;
+    const { personality } = vcpu.domain;
+    core.tscRatio = instructionNs;
+    core.tscOffset = time - core.count * instructionNs;
+    running = vcpu;
+    runningFrom = core.count;
+    vcpu.yielded = false;
+    personality.scheduled(vcpu, true);
+    const end = runningFrom + Math.min(slice, limit);
+    for (;;) {
+      const remaining = end - core.count;
+      if (remaining <= 0) break;
+      if (timers.next <= now()) timers.fireDue(now());
+      if (deferred.length > 0) drainDeferred();
+      if (!vcpu.mayRun || vcpu.yielded) break;
+      personality.beforeRun(vcpu);
+      if (!vcpu.mayRun || vcpu.yielded) break;
+      const untilTimer = Math.ceil((timers.next - now()) / instructionNs);
+      const exit = core.run(untilTimer < remaining ? Math.max(untilTimer, 1) : remaining);
+      if (exit.reason === 'budget') continue;
+      exits[exit.reason] = (exits[exit.reason] ?? 0) + 1;
+      personality.handleExit(vcpu, exit);
+    }
+    personality.scheduled(vcpu, false);
+    const ran = core.count - runningFrom;
+    running = null;
+    time += ran * instructionNs;
+    vcpu.lastRun = time;
+    instructions += ran;
+    runQueue.push(vcpu);
+  }
+
+  function anyCanEverRun(): boolean {
+    for (const domain of domains.values()) if (domain.state === 'running' || domain.state === 'paused') return true;
+    return false;
+  }
+
+  function runSlice(limit = Infinity): SliceResult {
+    followHost();
+    inbox.handOver({ step: steps, instructions, time });
+    if (timers.next <= time) timers.fireDue(time);
+    drainDeferred();
+    const vcpu = runQueue.shift();
+    if (vcpu) {
+      steps++;
+      runVcpu(vcpu, limit);
+      return 'ran';
+    }
+    if (!anyCanEverRun()) return 'done';
+    if (clock === 'wall' || holds > 0 || timers.next === Infinity) return 'idle';
+    steps++;
+    skipped += timers.next - time;
+    time = timers.next;
+    return 'ran';
+  }
+
+  const hypervisor: Hypervisor = {
+    mmu,
+    engine,
+    services,
+    inbox,
+    clock,
+    domains,
+    get instructions() {
+      return running === null ? instructions : instructions + running.core.count - runningFrom;
+    },
+    get steps() {
+      return steps;
+    },
+    now,
+    createDomain({ name, personality, id }) {
+      if (personality.apiVersion !== PERSONALITY_API_VERSION) {
+        throw new ParavaneError(
+          'personality-version',
+          `personality "${personality.name}" is written for interface ${personality.apiVersion}, this is ${PERSONALITY_API_VERSION}; use matching packages`,
+        );
+      }
+      if (id !== undefined && (domains.has(id) || !(id >= 0 && id <= LAST_ID))) {
+        throw new ParavaneError('domain-id-taken', `domain id ${id} is in use or out of range; leave it out to get a free one`);
+      }
+      let chosen = id ?? nextId;
+      // Ids are not reused at once, as on Xen: an old id in someone's hand names nobody for a while.
+      while (id === undefined && domains.has(chosen)) chosen = chosen >= LAST_ID ? FIRST_ID : chosen + 1;
+      if (id === undefined) nextId = chosen >= LAST_ID ? FIRST_ID : chosen + 1;
+      const domain = createDomain({
+        id: domId(chosen),
+        name,
+        personality,
+        createCore: () => engine.createVcpu(),
+        runQueue,
+        onShutdown: (stopped, record) => options.onShutdown?.(stopped, record),
+      });
+      domains.set(chosen, domain);
+      return domain;
+    },
+    destroyDomain(domain) {
+      const known = domains.get(domain.id);
+      if (known !== domain || known.state === 'dying') return;
+      known.destroy();
+      for (const vcpu of known.vcpus) vcpu.offline();
+      known.personality.destroyDomain(known);
+      domains.delete(domain.id);
+    },
+    runSlice,
+    run(limit = Infinity) {
+      const until = instructions + limit;
+      let result: SliceResult = 'ran';
+      while (result === 'ran' && instructions < until) result = runSlice(until - instructions);
+      return result;
+    },
+    get sleepNs() {
+      return Math.max(0, timers.next - time);
+    },
+    holdIdle() {
+      let held = true;
+      holds++;
+      return () => {
+        if (held) holds--;
+        held = false;
+      };
+    },
+    stateHash(domain) {
+      const hash = createStateHash();
+      const { owner, frames, type } = mmu.frames;
+      const { u32, frameBase } = mmu.machine;
+      for (let mfn = 1; mfn < frames; mfn++) {
+        if (owner[mfn] !== domain.id) continue;
+        hash.word(mfn);
+        hash.word(type[mfn]!);
+        hash.words(u32, (frameBase + mfn * 4096) / 4, 1024);
+      }
+      for (const vcpu of domain.vcpus) {
+        hash.bytes(vcpu.core.save());
+        hash.word(vcpu.core.count % 0x100000000);
+        hash.word(vcpu.state === 'runnable' ? 1 : vcpu.state === 'blocked' ? 2 : 0);
+      }
+      hash.word(time % 0x100000000);
+      hash.word(Math.floor(time / 0x100000000));
+      domain.personality.hashState(domain, hash.word);
+      return hash.digest();
+    },
+    stats: () => ({
+      instructions,
+      steps,
+      systemTimeNs: time,
+      skippedNs: skipped,
+      freeFrames: mmu.frames.freeCount,
+      ...Object.fromEntries(Object.entries(exits).map(([reason, count]) => [`exits.${reason}`, count])),
+      ...engine.stats(),
+    }),
+  };
+  return hypervisor;
+}
