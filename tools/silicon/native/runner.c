@@ -1,0 +1,205 @@
+/*
+ * Runs single instructions on the processor this program runs on.
+ *
+ * Reads cases (struct request) on standard input until its end and writes an answer (struct answer) for each on
+ * standard output. Everything happens inside one signal handler: it stores what the last case left behind, reads the
+ * next case into the interrupted context, and returns into it. Freestanding (no C library), so that FS and GS belong to
+ * the cases and nothing but the handler uses the processor's state between two cases.
+ *
+ * The memory layout is LAYOUT in packages/x86/silicon/state.ts.
+ */
+#include <stddef.h>
+#include <stdint.h>
+#include <asm/signal.h>
+#include <asm/sigcontext.h>
+#include <asm/siginfo.h>
+#include <asm/ucontext.h>
+#include <asm/unistd.h>
+#include <asm/prctl.h>
+#include <linux/mman.h>
+
+#define DATA_BASE 0x10000000ul
+#define DATA_SIZE 0x2000ul
+#define READ_ONLY_BASE 0x10004000ul
+#define READ_ONLY_SIZE 0x1000ul
+#define CODE_BASE 0x20000000ul
+#define CODE_SIZE 0x2000ul
+#define INSTRUCTION_AT 0x20000800ul
+#define FS_BASE 0x10000180ul
+#define GS_BASE 0x10001180ul
+
+#define FXSAVE_USED 416
+#define TRAP_BP 3
+/* Bits that a case may leave set and that must not reach this program's own code: AC and DF. */
+#define HOSTILE_FLAGS 0x40400ul
+
+struct request {
+  uint8_t code[16];
+  uint32_t length;
+  uint32_t rflags;
+  uint64_t gpr[16];
+  uint8_t fx[FXSAVE_USED];
+  uint8_t data[DATA_SIZE];
+};
+
+struct answer {
+  uint64_t gpr[16];
+  uint64_t rip;
+  uint64_t rflags;
+  uint64_t vector; /* ~0 if the instruction completed */
+  uint64_t error_code;
+  uint64_t address;
+  uint8_t fx[FXSAVE_USED];
+  uint8_t data[DATA_SIZE];
+};
+
+static struct request request;
+static struct answer answer;
+static int running;
+static uint8_t signal_stack[1 << 17] __attribute__((aligned(64)));
+
+static long call(long number, long a, long b, long c, long d, long e, long f) {
+  long result;
+  register long r10 __asm__("r10") = d;
+  register long r8 __asm__("r8") = e;
+  register long r9 __asm__("r9") = f;
+  __asm__ volatile("syscall" : "=a"(result) : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
+                   : "rcx", "r11", "memory");
+  return result;
+}
+
+__attribute__((noreturn)) static void leave(int status) {
+  for (;;) call(__NR_exit_group, status, 0, 0, 0, 0, 0);
+}
+
+static void copy(void *to, const void *from, size_t size) {
+  __asm__ volatile("cld; rep movsb" : "+D"(to), "+S"(from), "+c"(size) : : "memory");
+}
+
+static void fill(void *to, int byte, size_t size) {
+  __asm__ volatile("cld; rep stosb" : "+D"(to), "+c"(size) : "a"(byte) : "memory");
+}
+
+static int read_fully(void *into, size_t size) {
+  for (size_t done = 0; done < size;) {
+    long got = call(__NR_read, 0, (long)into + (long)done, (long)(size - done), 0, 0, 0);
+    if (got <= 0) return done == 0 && got == 0 ? 0 : -1;
+    done += (size_t)got;
+  }
+  return 1;
+}
+
+static void write_fully(const void *from, size_t size) {
+  for (size_t done = 0; done < size;) {
+    long put = call(__NR_write, 1, (long)from + (long)done, (long)(size - done), 0, 0, 0);
+    if (put <= 0) leave(3);
+    done += (size_t)put;
+  }
+}
+
+/* The kernel's order of registers in sigcontext is its own; cases use the encoding's. */
+static uint64_t *slot(struct sigcontext *context, int gpr) {
+  switch (gpr) {
+    case 0: return (uint64_t *)&context->rax;
+    case 1: return (uint64_t *)&context->rcx;
+    case 2: return (uint64_t *)&context->rdx;
+    case 3: return (uint64_t *)&context->rbx;
+    case 4: return (uint64_t *)&context->rsp;
+    case 5: return (uint64_t *)&context->rbp;
+    case 6: return (uint64_t *)&context->rsi;
+    case 7: return (uint64_t *)&context->rdi;
+    default: return (uint64_t *)&context->r8 + (gpr - 8);
+  }
+}
+
+static void store_answer(struct sigcontext *context) {
+  for (int i = 0; i < 16; i++) answer.gpr[i] = *slot(context, i);
+  answer.rip = context->rip;
+  answer.rflags = context->eflags;
+  answer.vector = context->trapno;
+  answer.error_code = context->err;
+  answer.address = context->trapno == 14 ? context->cr2 : 0;
+  if (context->trapno == TRAP_BP) {
+    answer.rip--;
+    answer.vector = ~0ul;
+    answer.error_code = 0;
+  }
+  copy(answer.fx, context->fpstate, FXSAVE_USED);
+  copy(answer.data, (void *)DATA_BASE, DATA_SIZE);
+  write_fully(&answer, sizeof answer);
+}
+
+static void load_request(struct sigcontext *context) {
+  fill((void *)INSTRUCTION_AT, 0xcc, 16);
+  copy((void *)INSTRUCTION_AT, request.code, request.length);
+  copy((void *)DATA_BASE, request.data, DATA_SIZE);
+  for (int i = 0; i < 16; i++) *slot(context, i) = request.gpr[i];
+  context->rip = INSTRUCTION_AT;
+  context->eflags = request.rflags;
+  uint8_t *area = (uint8_t *)context->fpstate;
+  copy(area, request.fx, 24);
+  /* MXCSR_MASK at 28 stays what the processor said. */
+  copy(area + 24, request.fx + 24, 4);
+  copy(area + 32, request.fx + 32, FXSAVE_USED - 32);
+  /* XSTATE_BV: x87 and SSE state are in use, so that XRSTOR loads them instead of their initial values. */
+  *(uint64_t *)(area + 512) |= 3;
+}
+
+static void on_signal(int number, struct siginfo *info, struct ucontext *user) {
+  (void)info;
+  __asm__ volatile("pushfq; andq %0, (%%rsp); popfq" : : "i"(~(long)HOSTILE_FLAGS) : "cc", "memory");
+  struct sigcontext *context = &user->uc_mcontext;
+  if (running) store_answer(context);
+  else if (number != SIGTRAP) leave(4);
+  running = 1;
+  int got = read_fully(&request, sizeof request);
+  if (got <= 0) leave(got == 0 ? 0 : 5);
+  load_request(context);
+}
+
+/* arch/x86 wants a restorer; the kernel's struct is not the C library's. */
+struct kernel_sigaction {
+  void (*handler)(int, struct siginfo *, struct ucontext *);
+  unsigned long flags;
+  void (*restorer)(void);
+  unsigned long mask;
+};
+
+__attribute__((naked)) static void restore(void) {
+  __asm__ volatile("movl %0, %%eax; syscall" : : "i"(__NR_rt_sigreturn));
+}
+
+static void map(unsigned long base, unsigned long size) {
+  long got = call(__NR_mmap, (long)base, (long)size, PROT_READ | PROT_WRITE | PROT_EXEC,
+                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_POPULATE, -1, 0);
+  if (got != (long)base) leave(6);
+}
+
+static uint8_t background(uint32_t offset) {
+  uint32_t word = ((offset >> 2) + 0x3c6ef372u) * 0x85ebca6bu;
+  return (uint8_t)((word ^ (word >> 13)) >> ((offset & 3) * 8));
+}
+
+__attribute__((used)) static void start(void) {
+  map(DATA_BASE, DATA_SIZE);
+  map(READ_ONLY_BASE, READ_ONLY_SIZE);
+  map(CODE_BASE, CODE_SIZE);
+  for (uint32_t i = 0; i < READ_ONLY_SIZE; i++) ((uint8_t *)READ_ONLY_BASE)[i] = background(i);
+  call(__NR_mprotect, READ_ONLY_BASE, READ_ONLY_SIZE, PROT_READ, 0, 0, 0);
+  fill((void *)CODE_BASE, 0xcc, CODE_SIZE);
+  stack_t stack = {.ss_sp = signal_stack, .ss_size = sizeof signal_stack};
+  call(__NR_sigaltstack, (long)&stack, 0, 0, 0, 0, 0);
+  struct kernel_sigaction action = {
+      .handler = on_signal, .flags = SA_SIGINFO | SA_ONSTACK | SA_RESTORER | SA_NODEFER, .restorer = restore};
+  static const int numbers[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP};
+  for (unsigned i = 0; i < sizeof numbers / sizeof *numbers; i++)
+    call(__NR_rt_sigaction, numbers[i], (long)&action, 0, sizeof action.mask, 0, 0);
+  call(__NR_arch_prctl, ARCH_SET_FS, FS_BASE, 0, 0, 0, 0);
+  call(__NR_arch_prctl, ARCH_SET_GS, GS_BASE, 0, 0, 0, 0);
+  __asm__ volatile("int3");
+  leave(7);
+}
+
+__attribute__((naked, noreturn)) void _start(void) {
+  __asm__ volatile("xorl %ebp, %ebp; andq $-64, %rsp; call start; hlt");
+}

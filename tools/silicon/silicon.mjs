@@ -1,0 +1,35 @@
+// Builds the native runner and the generator, and runs one of its commands:
+//   node tools/silicon/silicon.mjs generate [GROUP...]
+//   node tools/silicon/silicon.mjs check [GROUP...]
+//   node tools/silicon/silicon.mjs show GROUP [FORM]
+// Needs gcc and a 64-bit Linux on the processor that is to be asked. Results land in packages/x86/silicon.
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const here = dirname(fileURLToPath(import.meta.url));
+const root = join(here, '..', '..');
+const out = join(root, '.cache', 'silicon');
+const answers = join(root, 'packages', 'x86', 'silicon');
+
+function run(command, args) {
+  const { status, error } = spawnSync(command, args, { stdio: 'inherit', cwd: root });
+  if (error) throw new Error(`${command} could not be started: ${error.message}`);
+  if (status !== 0) process.exit(status ?? 1);
+}
+
+mkdirSync(out, { recursive: true });
+writeFileSync(join(out, 'package.json'), '{ "type": "module" }\n');
+run(process.execPath, [join(root, 'node_modules', 'typescript', 'bin', 'tsc'), '-p', here]);
+
+const runner = join(out, 'runner');
+const freestanding = '-O1 -Wall -Wextra -Werror -ffreestanding -nostdlib -static -fno-pie -no-pie -fno-stack-protector';
+const restricted = '-mgeneral-regs-only -fcf-protection=none';
+const [command = '', ...rest] = process.argv.slice(2);
+if (command !== 'show') {
+  const source = join(here, 'native', 'runner.c');
+  run('gcc', [...freestanding.split(' '), ...restricted.split(' '), '-o', runner, source]);
+}
+const places = command === 'show' ? [answers] : [runner, answers];
+run(process.execPath, [join(out, 'tools', 'silicon', 'src', 'main.js'), command, ...places, ...rest]);

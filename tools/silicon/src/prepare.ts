@@ -1,0 +1,287 @@
+/**
+ * Turns a form into a case: picks registers, places the memory operand, and gives the operands that an instruction is
+ * particular about (divisors, shift counts, stack and string pointers, branch targets) values that make sense.
+ */
+
+import { biased64, LAYOUT, RFLAGS } from '../../../packages/x86/silicon/state.js';
+import {
+  addressRegisters,
+  biasedBytes,
+  chance,
+  containerOf,
+  type Draft,
+  getOperand,
+  landingAddress,
+  type Place,
+  pick,
+  placeAddress,
+  placeFor,
+  placeOperand,
+  RAX,
+  RBP,
+  RBX,
+  RCX,
+  RDI,
+  RDX,
+  RSI,
+  RSP,
+  setMemory,
+  setOperand,
+  setRegister,
+} from './draft.js';
+import { assemble, littleEndian } from './encode.js';
+import { prepareFloat } from './prepare-float.js';
+import { prepareString } from './prepare-string.js';
+import { markUndefined } from './undefined.js';
+
+/** Registers that an option's preparation sets and that addresses must leave alone. */
+const RESERVED: Record<string, number[]> = {
+  shift: [RCX],
+  divide: [RAX, RDX],
+  exchange: [RAX, RDX, RBX, RCX],
+  stack: [RSP, RBP],
+  branch: [RSP],
+  count: [RCX],
+  table: [RBX, RAX],
+  store: [RDI],
+};
+
+function reservedRegisters(draft: Draft): Set<number> {
+  const reserved = new Set<number>();
+  for (const option of draft.form.options) for (const register of RESERVED[option] ?? []) reserved.add(register);
+  return reserved;
+}
+
+function pickRegisters(draft: Draft): void {
+  const { form, rng, parts, legacy } = draft;
+  const reserved =
+    form.options.has('branch') || form.options.has('stack-pointer-free') ? new Set([RSP]) : new Set<number>();
+  form.operands.forEach((operand, i) => {
+    const { kind, size } = operand;
+    if (kind === 'I' || kind === 'J' || kind === 'fixed' || kind === 'M') return;
+    if (form.memory && 'EWQ'.includes(kind)) return;
+    const limit = 'PQN'.includes(kind) || legacy ? 8 : 16;
+    let register = rng.below(limit);
+    while (reserved.has(register) && 'ERGZ'.includes(kind)) register = rng.below(limit);
+    draft.registers[i] = register;
+    if ('ERGZ'.includes(kind) && size === 1 && !legacy && register >= 4) parts.forceRex = true;
+    if ('EWQRUN'.includes(kind)) parts.rm = { register };
+    else if ('GVP'.includes(kind)) parts.reg = register;
+    else if (kind === 'Z') parts.plusRegister = register;
+  });
+  if (form.vex) {
+    const v = form.operands.findIndex((operand) => operand.kind === 'B');
+    parts.vex = { ...form.vex, v: v < 0 ? 0 : draft.registers[v] };
+  }
+  // Two byte registers of which one needs REX: all of them follow the REX rules then, which `legacy` = false says.
+}
+
+function memorySize(draft: Draft): number {
+  return draft.form.operands.find((operand) => 'EMWQ'.includes(operand.kind))?.size ?? 0;
+}
+
+function prepareMemory(draft: Draft): void {
+  const { form, rng, profile } = draft;
+  if (!form.memory) return;
+  const size = memorySize(draft);
+  draft.place = form.options.has('address-only') ? 'inside' : placeFor(draft.index, size);
+  draft.target = placeAddress(rng, draft.place, size, Math.max(1, size > 16 ? 16 : size));
+  const avoid = reservedRegisters(draft);
+  let operandAddress = draft.target;
+  if (form.options.has('bit-string')) {
+    // The bit offset in the register selects an element far from the operand's own address.
+    const offsetRegister = draft.registers[1];
+    avoid.add(offsetRegister);
+    const elements = rng.below(3) === 0 ? 0 : rng.below(4000) - 2000;
+    const bits = size * 8;
+    const offset = elements * bits + rng.below(bits);
+    const wanted = size === 2 ? BigInt.asIntN(16, BigInt(offset)) : BigInt(offset);
+    setRegister(draft, offsetRegister, BigInt.asUintN(size * 8, wanted), size);
+    operandAddress = BigInt.asUintN(64, draft.target - (wanted >> BigInt(Math.log2(bits))) * BigInt(size));
+  } else if (chance(rng, 85)) {
+    for (const register of draft.registers) if (register >= 0) avoid.add(register & 15);
+  }
+  const accessed = draft.target;
+  draft.target = operandAddress;
+  placeOperand(draft, avoid);
+  draft.target = accessed;
+  setMemory(draft, draft.target, biasedBytes(rng, profile, size));
+}
+
+function prepareImmediates(draft: Draft): void {
+  const { form, rng, parts } = draft;
+  for (const { kind, size } of form.operands) {
+    if (kind === 'I') parts.immediate.push(...littleEndian(immediateValue(draft, size), size));
+    else if (kind === 'J') {
+      parts.immediate.push(...littleEndian(0, size));
+      const next = LAYOUT.instructionAt + assemble(parts).length;
+      let target = landingAddress(rng);
+      while (size === 1 && (target - next < -128 || target - next > 127)) {
+        target = next - 128 + rng.below(256);
+        if (target >= LAYOUT.instructionAt && target < next) target = next;
+      }
+      parts.immediate.splice(-size, size, ...littleEndian(target - next, size));
+    }
+  }
+}
+
+const COUNTS = [0, 1, 2, 3, 7, 8, 9, 15, 16, 17, 18, 27, 31, 32, 33, 63, 64, 65, 0x80, 0xff];
+
+function immediateValue(draft: Draft, size: number): bigint {
+  const { form, rng, index } = draft;
+  if (form.options.has('shift') || form.options.has('bit-index')) {
+    return BigInt(chance(rng, 60) ? pick(rng, COUNTS) : rng.below(256));
+  }
+  // INT3's, INTO's and Linux's own vector are open to user mode.
+  if (form.options.has('vector'))
+    return BigInt(pick(rng, [0, 1, 2, 5, 6, 8, 13, 14, 0x20, 0x2e, 0x7f, 0x81, 0x82, 0xff]));
+  if (form.options.has('all-immediates')) return BigInt((index * 167 + rng.below(3)) & 0xff);
+  if (form.options.has('enter'))
+    return size === 1 ? BigInt(pick(rng, [0, 0, 1, 1, 2, 3, 5, 31, 32, 33, 0xff])) : BigInt(rng.below(0x90));
+  if (form.options.has('return')) return BigInt(chance(rng, 80) ? rng.below(0x40) * 8 : rng.below(0x1_0000));
+  return biased64(rng);
+}
+
+function prepareDivision(draft: Draft): void {
+  const { rng, form } = draft;
+  const { size } = form.operands[0];
+  const own = containerOf(draft, 0);
+  const signed = form.mnemonic === 'IDIV';
+  if (!form.memory && (own === RAX || own === RDX)) return;
+  if (draft.place !== 'inside' && draft.place !== 'crossing') return;
+  const bits = BigInt(size * 8);
+  const trim = (value: bigint): bigint => (signed ? BigInt.asIntN(size * 8, value) : BigInt.asUintN(size * 8, value));
+  if (chance(rng, 75) && getOperand(draft, 0) === 0n) setOperand(draft, 0, biased64(rng) | 1n);
+  const divisor = trim(getOperand(draft, 0));
+  if (divisor === 0n || chance(rng, 15)) return;
+  // Just outside the range of quotients now and then: the edge between a result and #DE.
+  const quotient = trim(biased64(rng)) + (chance(rng, 12) ? pick(rng, [1n, -1n]) : 0n);
+  const magnitude = divisor < 0n ? -divisor : divisor;
+  const remainder = (biased64(rng) % magnitude) * (signed && quotient * divisor < 0n ? -1n : 1n);
+  const dividend = quotient * divisor + remainder;
+  if (size === 1) setRegister(draft, RAX, BigInt.asUintN(16, dividend), 2);
+  else {
+    setRegister(draft, RAX, BigInt.asUintN(size * 8, dividend), size);
+    setRegister(draft, RDX, BigInt.asUintN(size * 8, dividend >> bits), size);
+  }
+}
+
+/** CMPXCHG and its 8- and 16-byte kin: equal half of the time. */
+function prepareExchange(draft: Draft): void {
+  const { rng, form } = draft;
+  if (chance(rng, 50)) return;
+  const { size } = form.operands[0];
+  const value = getOperand(draft, 0);
+  if (/CMPXCHG\d/.test(form.mnemonic)) {
+    const half = (size / 2) * 8;
+    setRegister(draft, RAX, BigInt.asUintN(half, value), size / 2);
+    setRegister(draft, RDX, value >> BigInt(half), size / 2);
+  } else if (form.memory || containerOf(draft, 0) !== RAX) setRegister(draft, RAX, value, size);
+}
+
+function stackPlace(draft: Draft): Place | 'bottom' {
+  if (draft.form.memory && draft.place !== 'inside') return 'inside';
+  const turn = draft.index % 16;
+  return turn === 5
+    ? 'crossing'
+    : turn === 9
+      ? 'guard'
+      : turn === 10
+        ? 'crossing-guard'
+        : turn === 13
+          ? 'non-canonical'
+          : turn === 14
+            ? 'bottom'
+            : 'inside';
+}
+
+function prepareStack(draft: Draft): void {
+  const { rng, form, initial } = draft;
+  const place = stackPlace(draft);
+  const at =
+    place === 'bottom'
+      ? BigInt(LAYOUT.dataBase + rng.below(10))
+      : place === 'inside'
+        ? BigInt(LAYOUT.dataBase + 0x400 + rng.below(0x1800))
+        : placeAddress(rng, place, 8, 8);
+  const aligned = chance(rng, 70) && place === 'inside' ? at & ~7n : at;
+  const pointer = form.options.has('frame') ? RBP : RSP;
+  setRegister(draft, pointer, aligned);
+  if (form.options.has('enter')) {
+    setRegister(draft, RBP, BigInt(LAYOUT.dataBase + 0x400 + rng.below(0x1800)));
+    setRegister(draft, RSP, aligned);
+  }
+  const top = initial.gpr[pointer];
+  if (form.options.has('return')) setMemory(draft, top, littleEndian(landingAddress(rng), 8));
+  else if (form.options.has('flags')) {
+    // Never TF: the trap after the next instruction is not this instruction's.
+    const flags = (rng.next() & 0x3f_ffff & ~0x100) >>> 0;
+    setMemory(draft, top, littleEndian(BigInt(flags) | (chance(rng, 20) ? 0x7777_0000_0000n : 0n), 8));
+  } else setMemory(draft, top, biasedBytes(rng, 'int', 8));
+}
+
+function prepareBranch(draft: Draft): void {
+  const { form, rng } = draft;
+  const indirect = form.operands.findIndex((operand) => 'EM'.includes(operand.kind));
+  if (indirect >= 0) setOperand(draft, indirect, BigInt(landingAddress(rng)));
+}
+
+function prepareTable(draft: Draft): void {
+  const { rng, initial, index } = draft;
+  const place = placeFor(index, 1);
+  const at = placeAddress(rng, place, 1, 1);
+  const segment = chance(rng, 15) ? pick(rng, [0x64, 0x65]) : undefined;
+  if (segment !== undefined) draft.parts.prefixes.push(segment);
+  const base = segment === 0x64 ? LAYOUT.fsBase : segment === 0x65 ? LAYOUT.gsBase : 0;
+  setRegister(draft, RBX, BigInt.asUintN(64, at - BigInt(base) - (initial.gpr[RAX] & 0xffn)));
+}
+
+const PREPARATIONS: Record<string, (draft: Draft) => void> = {
+  divide: prepareDivision,
+  exchange: prepareExchange,
+  stack: prepareStack,
+  branch: prepareBranch,
+  table: prepareTable,
+  string: prepareString,
+  float: prepareFloat,
+  shift: (draft) => {
+    const own = draft.form.memory ? -1 : containerOf(draft, 0);
+    if (draft.form.operands.at(-1)?.text !== 'CL' || own === RCX || addressRegisters(draft).includes(RCX)) return;
+    setRegister(draft, RCX, BigInt(chance(draft.rng, 70) ? pick(draft.rng, COUNTS) : draft.rng.below(256)), 1);
+  },
+  count: (draft) =>
+    setRegister(draft, RCX, pick(draft.rng, [0n, 1n, 2n, 0x1_0000_0000n, 0x1_0000_0001n, biased64(draft.rng)])),
+  'short-address': (draft) => {
+    if (chance(draft.rng, 40)) draft.parts.prefixes.push(0x67);
+  },
+};
+
+/** Prefixes that change nothing: ignored segment overrides, 66 on byte operands or beside REX.W, a bare REX. */
+function addNoise(draft: Draft): void {
+  const { form, rng, parts, legacy } = draft;
+  if (form.vex || form.options.has('no-noise') || !chance(rng, 8)) return;
+  const plain = form.mandatory.length === 0 && form.opcode[0] !== 0x0f;
+  const kinds = rng.below(3);
+  if (kinds === 0 && !parts.prefixes.some((prefix) => prefix >= 0x26 && prefix <= 0x65))
+    parts.prefixes.unshift(pick(rng, [0x26, 0x2e, 0x36, 0x3e]));
+  else if (kinds === 1 && plain && (form.rexW || form.width === 1) && !parts.prefixes.includes(0x66))
+    parts.prefixes.unshift(0x66);
+  else if (kinds === 2 && !legacy) parts.forceRex = true;
+}
+
+export function prepareCase(draft: Draft): Uint8Array {
+  const { form, parts } = draft;
+  if (form.options.has('lock')) parts.prefixes.unshift(0xf0);
+  if (form.options.has('down') || chance(draft.rng, 4)) draft.initial.rflags |= RFLAGS.DF;
+  pickRegisters(draft);
+  prepareMemory(draft);
+  for (const option of form.options) PREPARATIONS[option]?.(draft);
+  addNoise(draft);
+  prepareImmediates(draft);
+  markUndefined(draft);
+  const code = assemble(parts);
+  if (code.length > 15) throw new Error(`${form.name}: ${code.length} bytes are too long for one instruction`);
+  return code;
+}
+
+export { RSI };

@@ -1,0 +1,294 @@
+/** The integer instructions of 64-bit mode; notation in `form.ts`. */
+
+const hex = (value: number): string => value.toString(16).toUpperCase().padStart(2, '0');
+const CONDITIONS = 'O NO B AE E NE BE A S NS P NP L GE LE G'.split(' ');
+
+function arithmetic(): string[] {
+  const lines: string[] = [];
+  'ADD OR ADC SBB AND SUB XOR CMP'.split(' ').forEach((name, i) => {
+    const op = i * 8;
+    lines.push(
+      `${name} Eb,Gb | ${hex(op)} /r`,
+      `${name} Ev,Gv | ${hex(op + 1)} /r`,
+      `${name} Gb,Eb | ${hex(op + 2)} /r`,
+      `${name} Gv,Ev | ${hex(op + 3)} /r`,
+      `${name} AL,Ib | ${hex(op + 4)} ib`,
+      `${name} rAX,Iz | ${hex(op + 5)} iz`,
+      `${name} Eb,Ib | 80 /${i} ib`,
+      `${name} Ev,Iz | 81 /${i} iz`,
+      `${name} Ev,Ib | 83 /${i} ib`,
+    );
+    if (name !== 'CMP') lines.push(`LOCK_${name} Mv,Gv | ${hex(op + 1)} /r | lock`);
+  });
+  lines.push(
+    'TEST Eb,Gb | 84 /r',
+    'TEST Ev,Gv | 85 /r',
+    'TEST AL,Ib | A8 ib',
+    'TEST rAX,Iz | A9 iz',
+    'TEST Eb,Ib | F6 /0 ib',
+    'TEST Ev,Iz | F7 /0 iz',
+    'INC Eb | FE /0',
+    'DEC Eb | FE /1',
+    'INC Ev | FF /0',
+    'DEC Ev | FF /1',
+    'NOT Eb | F6 /2',
+    'NOT Ev | F7 /2',
+    'NEG Eb | F6 /3',
+    'NEG Ev | F7 /3',
+    'LOCK_INC Mv | FF /0 | lock',
+    'LOCK_NOT Mv | F7 /2 | lock',
+    'LOCK_NEG Mb | F6 /3 | lock',
+    'LOCK_INC Rv | FF /0 | lock',
+    'LOCK_CMP Mv,Gv | 39 /r | lock',
+    'ADCX Gy,Ey | 66 0F 38 F6 /r',
+    'ADOX Gy,Ey | F3 0F 38 F6 /r',
+  );
+  return lines;
+}
+
+function shifts(): string[] {
+  const lines: string[] = [];
+  'ROL ROR RCL RCR SHL SHR SAL SAR'.split(' ').forEach((name, i) => {
+    lines.push(
+      `${name} Eb,1 | D0 /${i} | shift`,
+      `${name} Ev,1 | D1 /${i} | shift`,
+      `${name} Eb,CL | D2 /${i} | shift`,
+      `${name} Ev,CL | D3 /${i} | shift`,
+      `${name} Eb,Ib | C0 /${i} ib | shift`,
+      `${name} Ev,Ib | C1 /${i} ib | shift`,
+    );
+  });
+  lines.push(
+    'SHLD Ev,Gv,Ib | 0F A4 /r ib | shift',
+    'SHLD Ev,Gv,CL | 0F A5 /r | shift',
+    'SHRD Ev,Gv,Ib | 0F AC /r ib | shift',
+    'SHRD Ev,Gv,CL | 0F AD /r | shift',
+  );
+  return lines;
+}
+
+const multiply = [
+  'MUL Eb | F6 /4',
+  'MUL Ev | F7 /4',
+  'IMUL Eb | F6 /5',
+  'IMUL Ev | F7 /5',
+  'IMUL Gv,Ev | 0F AF /r',
+  'IMUL Gv,Ev,Iz | 69 /r iz',
+  'IMUL Gv,Ev,Ib | 6B /r ib',
+  'DIV Eb | F6 /6 | divide',
+  'DIV Ev | F7 /6 | divide',
+  'IDIV Eb | F6 /7 | divide',
+  'IDIV Ev | F7 /7 | divide',
+  'CBW | 98 | size-v',
+  'CWD | 99 | size-v',
+];
+
+function bits(): string[] {
+  const lines: string[] = [];
+  'BT BTS BTR BTC'.split(' ').forEach((name, i) => {
+    lines.push(
+      `${name} Ev,Gv | 0F ${hex(0xa3 + i * 8)} /r | bit-string`,
+      `${name} Ev,Ib | 0F BA /${i + 4} ib | bit-index`,
+    );
+  });
+  lines.push(
+    'LOCK_BTS Mv,Gv | 0F AB /r | bit-string lock',
+    'BSF Gv,Ev | 0F BC /r',
+    'BSR Gv,Ev | 0F BD /r',
+    'TZCNT Gv,Ev | F3 0F BC /r',
+    'LZCNT Gv,Ev | F3 0F BD /r',
+    'POPCNT Gv,Ev | F3 0F B8 /r',
+    'BSWAP Zy | 0F C8 +r',
+    'CRC32 Gd,Eb | F2 0F 38 F0 /r',
+    'CRC32 Gq,Eb | F2 0F 38 F0 /r | W',
+    'CRC32 Gd,Ew | F2 0F 38 F1 /r | operand-16',
+    'CRC32 Gd,Ed | F2 0F 38 F1 /r',
+    'CRC32 Gq,Eq | F2 0F 38 F1 /r | W',
+    'ANDN Gy,By,Ey | vex.0F38.NP.y F2 /r',
+    'BLSR By,Ey | vex.0F38.NP.y F3 /1',
+    'BLSMSK By,Ey | vex.0F38.NP.y F3 /2',
+    'BLSI By,Ey | vex.0F38.NP.y F3 /3',
+    'BEXTR Gy,Ey,By | vex.0F38.NP.y F7 /r',
+    'BZHI Gy,Ey,By | vex.0F38.NP.y F5 /r',
+    'MULX Gy,By,Ey | vex.0F38.F2.y F6 /r',
+    'PDEP Gy,By,Ey | vex.0F38.F2.y F5 /r',
+    'PEXT Gy,By,Ey | vex.0F38.F3.y F5 /r',
+    'RORX Gy,Ey,Ib | vex.0F3A.F2.y F0 /r ib',
+    'SARX Gy,Ey,By | vex.0F38.F3.y F7 /r',
+    'SHLX Gy,Ey,By | vex.0F38.66.y F7 /r',
+    'SHRX Gy,Ey,By | vex.0F38.F2.y F7 /r',
+  );
+  return lines;
+}
+
+function moves(): string[] {
+  const lines = [
+    'MOV Eb,Gb | 88 /r',
+    'MOV Ev,Gv | 89 /r',
+    'MOV Gb,Eb | 8A /r',
+    'MOV Gv,Ev | 8B /r',
+    'MOV Zb,Ib | B0 +r ib',
+    'MOV Zv,Iv | B8 +r iv',
+    'MOV Eb,Ib | C6 /0 ib',
+    'MOV Ev,Iz | C7 /0 iz',
+    'MOVZX Gv,Eb | 0F B6 /r',
+    'MOVZX Gv,Ew | 0F B7 /r',
+    'MOVSX Gv,Eb | 0F BE /r',
+    'MOVSX Gv,Ew | 0F BF /r',
+    'MOVSXD Gq,Ed | 63 /r | W',
+    'MOVSXD Gd,Ed | 63 /r',
+    'LEA Gv,Mv | 8D /r | address-only',
+    'XCHG Eb,Gb | 86 /r',
+    'XCHG Ev,Gv | 87 /r',
+    'XCHG Zv,rAX | 90 +r',
+    'XADD Eb,Gb | 0F C0 /r',
+    'XADD Ev,Gv | 0F C1 /r',
+    'LOCK_XADD Mv,Gv | 0F C1 /r | lock',
+    'CMPXCHG Eb,Gb | 0F B0 /r | exchange',
+    'CMPXCHG Ev,Gv | 0F B1 /r | exchange',
+    'LOCK_CMPXCHG Mv,Gv | 0F B1 /r | exchange lock',
+    'CMPXCHG8B Mq | 0F C7 /1 | exchange',
+    'LOCK_CMPXCHG8B Mq | 0F C7 /1 | exchange lock',
+    'CMPXCHG16B Mo | 0F C7 /1 | exchange W',
+    'LOCK_CMPXCHG16B Mo | 0F C7 /1 | exchange W lock',
+    'MOVBE Gv,Mv | 0F 38 F0 /r',
+    'MOVBE Mv,Gv | 0F 38 F1 /r',
+    'MOVNTI My,Gy | 0F C3 /r',
+    'XLAT | D7 | table',
+  ];
+  CONDITIONS.forEach((name, i) => {
+    lines.push(`SET${name} Eb | 0F ${hex(0x90 + i)} /0`, `CMOV${name} Gv,Ev | 0F ${hex(0x40 + i)} /r`);
+  });
+  return lines;
+}
+
+const stack = [
+  'PUSH Zn | 50 +r | stack',
+  'POP Zn | 58 +r | stack',
+  'PUSH Iz | 68 iz | stack size-n push-immediate',
+  'PUSH Ib | 6A ib | stack size-n',
+  'PUSH En | FF /6 | stack',
+  'POP En | 8F /0 | stack',
+  'PUSHF | 9C | stack size-n',
+  'POPF | 9D | stack flags size-n',
+  'ENTER Iw,Ib | C8 iw ib | stack enter',
+  'LEAVE | C9 | stack frame size-n',
+];
+
+function branches(): string[] {
+  const lines = [
+    'JMP Jb | EB cb | branch no-noise',
+    'JMP Jd | E9 cd | branch no-noise',
+    'JMP Eq | FF /4 | branch no-noise',
+    'CALL Jd | E8 cd | branch stack no-noise',
+    'CALL Eq | FF /2 | branch stack no-noise',
+    'RET | C3 | return stack no-noise',
+    'RET Iw | C2 iw | return stack no-noise',
+    'LOOPNE Jb | E0 cb | count short-address no-noise',
+    'LOOPE Jb | E1 cb | count short-address no-noise',
+    'LOOP Jb | E2 cb | count short-address no-noise',
+    'JRCXZ Jb | E3 cb | count short-address no-noise',
+  ];
+  CONDITIONS.forEach((name, i) => {
+    lines.push(`J${name} Jb | ${hex(0x70 + i)} cb | no-noise`, `J${name} Jd | 0F ${hex(0x80 + i)} cd | no-noise`);
+  });
+  return lines;
+}
+
+const strings = 'MOVS:A4 CMPS:A6 STOS:AA LODS:AC SCAS:AE'.split(' ').flatMap((entry) => {
+  const [name, opcode] = entry.split(':');
+  const next = hex(Number.parseInt(opcode, 16) + 1);
+  return [`${name}B | ${opcode} | string no-noise many`, `${name} | ${next} | string size-v no-noise many`];
+});
+
+const flags = [
+  'CMC | F5',
+  'CLC | F8',
+  'STC | F9',
+  'CLD | FC',
+  'STD | FD',
+  'STD_DF | FD | down',
+  'CLD_DF | FC | down',
+  'LAHF | 9F',
+  'SAHF | 9E',
+  'NOP | 90',
+  'NOP Ev | 0F 1F /0',
+  'PAUSE | F3 90',
+  'LFENCE | 0F AE E8 | no-noise',
+  'MFENCE | 0F AE F0 | no-noise',
+  'SFENCE | 0F AE F8 | no-noise',
+  'PREFETCHT0 Mb | 0F 18 /1',
+  'PREFETCHNTA Mb | 0F 18 /0',
+  'PREFETCHW Mb | 0F 0D /1',
+];
+
+/** What user mode may not do, or what is no instruction: the exception is the answer. */
+const faults = [
+  'UD2 | 0F 0B',
+  'UD1 Gv,Ev | 0F B9 /r',
+  'HLT | F4',
+  'CLI | FA',
+  'STI | FB',
+  'IN AL,Ib | E4 ib',
+  'IN rAX,Ib | E5 ib',
+  'OUT Ib,AL | E6 ib',
+  'IN AL,DX | EC',
+  'OUT DX,AL | EE',
+  'INS | 6D',
+  'INT Ib | CD ib | vector',
+  'INVD | 0F 08',
+  'WBINVD | 0F 09',
+  'RDMSR | 0F 32',
+  'WRMSR | 0F 30',
+  'CLTS | 0F 06',
+  'MOV Rq,CR0 | 0F 20 /0 | no-noise',
+  'MOV CR0,Rq | 0F 22 /0 | no-noise',
+  'MOV Rq,CR3 | 0F 20 /3 | no-noise',
+  'MOV Rq,DR0 | 0F 21 /0 | no-noise',
+  'MOV DR7,Rq | 0F 23 /7 | no-noise',
+  'LGDT M10 | 0F 01 /2 | no-noise',
+  'LIDT M10 | 0F 01 /3 | no-noise',
+  'LMSW Ew | 0F 01 /6 | no-noise',
+  'INVLPG Mb | 0F 01 /7 | no-noise',
+  'LLDT Ew | 0F 00 /2 | no-noise',
+  'LTR Ew | 0F 00 /3 | no-noise',
+  'SWAPGS | 0F 01 F8 | no-noise',
+  'PUSH_ES | 06',
+  'POP_ES | 07',
+  'PUSH_CS | 0E',
+  'DAA | 27',
+  'DAS | 2F',
+  'AAA | 37',
+  'AAS | 3F',
+  'PUSHA | 60',
+  'POPA | 61',
+  'AAM Ib | D4 ib',
+  'AAD Ib | D5 ib',
+  'SALC | D6',
+  'INTO | CE',
+  'CALLF | 9A',
+  'JMPF | EA',
+  'LOCK_MOV Mv,Gv | 89 /r | lock',
+  'LOCK_ADD Rv,Gv | 01 /r | lock',
+  'LOCK_NOP | 90 | lock',
+  'CMPXCHG8B_R Rq | 0F C7 /1',
+  'LEA_R Gv,Rv | 8D /r',
+  'MOV_C7_1 Ev,Iz | C7 /1 iz',
+  'GRP5_7 Ev | FF /7',
+  'GRP4_2 Eb | FE /2',
+  'POP_8F_1 Ev | 8F /1',
+  'MOVBE_R Gv,Rv | 0F 38 F0 /r',
+];
+
+export const INTEGER_GROUPS: Record<string, string[]> = {
+  alu: arithmetic(),
+  shift: shifts(),
+  multiply,
+  bits: bits(),
+  move: moves(),
+  stack,
+  branch: branches(),
+  string: strings,
+  flags,
+  fault: faults,
+};

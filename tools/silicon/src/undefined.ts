@@ -1,0 +1,62 @@
+/** Which results the manual (Intel SDM volume 2, "Flags Affected" of each instruction) leaves undefined. */
+
+import { RFLAGS } from '../../../packages/x86/silicon/state.js';
+import { containerOf, type Draft, getOperand, RCX } from './draft.js';
+
+const { CF, PF, AF, ZF, SF, OF } = RFLAGS;
+
+const ALWAYS: Record<string, number> = {
+  AND: AF,
+  OR: AF,
+  XOR: AF,
+  TEST: AF,
+  MUL: SF | ZF | AF | PF,
+  IMUL: SF | ZF | AF | PF,
+  DIV: CF | OF | SF | ZF | AF | PF,
+  IDIV: CF | OF | SF | ZF | AF | PF,
+  BT: OF | SF | AF | PF,
+  BTS: OF | SF | AF | PF,
+  BTR: OF | SF | AF | PF,
+  BTC: OF | SF | AF | PF,
+  BSF: CF | OF | SF | AF | PF,
+  BSR: CF | OF | SF | AF | PF,
+  TZCNT: OF | SF | AF | PF,
+  LZCNT: OF | SF | AF | PF,
+  ANDN: AF | PF,
+  BLSI: AF | PF,
+  BLSR: AF | PF,
+  BLSMSK: AF | PF,
+  BEXTR: AF | SF | PF,
+  BZHI: AF | PF,
+};
+
+/** The count as the processor masks it. */
+export function shiftCount(draft: Draft): number {
+  const { form, parts, initial } = draft;
+  const width = form.operands[0].size;
+  const last = form.operands.at(-1);
+  const raw =
+    last?.text === 'CL' ? Number(initial.gpr[RCX] & 0xffn) : last?.text === '1' ? 1 : (parts.immediate[0] ?? 0);
+  return raw & (width === 8 ? 63 : 31);
+}
+
+function shiftFlags(draft: Draft): number {
+  const { mnemonic, operands } = draft.form;
+  const bits = operands[0].size * 8;
+  const count = shiftCount(draft);
+  if (count === 0) return 0;
+  const overflow = count === 1 ? 0 : OF;
+  if (/^(ROL|ROR|RCL|RCR)$/.test(mnemonic)) return overflow;
+  if (mnemonic === 'SHLD' || mnemonic === 'SHRD') return count > bits ? CF | OF | SF | ZF | AF | PF : AF | overflow;
+  const carry = mnemonic !== 'SAR' && count >= bits ? CF : 0;
+  return AF | overflow | carry;
+}
+
+export function markUndefined(draft: Draft): void {
+  const { form, undefined: marks } = draft;
+  if (form.options.has('shift')) marks.rflags = shiftFlags(draft);
+  else marks.rflags = ALWAYS[form.mnemonic.replace('LOCK_', '')] ?? 0;
+  const wideCount = /^SH[LR]D$/.test(form.mnemonic) && shiftCount(draft) > form.operands[0].size * 8;
+  const emptySource = /^BS[FR]$/.test(form.mnemonic) && getOperand(draft, 1) === 0n;
+  if ((wideCount && !form.memory) || emptySource) marks.gprs = 1 << containerOf(draft, 0);
+}
