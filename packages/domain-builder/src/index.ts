@@ -1,8 +1,20 @@
 /** @paravane/domain-builder: from a kernel file to a domain's memory as its first instruction finds it. */
+
+export { type BuilderMemory, buildPvDomain, type EntryState, type PvDomainPlace } from './build.js';
 export { bzImagePayload, isBzImage } from './bzimage.js';
 export type { BuilderErrorCode } from './failure.js';
+export { hypercallPage64 } from './hypercall-page.js';
 export { type KernelImage, type KernelSegment, loadKernelImage, readKernelImage } from './kernel-image.js';
 export { LZ4_LEGACY_MAGIC, unpackLz4Legacy } from './lz4-legacy.js';
+export { BRANCH_FLAGS, LEAF_FLAGS, type Level, type Mapping, type PageTable, TABLE_LEAF_FLAGS } from './page-tables.js';
+export {
+  type MappedRegion,
+  neededMegabytes,
+  type PvDomainOptions,
+  type PvPlan,
+  planPvDomain,
+  type Region,
+} from './plan.js';
 export {
   type Compression,
   compressionOf,
