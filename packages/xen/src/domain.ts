@@ -6,6 +6,8 @@ import type { VcpuCore } from '@paravane/engine-api';
 import type { Mmu } from '@paravane/mmu';
 import type { Domain, Services, Timer, Vcpu } from '@paravane/personality-api';
 import type { DomId, Mfn } from '@paravane/types';
+import type { CpuPolicy } from './emulate/cpuid.js';
+import type { HostEnds } from './events/channels.js';
 import type { EventState, VcpuEvents } from './events/state.js';
 import type { GrantState } from './grants/state.js';
 import type { MmState, VcpuMm } from './mm/state.js';
@@ -30,6 +32,8 @@ export interface XenMachine {
   /** Live domains only, dying ones included until they are gone. */
   domain(id: number): XenDomain | undefined;
   domains(): Iterable<XenDomain>;
+  /** Ends of event channels that back ends hold. */
+  readonly host: HostEnds;
 }
 
 export interface TrapInfo {
@@ -67,6 +71,9 @@ export interface XenDomain {
   m2pStrict: boolean;
   sharedInfo: Mfn;
   dying: boolean;
+  /** Last value written to the PCI configuration address port. */
+  pciAddress: number;
+  readonly cpu: CpuPolicy;
   /** Ends the domain for what its guest did; the running vCPU does not run again. */
   crash(reason: string, vcpu?: XenVcpu): void;
   /** Null unless a trace was asked for: build no line before looking. */
@@ -96,11 +103,16 @@ export interface XenVcpu {
   readonly callbacks: { event: Callback; failsafe: Callback; syscall: Callback; sysenter: Callback; syscall32: Callback };
   nmiAddress: bigint;
   nmiPending: boolean;
+  /** Between NMI entry and iret. */
+  nmiInProgress: boolean;
+  /** Virtual CR2, also shown in vcpu_info. */
+  cr2: bigint;
 
   /** GS bases: `core.gsBase` is that of the present mode, this the other one. */
   gsBaseOther: bigint;
   iopl: number;
-  /** CR0.TS as the guest set it. */
+  /** I/O-permission bitmap of PHYSDEVOP_set_iobitmap: guest address and ports covered. */
+  ioBitmap: { address: bigint; ports: number };
   readonly debugRegisters: bigint[];
   /** CR4 as the guest sees it. */
   guestCr4: number;

@@ -1,0 +1,255 @@
+/**
+ * Instructions that a PV guest kernel may use as if it had the privilege, and
+ * same-privilege far transfers, which need the descriptor tables. Everything
+ * else is #GP or #UD, as on the processor (arch/x86/pv/emul-priv-op.c).
+ */
+import { type Exit, Flag, Gpr, type PrivilegedInstruction, Seg, Vector } from '@paravane/engine-api';
+import type { XenVcpu } from '../domain.js';
+import { readGuest } from '../guest-memory.js';
+import { setCr3 } from '../mm/index.js';
+import { hex, trace } from '../trace.js';
+import { injectException, injectPageFault } from '../traps/exceptions.js';
+import { codeModeOf, descriptor, isCode, loadSegment } from '../traps/segments.js';
+import { readDebugRegister, writeDebugRegister } from '../traps/set.js';
+import { emulateInOut, emulateStringIo } from './io.js';
+import { emulateRdmsr, emulateWrmsr } from './msr.js';
+
+const CR0_TS = 8;
+/** PG AM WP NE ET MP PE. */
+const CR0_FIXED = 0x80050033;
+/** TSD DE FSGSBASE OSXSAVE: what a guest may change in CR4. */
+const CR4_TSD = 4;
+const CR4_DE = 8;
+const CR4_FSGSBASE = 0x10000;
+const CR4_OSXSAVE = 0x40000;
+/** PAE MCE OSFXSR OSXMMEXCPT. */
+export const CR4_FIXED = 0x660;
+const FSGSBASE_BIT = 1;
+const XSAVE_BIT = 1 << 26;
+
+type Outcome =
+  /** Go on behind the instruction. */
+  | 'next'
+  /** RIP is where it shall be. */
+  | 'stay'
+  | 'general-protection'
+  | 'undefined';
+
+function readControl(vcpu: XenVcpu, register: number): bigint | null {
+  switch (register) {
+    case 0:
+      return BigInt(CR0_FIXED + (vcpu.core.cr0 & CR0_TS));
+    case 2:
+      return vcpu.cr2;
+    case 3:
+      return BigInt(vcpu.kernelRoot) << 12n;
+    case 4:
+      return BigInt(vcpu.guestCr4);
+    default:
+      return null;
+  }
+}
+
+function writeControl(vcpu: XenVcpu, register: number, value: bigint): boolean {
+  const { core } = vcpu;
+  switch (register) {
+    case 0:
+      if ((Number(value & 0xffffffffn) ^ CR0_FIXED) & ~CR0_TS) return false;
+      core.cr0 = value & BigInt(CR0_TS) ? core.cr0 | CR0_TS : core.cr0 & ~CR0_TS;
+      return true;
+    case 2:
+      vcpu.cr2 = value;
+      return true;
+    case 3:
+      return setCr3(vcpu, value) === 0;
+    case 4:
+      setGuestCr4(vcpu, Number(value & 0xffffffffn));
+      return true;
+    default:
+      return false;
+  }
+}
+
+/** Takes the bits of CR4 that a guest may choose and the processor has. */
+export function setGuestCr4(vcpu: XenVcpu, claimed: number): void {
+  const { features } = vcpu.domain.cpu;
+  let allowed = CR4_TSD | CR4_DE;
+  if (features.leaf7Ebx & FSGSBASE_BIT) allowed |= CR4_FSGSBASE;
+  if (features.leaf1Ecx & XSAVE_BIT) allowed |= CR4_OSXSAVE;
+  vcpu.guestCr4 = CR4_FIXED | (claimed & allowed);
+  vcpu.core.cr4 = vcpu.guestCr4;
+}
+
+function moveControl(vcpu: XenVcpu, { mnemonic, register, gpr }: PrivilegedInstruction): Outcome {
+  const { regs } = vcpu.core;
+  if (mnemonic === 'MOV_FROM_CR') {
+    const value = readControl(vcpu, register);
+    if (vcpu.domain.trace) trace(vcpu, `CRr ${register} ${hex(value ?? 0n)} rc${value === null ? 1 : 0}`);
+    if (value === null) return 'general-protection';
+    regs[gpr] = value;
+    return 'next';
+  }
+  const value = regs[gpr];
+  const done = writeControl(vcpu, register, value);
+  if (vcpu.domain.trace) trace(vcpu, `CRw ${register} ${hex(value)} rc${done ? 0 : 1}`);
+  return done ? 'next' : 'general-protection';
+}
+
+function moveDebug(vcpu: XenVcpu, { mnemonic, register, gpr }: PrivilegedInstruction): Outcome {
+  const { regs } = vcpu.core;
+  if (mnemonic === 'MOV_FROM_DR') {
+    const value = readDebugRegister(vcpu, register);
+    if (value === null) return 'undefined';
+    regs[gpr] = value;
+    return 'next';
+  }
+  return writeDebugRegister(vcpu, register, regs[gpr]) === 0 ? 'next' : 'general-protection';
+}
+
+function setXcr0(vcpu: XenVcpu): Outcome {
+  const { regs } = vcpu.core;
+  const { features } = vcpu.domain.cpu;
+  if (!(features.leaf1Ecx & XSAVE_BIT) || !(vcpu.guestCr4 & CR4_OSXSAVE)) return 'undefined';
+  const value = (BigInt.asUintN(32, regs[Gpr.rdx]) << 32n) | BigInt.asUintN(32, regs[Gpr.rax]);
+  const wanted = Number(value & 0xffffffffn);
+  const valid =
+    BigInt.asUintN(32, regs[Gpr.rcx]) === 0n &&
+    value >> 32n === 0n &&
+    (wanted & ~features.xcr0) === 0 &&
+    (wanted & 1) !== 0 &&
+    (!(wanted & 4) || (wanted & 2) !== 0);
+  if (!valid) return 'general-protection';
+  vcpu.core.xcr0 = wanted;
+  return 'next';
+}
+
+/** IRET within ring 3: the frame is popped, the event mask is not touched. */
+function nativeIret(vcpu: XenVcpu, { width }: PrivilegedInstruction): Outcome {
+  const { core } = vcpu;
+  const { regs } = core;
+  const size = width === 64 ? 8 : width === 32 ? 4 : 2;
+  // 64-bit code always pops SS:RSP; within 32-bit code only an outer ring does.
+  const words = core.mode === 64 ? 5 : 3;
+  const sp = core.mode === 64 ? regs[Gpr.rsp] : BigInt.asUintN(32, regs[Gpr.rsp]);
+  const bytes = readGuest(vcpu, sp, size * words);
+  if (!bytes) {
+    injectPageFault(vcpu, 4, sp);
+    return 'stay';
+  }
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const word = (index: number): bigint =>
+    size === 8
+      ? view.getBigUint64(index * 8, true)
+      : BigInt(size === 4 ? view.getUint32(index * 4, true) : view.getUint16(index * 2, true));
+  const cs = Number(word(1) & 0xffffn);
+  const code = descriptor(vcpu, cs);
+  if ((cs & 3) !== 3 || code === null || !isCode(code)) return 'general-protection';
+  const keep = Flag.IF | Flag.IOPL | Flag.VIF | Flag.VIP;
+  core.rip = word(0);
+  core.rflags = (Number(word(2) & 0xffffffffn) & ~(keep | Flag.VM)) | (core.rflags & keep) | 2;
+  core.selectors[Seg.cs] = cs;
+  if (words === 5) {
+    regs[Gpr.rsp] = word(3);
+    core.selectors[Seg.ss] = Number(word(4) & 0xffffn);
+  } else {
+    regs[Gpr.rsp] = BigInt.asUintN(32, sp + BigInt(size * words));
+  }
+  core.mode = codeModeOf(vcpu, cs);
+  return 'stay';
+}
+
+/** Far jump, call or return to code of the same ring; the core has done the stack. */
+function farTransfer(vcpu: XenVcpu, { selector, offset }: PrivilegedInstruction): Outcome {
+  const { core } = vcpu;
+  const code = descriptor(vcpu, selector);
+  if (code === null || !isCode(code)) return 'general-protection';
+  core.selectors[Seg.cs] = selector | 3;
+  core.mode = codeModeOf(vcpu, selector | 3);
+  core.rip = offset;
+  return 'stay';
+}
+
+function segmentLoad(vcpu: XenVcpu, instruction: PrivilegedInstruction): Outcome {
+  const { selector, register } = instruction;
+  if (!loadSegment(vcpu, register, selector)) {
+    injectException(vcpu, Vector.GP, selector & 0xfffc);
+    return 'stay';
+  }
+  return 'next';
+}
+
+function emulate(vcpu: XenVcpu, instruction: PrivilegedInstruction): Outcome {
+  const { core, guestKernel } = vcpu;
+  const ok = (done: boolean): Outcome => (done ? 'next' : 'general-protection');
+  switch (instruction.mnemonic) {
+    case 'IN':
+    case 'OUT':
+      return ok(emulateInOut(vcpu, instruction));
+    case 'INS':
+    case 'OUTS': {
+      const outcome = emulateStringIo(vcpu, instruction);
+      return outcome === 'done' ? 'next' : outcome === 'refused' ? 'general-protection' : 'stay';
+    }
+    case 'CLI':
+    case 'STI':
+      // Allowed by virtual IOPL, and without effect on the event mask.
+      return ok(vcpu.iopl >= (guestKernel ? 1 : 3));
+    case 'IRET':
+      return nativeIret(vcpu, instruction);
+    case 'FAR_TRANSFER':
+      return farTransfer(vcpu, instruction);
+    case 'LOAD_SEGMENT':
+      return segmentLoad(vcpu, instruction);
+    case 'VMCALL':
+    case 'VMMCALL':
+    case 'MONITOR':
+    case 'MWAIT':
+      return 'undefined';
+    case 'XSETBV':
+      return guestKernel || !(vcpu.guestCr4 & CR4_OSXSAVE) ? setXcr0(vcpu) : 'general-protection';
+    default:
+      break;
+  }
+  if (!guestKernel) return 'general-protection';
+  switch (instruction.mnemonic) {
+    case 'CLTS':
+      core.cr0 &= ~CR0_TS;
+      return 'next';
+    case 'WBINVD':
+      return 'next';
+    case 'MOV_FROM_CR':
+    case 'MOV_TO_CR':
+      return moveControl(vcpu, instruction);
+    case 'MOV_FROM_DR':
+    case 'MOV_TO_DR':
+      return moveDebug(vcpu, instruction);
+    case 'RDMSR':
+      return ok(emulateRdmsr(vcpu));
+    case 'WRMSR':
+      return ok(emulateWrmsr(vcpu));
+    default:
+      return 'general-protection';
+  }
+}
+
+export function handlePrivileged(vcpu: XenVcpu, exit: Exit): void {
+  const { core } = vcpu;
+  const { instruction } = exit;
+  if (!instruction) {
+    injectException(vcpu, Vector.GP, 0);
+    return;
+  }
+  switch (emulate(vcpu, instruction)) {
+    case 'next':
+      core.rip = BigInt.asUintN(core.mode === 64 ? 64 : 32, core.rip + BigInt(instruction.length));
+      return;
+    case 'general-protection':
+      injectException(vcpu, Vector.GP, 0);
+      return;
+    case 'undefined':
+      injectException(vcpu, Vector.UD);
+      return;
+    case 'stay':
+      return;
+  }
+}

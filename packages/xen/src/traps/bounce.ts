@@ -1,0 +1,92 @@
+/**
+ * Entering a PV64 guest kernel: the frame that Xen builds on its stack for
+ * exceptions, events, system calls and NMIs (create_bounce_frame of
+ * arch/x86/x86_64/entry.S).
+ *
+ * Frame, lowest address first: RCX, R11, [error code], RIP, CS with the saved
+ * event mask in bits 32–39, RFLAGS, RSP, SS.
+ */
+import {
+  FLAT_RING3_CS64,
+  FLAT_RING3_SS64,
+  HYPERVISOR_VIRT_END,
+  HYPERVISOR_VIRT_START,
+  VCPU_INFO_UPCALL_MASK,
+  VMASST_TYPE,
+} from '@paravane/abi-xen';
+import { Flag, Gpr, Seg } from '@paravane/engine-api';
+import type { Maddr } from '@paravane/types';
+import type { XenVcpu } from '../domain.js';
+import { switchMode } from './mode.js';
+
+const frame = new Uint8Array(64);
+const view = new DataView(frame.buffer);
+const withoutCode = frame.subarray(0, 56);
+/** Flags that entry to a handler clears (Intel SDM vol. 3, 6.12.1). */
+const CLEARED = Flag.VM | Flag.RF | Flag.NT | Flag.TF | Flag.AC;
+export const NO_ERROR_CODE = -1;
+
+const maskAddress = (vcpu: XenVcpu): Maddr => (vcpu.vcpuInfo + VCPU_INFO_UPCALL_MASK) as Maddr;
+export const upcallMask = (vcpu: XenVcpu): number => vcpu.domain.mmu.readU8(maskAddress(vcpu));
+export const setUpcallMask = (vcpu: XenVcpu, value: number): void =>
+  vcpu.domain.mmu.writeU8(maskAddress(vcpu), value);
+
+/** Enters the guest kernel at `address`. A stack that can't be written ends the domain. */
+export function enterKernel(vcpu: XenVcpu, address: bigint, masksEvents: boolean, errorCode = NO_ERROR_CODE): void {
+  const { core, domain } = vcpu;
+  if (address === 0n) {
+    domain.crash('entry into the guest kernel at address 0: no handler was set', vcpu);
+    return;
+  }
+  const { regs } = core;
+  const userSp = regs[Gpr.rsp];
+  const userCs = core.selectors[Seg.cs];
+  let sp: bigint;
+  let cs = userCs;
+  if (vcpu.guestKernel) {
+    sp = userSp;
+    cs &= 0xfffc;
+  } else {
+    switchMode(vcpu);
+    sp = vcpu.kernelSp;
+  }
+  const mask = upcallMask(vcpu);
+  let flags = core.rflags & ~(Flag.IF | Flag.IOPL);
+  if (mask === 0) flags |= Flag.IF;
+  if (domain.vmAssist & (1 << VMASST_TYPE.architectural_iopl)) flags |= vcpu.iopl << 12;
+
+  const withCode = errorCode >= 0;
+  sp = (sp & ~0xfn) - (withCode ? 64n : 56n);
+  let at = 0;
+  const push = (value: bigint): void => {
+    view.setBigUint64(at, value, true);
+    at += 8;
+  };
+  push(regs[Gpr.rcx]);
+  push(regs[Gpr.r11]);
+  if (withCode) push(BigInt(errorCode));
+  push(core.rip);
+  view.setUint32(at, cs, true);
+  view.setUint32(at + 4, mask, true);
+  at += 8;
+  view.setUint32(at, flags, true);
+  view.setUint32(at + 4, 0, true);
+  at += 8;
+  push(userSp);
+  push(BigInt(core.selectors[Seg.ss]));
+  const inHypervisor = sp + 64n > HYPERVISOR_VIRT_START && sp < HYPERVISOR_VIRT_END;
+  if (inHypervisor || !domain.mmu.writeVirtual(core.space, sp, withCode ? frame : withoutCode)) {
+    domain.crash(`fault while writing the guest kernel's stack at ${sp.toString(16)}`, vcpu);
+    return;
+  }
+  if (masksEvents) setUpcallMask(vcpu, 1);
+  core.rflags = (core.rflags & ~CLEARED) | Flag.IF;
+  core.selectors[Seg.cs] = FLAT_RING3_CS64;
+  core.selectors[Seg.ss] = FLAT_RING3_SS64;
+  core.mode = 64;
+  core.rip = address;
+  regs[Gpr.rsp] = sp;
+  // The return is by SYSRET: these two hold what it loads.
+  regs[Gpr.rcx] = address;
+  regs[Gpr.r11] = BigInt(core.rflags);
+}

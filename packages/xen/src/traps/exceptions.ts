@@ -1,0 +1,108 @@
+/**
+ * Exceptions and software interrupts of a PV64 guest: what Xen handles itself,
+ * and what goes to the guest's handler through its trap table.
+ */
+import { VCPU_INFO_CR2, XEN_EMULATE_PREFIX } from '@paravane/abi-xen';
+import { type Exit, Flag, Vector } from '@paravane/engine-api';
+import { PfError } from '@paravane/mmu';
+import type { Maddr } from '@paravane/types';
+import type { XenVcpu } from '../domain.js';
+import { emulateForcedCpuid } from '../emulate/cpuid.js';
+import { readGuest } from '../guest-memory.js';
+import { handlePageFault } from '../mm/index.js';
+import { hex, trace } from '../trace.js';
+import { enterKernel, NO_ERROR_CODE } from './bounce.js';
+
+const CR0_TS = 8;
+/** Vectors whose entry pushes an error code (Intel SDM vol. 3, table 6-1). */
+const HAS_CODE = (1 << 8) | (1 << 10) | (1 << 11) | (1 << 12) | (1 << 13) | (1 << 14) | (1 << 17);
+
+/** Bounces an exception to the guest's handler; a domain without one ends. */
+export function injectException(vcpu: XenVcpu, vector: number, errorCode = NO_ERROR_CODE, address = 0n): void {
+  const trap = vcpu.traps[vector];
+  if (vcpu.domain.trace) {
+    trace(vcpu, `T ${vector} ${hex(Math.max(errorCode, 0))} cr2 ${hex(address)} @${hex(vcpu.core.rip)}`);
+  }
+  if (trap.address === 0n) {
+    const what = vector === Vector.PF ? ` at address ${hex(address)}, error code ${hex(errorCode)}` : '';
+    vcpu.domain.crash(`exception ${vector}${what}, and the guest has no handler for it`, vcpu);
+    return;
+  }
+  const code = HAS_CODE & (1 << vector) ? Math.max(errorCode, 0) : NO_ERROR_CODE;
+  enterKernel(vcpu, trap.address, trap.masksEvents, code);
+}
+
+export function injectPageFault(vcpu: XenVcpu, errorCode: number, address: bigint): void {
+  vcpu.domain.mmu.writeU64((vcpu.vcpuInfo + VCPU_INFO_CR2[64]) as Maddr, BigInt.asUintN(64, address));
+  vcpu.cr2 = address;
+  const code = (errorCode & ~PfError.user) | (vcpu.guestKernel ? 0 : PfError.user);
+  injectException(vcpu, Vector.PF, code, address);
+}
+
+export function handleException(vcpu: XenVcpu, exit: Exit): void {
+  const { core } = vcpu;
+  switch (exit.vector) {
+    case Vector.PF:
+      if (handlePageFault(vcpu, exit) === 'bounce') injectPageFault(vcpu, exit.errorCode, exit.address);
+      return;
+    case Vector.UD:
+      if (isForcedEmulation(vcpu) && emulateForcedCpuid(vcpu)) return;
+      injectException(vcpu, Vector.UD);
+      return;
+    case Vector.NM:
+      core.cr0 &= ~CR0_TS;
+      injectException(vcpu, Vector.NM);
+      return;
+    case Vector.DB:
+      vcpu.debugRegisters[6] |= core.rflags & Flag.TF ? 0x4000n : 0n;
+      injectException(vcpu, Vector.DB);
+      return;
+    default:
+      injectException(vcpu, exit.vector, exit.errorCode);
+  }
+}
+
+/** At #UD: `ud2; "xen"` stands at RIP, and CPUID behind it. */
+function isForcedEmulation(vcpu: XenVcpu): boolean {
+  const bytes = readGuest(vcpu, vcpu.core.rip, 7);
+  return bytes !== null && XEN_EMULATE_PREFIX.every((byte, at) => bytes[at] === byte) && bytes[5] === 0x0f && bytes[6] === 0xa2;
+}
+
+/** INT n, with RIP behind it. INT3 and INTO are open to all; others ask the trap table's DPL. */
+export function handleInterrupt(vcpu: XenVcpu, exit: Exit): void {
+  const { core } = vcpu;
+  const { vector, length } = exit;
+  if (vector === Vector.BP || vector === Vector.OF) {
+    injectException(vcpu, vector);
+    return;
+  }
+  const trap = vcpu.traps[vector];
+  const needed = vcpu.guestKernel ? 1 : 3;
+  if (trap.address !== 0n && trap.dpl >= needed) {
+    enterKernel(vcpu, trap.address, trap.masksEvents);
+    return;
+  }
+  core.rip = BigInt.asUintN(64, core.rip - BigInt(length));
+  injectException(vcpu, Vector.GP, vector * 8 + 2);
+}
+
+/** SYSCALL of a user program, with RIP behind it. */
+export function handleUserSyscall(vcpu: XenVcpu): void {
+  const { core } = vcpu;
+  const { syscall, syscall32 } = vcpu.callbacks;
+  const compat = core.mode === 32;
+  const callback = compat ? syscall32 : syscall;
+  if (callback.address === 0n) {
+    core.rip = BigInt.asUintN(64, core.rip - 2n);
+    injectException(vcpu, Vector.UD);
+    return;
+  }
+  core.regs[1] = core.rip;
+  core.regs[11] = BigInt(core.rflags);
+  core.selectors[1] = compat ? FLAT_USER_CS32 : FLAT_USER_CS64;
+  core.selectors[2] = FLAT_USER_SS;
+  enterKernel(vcpu, callback.address, callback.masksEvents);
+}
+const FLAT_USER_CS32 = 0xe023;
+const FLAT_USER_CS64 = 0xe033;
+const FLAT_USER_SS = 0xe02b;

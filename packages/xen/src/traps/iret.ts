@@ -1,0 +1,53 @@
+/**
+ * Hypercall 23, iret: back to where an event or exception came from, or out to
+ * a user program. The frame on the guest kernel's stack, lowest address first:
+ * RAX, R11, RCX, flags, RIP, CS, RFLAGS, RSP, SS (struct iret_context).
+ */
+import { VGCF_IN_SYSCALL, VMASST_TYPE } from '@paravane/abi-xen';
+import { Flag, Gpr, Seg } from '@paravane/engine-api';
+import type { XenVcpu } from '../domain.js';
+import { readGuest } from '../guest-memory.js';
+import { setUpcallMask } from './bounce.js';
+import { switchMode } from './mode.js';
+import { codeModeOf } from './segments.js';
+
+/** RFLAGS bits that a guest can't set through a return. */
+const FILTERED = Flag.IOPL | Flag.VM;
+
+export function iret(vcpu: XenVcpu): void {
+  const { core, domain } = vcpu;
+  const { regs } = core;
+  const bytes = readGuest(vcpu, regs[Gpr.rsp], 72);
+  if (!bytes) {
+    domain.crash(`fault while reading the iret frame at ${regs[Gpr.rsp].toString(16)}`, vcpu);
+    return;
+  }
+  const view = new DataView(bytes.buffer, bytes.byteOffset, 72);
+  const cs = view.getUint16(40, true);
+  const flags = view.getUint32(48, true);
+  if ((cs & 3) === 3) {
+    if (vcpu.userRoot === 0) {
+      domain.crash('return to user mode without user page tables', vcpu);
+      return;
+    }
+    switchMode(vcpu);
+  }
+  if (domain.vmAssist & (1 << VMASST_TYPE.architectural_iopl)) vcpu.iopl = (flags & Flag.IOPL) >> 12;
+  const rip = view.getBigUint64(32, true);
+  core.rip = rip;
+  core.selectors[Seg.cs] = cs | 3;
+  core.selectors[Seg.ss] = view.getUint16(64, true) | 3;
+  core.mode = codeModeOf(vcpu, cs | 3);
+  core.rflags = (flags & ~FILTERED) | Flag.IF | 2;
+  regs[Gpr.rsp] = view.getBigUint64(56, true);
+  regs[Gpr.rax] = view.getBigUint64(0, true);
+  if (view.getUint32(24, true) & VGCF_IN_SYSCALL) {
+    regs[Gpr.rcx] = rip;
+    regs[Gpr.r11] = BigInt(core.rflags);
+  } else {
+    regs[Gpr.r11] = view.getBigUint64(8, true);
+    regs[Gpr.rcx] = view.getBigUint64(16, true);
+  }
+  setUpcallMask(vcpu, flags & Flag.IF ? 0 : 1);
+  vcpu.nmiInProgress = false;
+}

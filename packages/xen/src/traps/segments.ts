@@ -1,0 +1,80 @@
+/**
+ * Segment descriptors as a running vCPU finds them: the guest's part of the
+ * GDT, Xen's flat segments after it, and the LDT. (Intel SDM vol. 3, 3.4.5;
+ * selectors of arch-x86/xen-x86_64.h.)
+ */
+import { FIRST_RESERVED_GDT_ENTRY, FLAT_RING3_CS32, FLAT_RING3_CS64, FLAT_RING3_SS64 } from '@paravane/abi-xen';
+import { type CodeMode, Seg } from '@paravane/engine-api';
+import { type Maddr } from '@paravane/types';
+import type { XenVcpu } from '../domain.js';
+
+const CODE32 = 0x00cffb000000ffffn;
+const DATA32 = 0x00cff3000000ffffn;
+const CODE64 = 0x00affb000000ffffn;
+const ENTRIES_PER_FRAME = 512;
+
+/** The descriptor that a selector names, or null: null selector, outside the table, or no table. */
+export function descriptor(vcpu: XenVcpu, selector: number): bigint | null {
+  if ((selector & 0xfffc) === 0) return null;
+  const index = selector >> 3;
+  const { mmu } = vcpu.domain;
+  if (selector & 4) {
+    const { ldtBase, ldtEntries } = vcpu.mm;
+    if (index >= ldtEntries) return null;
+    const space = { ...vcpu.core.space, root: vcpu.kernelRoot };
+    const at = mmu.translate(space, ldtBase + BigInt(index * 8));
+    return at === null ? null : mmu.readU64(at);
+  }
+  if (index < FIRST_RESERVED_GDT_ENTRY) {
+    const { gdtFrames, gdtEntries } = vcpu.mm;
+    const frame = gdtFrames[Math.floor(index / ENTRIES_PER_FRAME)];
+    if (index >= gdtEntries || !frame) return null;
+    return mmu.readU64((frame * 4096 + (index % ENTRIES_PER_FRAME) * 8) as Maddr);
+  }
+  switch (selector | 3) {
+    case FLAT_RING3_CS32:
+      return CODE32;
+    case FLAT_RING3_SS64:
+      return DATA32;
+    case FLAT_RING3_CS64:
+      return CODE64;
+    default:
+      return null;
+  }
+}
+
+const PRESENT = 1n << 47n;
+const CODE_OR_DATA = 1n << 44n;
+const CODE = 1n << 43n;
+const LONG = 1n << 53n;
+
+export const isUsable = (value: bigint): boolean => (value & PRESENT) !== 0n && (value & CODE_OR_DATA) !== 0n;
+export const isCode = (value: bigint): boolean => isUsable(value) && (value & CODE) !== 0n;
+export const baseOf = (value: bigint): bigint => ((value >> 16n) & 0xffffffn) | ((value >> 32n) & 0xff000000n);
+
+/** Mode of code that runs with this CS; 64 where the selector names nothing. */
+export function codeModeOf(vcpu: XenVcpu, cs: number): CodeMode {
+  if ((cs | 3) === FLAT_RING3_CS64) return 64;
+  const value = descriptor(vcpu, cs);
+  return value !== null && isCode(value) && (value & LONG) === 0n ? 32 : 64;
+}
+
+/**
+ * Loads ES, DS, FS, GS or SS. False means #GP (the selector names no usable
+ * segment); a null selector is fine for all but SS in 32-bit code.
+ */
+export function loadSegment(vcpu: XenVcpu, register: number, selector: number): boolean {
+  const { core } = vcpu;
+  let base = 0n;
+  if ((selector & 0xfffc) !== 0) {
+    const value = descriptor(vcpu, selector);
+    if (value === null || !isUsable(value)) return false;
+    base = baseOf(value);
+  } else if (register === Seg.ss && core.mode === 32) {
+    return false;
+  }
+  core.selectors[register] = selector;
+  if (register === Seg.fs) core.fsBase = base;
+  if (register === Seg.gs) core.gsBase = base;
+  return true;
+}

@@ -1,0 +1,225 @@
+/**
+ * Hypercalls that tell Xen where to enter the guest kernel: set_trap_table,
+ * set_callbacks, callback_op, nmi_op, stack_switch, and the small ones on
+ * processor state: fpu_taskswitch, debug registers, segment bases.
+ */
+import {
+  CALLBACKOP,
+  CALLBACKTYPE,
+  callback_register,
+  callback_unregister,
+  Errno,
+  FIRST_RESERVED_GDT_ENTRY,
+  FLAT_RING3_CS64,
+  FLAT_RING3_SS64,
+  SEGBASE,
+  TI_DPL_MASK,
+  TI_EVENT_MASK,
+  XENNMI,
+  xennmi_callback,
+} from '@paravane/abi-xen';
+import { Seg } from '@paravane/engine-api';
+import type { HypercallHandler, XenVcpu } from '../domain.js';
+import { asU32, readGuest, readGuestStruct } from '../guest-memory.js';
+import { baseOf, descriptor, isUsable } from './segments.js';
+
+const CR0_TS = 8;
+const TRAP_INFO_BYTES = 16;
+const CALLBACKF_MASK_EVENTS = 1;
+
+export const isCanonical = (address: bigint): boolean => BigInt.asUintN(64, BigInt.asIntN(48, address)) === address;
+
+/** Raises a selector's RPL to the guest kernel's ring; selectors of Xen's own part of the GDT become the flat ones. */
+function fixSelector(selector: number, flat: number): number {
+  if (selector & 4) return selector | 3;
+  return selector >> 3 >= FIRST_RESERVED_GDT_ENTRY && (selector | 3) !== flat ? flat : selector | 3;
+}
+
+export const set_trap_table: HypercallHandler = (vcpu, args) => {
+  const table = args[0];
+  if (table === 0n) {
+    for (const trap of vcpu.traps) trap.address = 0n;
+    return 0;
+  }
+  // Each vector at most a few times: a table without end is no reason to loop for ever.
+  for (let entry = 0; entry < 1024; entry++) {
+    const bytes = readGuest(vcpu, table + BigInt(entry * TRAP_INFO_BYTES), TRAP_INFO_BYTES);
+    if (!bytes) return -Errno.EFAULT;
+    const view = new DataView(bytes.buffer, bytes.byteOffset);
+    const address = view.getBigUint64(8, true);
+    if (address === 0n) return 0;
+    if (!isCanonical(address)) return -Errno.EINVAL;
+    const flags = view.getUint8(1);
+    Object.assign(vcpu.traps[view.getUint8(0)], {
+      dpl: flags & TI_DPL_MASK,
+      masksEvents: (flags & TI_EVENT_MASK) !== 0,
+      cs: fixSelector(view.getUint16(2, true), FLAT_RING3_CS64),
+      address,
+    });
+  }
+  return -Errno.EINVAL;
+};
+
+export const set_callbacks: HypercallHandler = (vcpu, [event, failsafe, syscall]) => {
+  vcpu.callbacks.event.address = event;
+  vcpu.callbacks.failsafe.address = failsafe;
+  vcpu.callbacks.syscall.address = syscall;
+  return 0;
+};
+
+function registerCallback(vcpu: XenVcpu, argument: bigint): number {
+  const request = readGuestStruct(vcpu, callback_register, argument);
+  if (!request) return -Errno.EFAULT;
+  const { type, address } = request;
+  if (!isCanonical(address)) return -Errno.EINVAL;
+  const masksEvents = (request.flags & CALLBACKF_MASK_EVENTS) !== 0;
+  const { callbacks } = vcpu;
+  switch (type) {
+    case CALLBACKTYPE.event:
+      callbacks.event.address = address;
+      return 0;
+    case CALLBACKTYPE.failsafe:
+      callbacks.failsafe = { address, masksEvents };
+      return 0;
+    case CALLBACKTYPE.syscall:
+      callbacks.syscall = { address, masksEvents };
+      return 0;
+    case CALLBACKTYPE.syscall32:
+      callbacks.syscall32 = { address, masksEvents };
+      return 0;
+    case CALLBACKTYPE.sysenter:
+      callbacks.sysenter = { address, masksEvents };
+      return 0;
+    case CALLBACKTYPE.nmi:
+      return registerNmi(vcpu, address);
+    default:
+      return -Errno.ENOSYS;
+  }
+}
+
+function unregisterCallback(vcpu: XenVcpu, argument: bigint): number {
+  const request = readGuestStruct(vcpu, callback_unregister, argument);
+  if (!request) return -Errno.EFAULT;
+  switch (request.type) {
+    case CALLBACKTYPE.event:
+    case CALLBACKTYPE.failsafe:
+    case CALLBACKTYPE.syscall:
+    case CALLBACKTYPE.syscall32:
+    case CALLBACKTYPE.sysenter:
+      return -Errno.EINVAL;
+    case CALLBACKTYPE.nmi:
+      return registerNmi(vcpu, 0n);
+    default:
+      return -Errno.ENOSYS;
+  }
+}
+
+/** Only vCPU 0 has an NMI callback. */
+function registerNmi(vcpu: XenVcpu, address: bigint): number {
+  if (!isCanonical(address)) return -Errno.EINVAL;
+  if (vcpu.id !== 0) return -Errno.EINVAL;
+  vcpu.nmiAddress = address;
+  return 0;
+}
+
+export const callback_op: HypercallHandler = (vcpu, [command, argument]) => {
+  switch (asU32(command)) {
+    case CALLBACKOP.register:
+      return registerCallback(vcpu, argument);
+    case CALLBACKOP.unregister:
+      return unregisterCallback(vcpu, argument);
+    default:
+      return -Errno.ENOSYS;
+  }
+};
+
+export const nmi_op: HypercallHandler = (vcpu, [command, argument]) => {
+  switch (asU32(command)) {
+    case XENNMI.register_callback: {
+      const request = readGuestStruct(vcpu, xennmi_callback, argument);
+      return request ? registerNmi(vcpu, request.handler_address) : -Errno.EFAULT;
+    }
+    case XENNMI.unregister_callback:
+      return registerNmi(vcpu, 0n);
+    default:
+      return -Errno.ENOSYS;
+  }
+};
+
+export const stack_switch: HypercallHandler = (vcpu, [ss, sp]) => {
+  vcpu.kernelSs = fixSelector(asU32(ss) & 0xffff, FLAT_RING3_SS64);
+  vcpu.kernelSp = sp;
+  return 0;
+};
+
+export const fpu_taskswitch: HypercallHandler = (vcpu, [set]) => {
+  if (set !== 0n) vcpu.core.cr0 |= CR0_TS;
+  else vcpu.core.cr0 &= ~CR0_TS;
+  return 0;
+};
+
+/** Bits of DR6 and DR7 that can't be cleared or set (Intel SDM vol. 3, 17.2). */
+const DR6_ONES = 0xffff0ff0n;
+const DR6_ZEROS = ~0x1000n;
+const DR7_ONES = 0x400n;
+const DR7_ZEROS = ~0xd800n;
+
+/** Sets a debug register as the guest sees it. */
+export function writeDebugRegister(vcpu: XenVcpu, register: number, value: bigint): number {
+  if (register <= 3) {
+    const inHypervisor = !isCanonical(value) || (value >= 0xffff800000000000n && value < 0xffff880000000000n);
+    if (inHypervisor) return -Errno.EPERM;
+    vcpu.debugRegisters[register] = value;
+    return 0;
+  }
+  if (register === 4 || register === 5) {
+    if (vcpu.guestCr4 & 8) return -Errno.ENODEV;
+    return writeDebugRegister(vcpu, register + 2, value);
+  }
+  if (value >> 32n !== 0n) return -Errno.EPERM;
+  if (register === 6) vcpu.debugRegisters[6] = (value | DR6_ONES) & DR6_ZEROS;
+  else if (register === 7) vcpu.debugRegisters[7] = (value | DR7_ONES) & DR7_ZEROS;
+  else return -Errno.ENODEV;
+  return 0;
+}
+
+/** The value, or null for a register that there is not. */
+export function readDebugRegister(vcpu: XenVcpu, register: number): bigint | null {
+  if (register === 4 || register === 5) return vcpu.guestCr4 & 8 ? null : vcpu.debugRegisters[register + 2];
+  return register <= 7 ? vcpu.debugRegisters[register] : null;
+}
+
+export const set_debugreg: HypercallHandler = (vcpu, [register, value]) =>
+  register > 7n ? -Errno.EINVAL : writeDebugRegister(vcpu, Number(register), value);
+
+export const get_debugreg: HypercallHandler = (vcpu, [register]) =>
+  (register > 7n ? null : readDebugRegister(vcpu, Number(register))) ?? -Errno.EINVAL;
+
+export const set_segment_base: HypercallHandler = (vcpu, [which, base]) => {
+  const { core } = vcpu;
+  switch (asU32(which)) {
+    case SEGBASE.FS:
+      if (!isCanonical(base)) return -Errno.EINVAL;
+      core.fsBase = base;
+      return 0;
+    case SEGBASE.GS_USER:
+      if (!isCanonical(base)) return -Errno.EINVAL;
+      vcpu.gsBaseOther = base;
+      return 0;
+    case SEGBASE.GS_KERNEL:
+      if (!isCanonical(base)) return -Errno.EINVAL;
+      core.gsBase = base;
+      return 0;
+    case SEGBASE.GS_USER_SEL: {
+      // Loads GS for the user program: a selector that names nothing becomes null, and the call succeeds.
+      const selector = asU32(base) & 0xffff;
+      const value = descriptor(vcpu, selector);
+      const usable = value !== null && isUsable(value);
+      core.selectors[Seg.gs] = usable ? selector | 3 : 0;
+      vcpu.gsBaseOther = usable ? baseOf(value) : 0n;
+      return 0;
+    }
+    default:
+      return -Errno.EINVAL;
+  }
+};
