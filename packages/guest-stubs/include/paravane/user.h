@@ -1,0 +1,16 @@
+/* User mode: one program at a time, entered like a function that returns when a trap handler says so. */
+#ifndef PARAVANE_USER_H
+#define PARAVANE_USER_H
+
+#include <stdint.h>
+#include <paravane/trap.h>
+
+/*
+ * Enters user mode with these registers (of them rip, rsp, rflags and the general ones count; the selectors are set
+ * here) under the user page tables of MMUEXT_NEW_USER_BASEPTR. Traps and system calls arrive at their handlers, on the
+ * stack of the caller, until one calls user_return().
+ */
+uint64_t user_run(struct registers *regs);
+__attribute__((noreturn)) void user_return(uint64_t result);
+
+#endif

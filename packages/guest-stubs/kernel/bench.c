@@ -1,0 +1,123 @@
+/*
+ * `bench`: how much of each kind of work fits into a second of system time. The paths are the ones that cost a
+ * paravirtual guest: plain code, copies, hypercalls, faults bounced to the guest, events, page-table updates.
+ */
+#include "kernel.h"
+
+#define BUFFER (64 * 1024)
+
+static uint64_t source[BUFFER / 8], target[BUFFER / 8];
+static evtchn_port_t ipi_port;
+static volatile uint64_t ipis;
+
+struct benchmark {
+  const char *name;
+  const char *unit;
+  uint64_t (*run)(void); /* does some milliseconds of work; returns how many units that was */
+};
+
+static uint64_t run_integer(void) {
+  uint64_t x = 88172645463325252ull;
+  for (int i = 0; i < 100000; i++) {
+    x ^= x << 13;
+    x ^= x >> 7;
+    x ^= x << 17;
+    __asm__ volatile("" : "+r"(x));
+  }
+  return 100000;
+}
+
+/* Dependent loads and a branch that is taken in no pattern. */
+static uint64_t run_branches(void) {
+  uint64_t x = 1, taken = 0;
+  for (int i = 0; i < 100000; i++) {
+    x = x * 6364136223846793005ull + 1442695040888963407ull;
+    if (source[x >> 51] == (x >> 63)) taken++;
+    __asm__ volatile("" : "+r"(taken));
+  }
+  return 100000;
+}
+
+static uint64_t run_copy_string(void) {
+  for (int i = 0; i < 16; i++) memcpy(target, source, BUFFER);
+  return 16 * BUFFER / 1024;
+}
+
+static uint64_t run_copy_loop(void) {
+  for (int i = 0; i < BUFFER / 8; i++) {
+    target[i] = source[i];
+    __asm__ volatile("" ::: "memory");
+  }
+  return BUFFER / 1024;
+}
+
+static uint64_t run_hypercalls(void) {
+  for (int i = 0; i < 1000; i++) HYPERVISOR_xen_version(XENVER_version, NULL);
+  return 1000;
+}
+
+static uint64_t run_faults(void) {
+  for (int i = 0; i < 200; i++) {
+    __asm__ volatile("1: movb (%0), %%al\n2:\n\t" TRAP_FIXUP(1b, 2b)::"r"(MM_SCRATCH) : "rax", "memory");
+  }
+  return 200;
+}
+
+static void ipi_event(evtchn_port_t unused) {
+  (void)unused;
+  ipis++;
+}
+
+static uint64_t run_events(void) {
+  uint64_t before = ipis;
+  for (int i = 0; i < 200; i++) event_notify(ipi_port);
+  return ipis - before;
+}
+
+static uint64_t run_mappings(void) {
+  uint64_t entry = mm_virt_to_mfn(target) << PAGE_SHIFT;
+  for (int i = 0; i < 100; i++) {
+    HYPERVISOR_update_va_mapping(MM_SCRATCH, entry | PTE_KERNEL, UVMF_INVLPG);
+    HYPERVISOR_update_va_mapping(MM_SCRATCH, 0, UVMF_INVLPG);
+  }
+  return 200;
+}
+
+static const struct benchmark benchmarks[] = {
+    {"integer loop", "iterations", run_integer},
+    {"loads and branches", "iterations", run_branches},
+    {"copy, rep movsq", "KiB", run_copy_string},
+    {"copy, 8-byte loop", "KiB", run_copy_loop},
+    {"hypercall round trips", "calls", run_hypercalls},
+    {"page fault round trips", "faults", run_faults},
+    {"event round trips", "events", run_events},
+    {"page-table updates", "updates", run_mappings},
+};
+
+static void measure(const struct benchmark *benchmark, uint64_t limit) {
+  uint64_t begin = time_now(), count = 0, elapsed;
+  do {
+    count += benchmark->run();
+    elapsed = time_now() - begin;
+  } while (elapsed < limit);
+  printf("  %-24s %14lu %s/s\n", benchmark->name, count * 1000000 / (elapsed / 1000),
+         benchmark->unit);
+}
+
+void command_bench(const char *arguments) {
+  uint64_t milliseconds = 0;
+  for (; *arguments >= '0' && *arguments <= '9'; arguments++) milliseconds = milliseconds * 10 + (uint64_t)(*arguments - '0');
+  if (milliseconds == 0) milliseconds = 100;
+  if (!ipi_port) {
+    int bound = event_bind_ipi(ipi_event);
+    if (bound > 0) ipi_port = (evtchn_port_t)bound;
+  }
+  /* Builds the tables for the scratch page, so that later updates find them. */
+  if (mm_map(MM_SCRATCH, mm_virt_to_mfn(target), PTE_KERNEL) < 0 || mm_unmap(MM_SCRATCH) < 0) {
+    printf("bench: no page for the mappings\n");
+    return;
+  }
+  for (unsigned int i = 0; i < sizeof benchmarks / sizeof benchmarks[0]; i++) {
+    measure(&benchmarks[i], milliseconds * NSEC_PER_MSEC);
+  }
+}
