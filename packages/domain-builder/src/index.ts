@@ -4,7 +4,9 @@ export { type BuilderMemory, buildPvDomain, type EntryState, type PvDomainPlace 
 export { bzImagePayload, isBzImage } from './bzimage.js';
 export type { BuilderErrorCode } from './failure.js';
 export { hypercallPage64 } from './hypercall-page.js';
+export { findKallsyms } from './kallsyms.js';
 export { type KernelImage, type KernelSegment, loadKernelImage, readKernelImage } from './kernel-image.js';
+export { elfSymbols, kernelSymbols } from './kernel-symbols.js';
 export { LZ4_LEGACY_MAGIC, unpackLz4Legacy } from './lz4-legacy.js';
 export { BRANCH_FLAGS, LEAF_FLAGS, type Level, type Mapping, type PageTable, TABLE_LEAF_FLAGS } from './page-tables.js';
 export {
@@ -15,6 +17,7 @@ export {
   planPvDomain,
   type Region,
 } from './plan.js';
+export type { KernelSymbols, SymbolHit } from './symbols.js';
 export {
   type Compression,
   compressionOf,

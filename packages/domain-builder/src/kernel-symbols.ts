@@ -1,0 +1,41 @@
+/**
+ * Where a kernel's symbols come from: Linux's own kallsyms tables, or the ELF file's symbol table.
+ */
+import type { ElfFile } from '@paravane/elf';
+import type { Gva } from '@paravane/types';
+import { findKallsyms } from './kallsyms.js';
+import type { KernelImage } from './kernel-image.js';
+import { type KernelSymbols, sortedSymbols } from './symbols.js';
+
+const SHF_EXECINSTR = 4n;
+/** STT_SECTION and STT_FILE name no place in the program. */
+const FIRST_OTHER_TYPE = 3;
+const SHN_ABS = 0xfff1;
+
+/** The symbols of an ELF file's own table; undefined where it was stripped. */
+export function elfSymbols(elf: ElfFile, end: Gva = 1n << 64n): KernelSymbols | undefined {
+  const sections = elf.sections();
+  const found = [...elf.symbols()].filter(
+    ({ name, type, sectionIndex }) =>
+      name !== '' && type < FIRST_OTHER_TYPE && sectionIndex !== 0 && sectionIndex !== SHN_ABS,
+  );
+  if (found.length === 0) return undefined;
+  return sortedSymbols({
+    addresses: BigUint64Array.from(found, ({ value }) => value),
+    name: (index) => found[index].name,
+    isCode: (index) => {
+      const section = sections[found[index].sectionIndex];
+      return section !== undefined && (section.flags & SHF_EXECINSTR) !== 0n;
+    },
+    end,
+  });
+}
+
+/** The best symbols that a kernel's file has; undefined where it has none. */
+export function kernelSymbols(image: KernelImage): KernelSymbols | undefined {
+  for (const { data } of image.segments) {
+    const found = findKallsyms(data, image.virtEnd);
+    if (found !== undefined) return found;
+  }
+  return elfSymbols(image.elf, image.virtEnd);
+}
