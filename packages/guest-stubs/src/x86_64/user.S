@@ -4,6 +4,7 @@
 #define HYPERCALL_STACK_SWITCH (hypercall_page + 32 * __HYPERVISOR_stack_switch)
 #define REGISTERS_CS 144
 #define REGISTERS_SS 168
+#define VCPU_INFO_UPCALL_MASK 1
 
     .text
     .globl user_run
@@ -19,6 +20,8 @@ user_run:
     movq $FLAT_USER_SS, REGISTERS_SS(%rdi)
     movq %rsp, user_kernel_stack(%rip)
     movq %rdi, %rbx
+    /* From here to the iret, RSP is in the registers structure: an upcall there would run over what was saved below. */
+    movb $1, shared_info + VCPU_INFO_UPCALL_MASK(%rip)
     movl $FLAT_KERNEL_SS, %edi
     movq %rsp, %rsi
     call HYPERCALL_STACK_SWITCH /* traps from user mode push their frames below what was saved here */
