@@ -16,15 +16,7 @@
  */
 
 import { type SiliconCase, TOLERANCES, type Undefined } from './case.js';
-import {
-  type CpuSnapshot,
-  caseSeed,
-  copySnapshot,
-  PROFILES,
-  type Profile,
-  seededState,
-  type X87Snapshot,
-} from './state.js';
+import { caseSeed, copySnapshot, PROFILES, type Profile, seededState, type X87Snapshot } from './state.js';
 
 export * from './case.js';
 export * from './compare.js';

@@ -4,15 +4,31 @@
  *
  * - operand letters: E general register or memory by ModRM.rm, R register only, M memory only, G register by ModRM.reg,
  *   Z register in the opcode, B register by VEX.vvvv, I immediate, J relative target, V/W/U and P/Q/N the same for XMM
- *   and MMX registers; anything else is a fixed operand;
- * - sizes: b 1, w 2, d 4, q 8, o 16, t 10 bytes; v 2, 4 or 8; y 4 or 8; n 2 or 8 (8 without REX.W); z as v, at most 4;
+ *   and MMX registers, S an x87 stack register by ModRM.rm; anything else is a fixed operand;
+ * - sizes: b 1, w 2, d 4, q 8, o 16, t and st 10 bytes; v 2, 4 or 8; y 4 or 8; n 2 or 8 (8 without REX.W); z as v, at most 4;
  *   a number is that many bytes;
  * - encoding: hex bytes, `/r`, `/0` to `/7`, `+r`, `ib iw id iz iv`; 66, F2 or F3 before 0F is a mandatory prefix;
  *   `vex.MAP.PP.W` (W: 0, 1 or y) replaces the prefixes;
  * - options: words that `prepare` and `undefined` understand.
  */
 
-export type OperandKind = 'E' | 'R' | 'M' | 'G' | 'Z' | 'B' | 'I' | 'J' | 'V' | 'W' | 'U' | 'P' | 'Q' | 'N' | 'fixed';
+export type OperandKind =
+  | 'E'
+  | 'R'
+  | 'M'
+  | 'G'
+  | 'Z'
+  | 'B'
+  | 'I'
+  | 'J'
+  | 'V'
+  | 'W'
+  | 'U'
+  | 'P'
+  | 'Q'
+  | 'N'
+  | 'S'
+  | 'fixed';
 
 export interface Operand {
   kind: OperandKind;
@@ -44,11 +60,13 @@ const FIXED_SIZES: Record<string, number> = { b: 1, w: 2, d: 4, q: 8, o: 16, t: 
 const CHOICES: Record<string, number[]> = { v: [2, 4, 8], y: [4, 8], n: [2, 8] };
 
 function parseOperand(text: string, width: number): Operand {
-  const match = /^([ERMGZBIJVWUPQN])([bwdqotvynz]|\d+)$/.exec(text);
+  const match = /^([ERMGZBIJVWUPQNS])([bwdqotvynz]|st|\d+)$/.exec(text);
   if (!match) return { kind: 'fixed', size: 0, text };
   const [, kind, letter] = match as unknown as [string, OperandKind, string];
   const size =
-    letter === 'z' ? Math.min(width, 4) : (FIXED_SIZES[letter] ?? (letter in CHOICES ? width : Number(letter)));
+    letter === 'z'
+      ? Math.min(width, 4)
+      : (FIXED_SIZES[letter] ?? (letter in CHOICES ? width : letter === 'st' ? 10 : Number(letter)));
   return { kind, size, text };
 }
 
@@ -75,6 +93,8 @@ function operandName(operand: Operand, memory: boolean, width: number): string {
     case 'Q':
     case 'N':
       return operand.kind === 'Q' && memory ? `m${bits}` : 'mm';
+    case 'S':
+      return 'ST(i)';
     default:
       return operand.text === 'rAX' ? ({ 2: 'AX', 4: 'EAX', 8: 'RAX' }[width] ?? 'AL') : operand.text;
   }

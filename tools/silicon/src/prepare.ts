@@ -23,14 +23,22 @@ import {
   RCX,
   RDI,
   RDX,
-  RSI,
   RSP,
   setMemory,
   setOperand,
   setRegister,
 } from './draft.js';
 import { assemble, littleEndian } from './encode.js';
-import { prepareFloat } from './prepare-float.js';
+import {
+  prepareArea,
+  prepareControlWord,
+  prepareDecimal,
+  prepareEnvironment,
+  prepareFloat,
+  prepareStore,
+  prepareText,
+  prepareVectorShift,
+} from './prepare-float.js';
 import { prepareString } from './prepare-string.js';
 import { markUndefined } from './undefined.js';
 
@@ -44,6 +52,7 @@ const RESERVED: Record<string, number[]> = {
   count: [RCX],
   table: [RBX, RAX],
   store: [RDI],
+  text: [RAX, RDX],
 };
 
 function reservedRegisters(draft: Draft): Set<number> {
@@ -60,12 +69,12 @@ function pickRegisters(draft: Draft): void {
     const { kind, size } = operand;
     if (kind === 'I' || kind === 'J' || kind === 'fixed' || kind === 'M') return;
     if (form.memory && 'EWQ'.includes(kind)) return;
-    const limit = 'PQN'.includes(kind) || legacy ? 8 : 16;
+    const limit = 'PQNS'.includes(kind) || legacy ? 8 : 16;
     let register = rng.below(limit);
     while (reserved.has(register) && 'ERGZ'.includes(kind)) register = rng.below(limit);
     draft.registers[i] = register;
     if ('ERGZ'.includes(kind) && size === 1 && !legacy && register >= 4) parts.forceRex = true;
-    if ('EWQRUN'.includes(kind)) parts.rm = { register };
+    if ('EWQRUNS'.includes(kind)) parts.rm = { register };
     else if ('GVP'.includes(kind)) parts.reg = register;
     else if (kind === 'Z') parts.plusRegister = register;
   });
@@ -105,7 +114,7 @@ function prepareMemory(draft: Draft): void {
   draft.target = operandAddress;
   placeOperand(draft, avoid);
   draft.target = accessed;
-  setMemory(draft, draft.target, biasedBytes(rng, profile, size));
+  setMemory(draft, draft.target, biasedBytes(rng, form.options.has('integer-memory') ? 'int' : profile, size));
 }
 
 function prepareImmediates(draft: Draft): void {
@@ -135,6 +144,7 @@ function immediateValue(draft: Draft, size: number): bigint {
   // INT3's, INTO's and Linux's own vector are open to user mode.
   if (form.options.has('vector'))
     return BigInt(pick(rng, [0, 1, 2, 5, 6, 8, 13, 14, 0x20, 0x2e, 0x7f, 0x81, 0x82, 0xff]));
+  if (form.options.has('compare-kind')) return BigInt(chance(rng, 85) ? index & 7 : rng.below(256));
   if (form.options.has('all-immediates')) return BigInt((index * 167 + rng.below(3)) & 0xff);
   if (form.options.has('enter'))
     return size === 1 ? BigInt(pick(rng, [0, 0, 1, 1, 2, 3, 5, 31, 32, 33, 0xff])) : BigInt(rng.below(0x90));
@@ -244,6 +254,13 @@ const PREPARATIONS: Record<string, (draft: Draft) => void> = {
   table: prepareTable,
   string: prepareString,
   float: prepareFloat,
+  decimal: prepareDecimal,
+  'control-word': prepareControlWord,
+  environment: prepareEnvironment,
+  area: prepareArea,
+  'vector-shift': prepareVectorShift,
+  text: prepareText,
+  store: prepareStore,
   shift: (draft) => {
     const own = draft.form.memory ? -1 : containerOf(draft, 0);
     if (draft.form.operands.at(-1)?.text !== 'CL' || own === RCX || addressRegisters(draft).includes(RCX)) return;
@@ -283,5 +300,3 @@ export function prepareCase(draft: Draft): Uint8Array {
   if (code.length > 15) throw new Error(`${form.name}: ${code.length} bytes are too long for one instruction`);
   return code;
 }
-
-export { RSI };

@@ -52,10 +52,25 @@ function shiftFlags(draft: Draft): number {
   return AF | overflow | carry;
 }
 
+/** C0, C2 and C3; C1; all of them. */
+const C023 = 0x4500;
+const C1 = 0x200;
+
+const CONDITION_CODES: readonly (readonly [RegExp, number])[] = [
+  [/^FU?COM|^FICOM|^FTST|^FXAM|^FPREM|^FNINIT|^FLDENV|^FRSTOR|^FNSAVE/, 0],
+  [/^(FNOP|FWAIT|FNCLEX|FFREE|FLDCW|FNST)/, C023 | C1],
+  [/^(FSIN|FCOS|FSINCOS|FPTAN)$/, 0x4100 | C1],
+  [/^(F2XM1|FYL2X|FYL2XP1|FPATAN)$/, C023 | C1],
+  [/^F(?!X(SAVE|RSTOR))/, C023],
+];
+
 export function markUndefined(draft: Draft): void {
   const { form, undefined: marks } = draft;
   if (form.options.has('shift')) marks.rflags = shiftFlags(draft);
   else marks.rflags = ALWAYS[form.mnemonic.replace('LOCK_', '')] ?? 0;
+  if (form.options.has('approximate')) marks.tolerance = 'rcp-single';
+  if (form.options.has('transcendental')) marks.tolerance = 'x87-ulp';
+  marks.fsw = CONDITION_CODES.find(([pattern]) => pattern.test(form.mnemonic))?.[1] ?? 0;
   const wideCount = /^SH[LR]D$/.test(form.mnemonic) && shiftCount(draft) > form.operands[0].size * 8;
   const emptySource = /^BS[FR]$/.test(form.mnemonic) && getOperand(draft, 1) === 0n;
   if ((wideCount && !form.memory) || emptySource) marks.gprs = 1 << containerOf(draft, 0);
