@@ -5,20 +5,9 @@ const { join } = require('node:path');
 
 const floors = [
   // 0 vocabulary
-  [
-    'types',
-    'driver-api',
-    'image-api',
-    'link-api',
-    'engine-api',
-    'personality-api',
-    'host-api',
-    'abi-xen',
-    'wasm-emit',
-    'elf',
-  ],
+  ['types', 'driver-api', 'image-api', 'link-api', 'host-api', 'abi-xen', 'wasm-emit', 'elf'],
   // 1 machine
-  ['mmu', 'x86'],
+  ['mmu', 'x86', 'engine-api', 'personality-api'],
   // 2 hypervisor
   ['hypervisor', 'xen', 'domain-builder', 'decompress', 'kallsyms', 'trace'],
   // 3 devices and guests

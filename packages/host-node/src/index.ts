@@ -1,1 +1,27 @@
-export {};
+/** Paravane on Node.js: terminal, time, files, and guests fetched from Debian packages. */
+export { dataFolder } from './data-folder.js';
+export { unpack, unpackXz } from './decompress.js';
+export { fileCause, readWhole, writeWhole } from './files.js';
+export { type AptOptions, aptSource, hasApt } from './pull/apt-source.js';
+export { folderSource } from './pull/folder-source.js';
+export { type LockedFile, type LockedPackage, type LockFile, lockFileName } from './pull/lock-file.js';
+export { type MirrorOptions, mirrorSource } from './pull/mirror-source.js';
+export {
+  type GuestName,
+  guestConfigFile,
+  guestNames,
+  type PulledGuest,
+  type PullOptions,
+  pullGuest,
+} from './pull/pull.js';
+export type { FetchedPackage, PackageRequest, PackageSource, Progress } from './pull/source.js';
+export {
+  type ConsoleEvents,
+  type ConsoleStreams,
+  type HostConsole,
+  openConsole,
+  parseEscapeKey,
+  readToEnd,
+} from './terminal.js';
+export { hostTime } from './time.js';
+export { openTraceFile, type TraceFile } from './trace-file.js';

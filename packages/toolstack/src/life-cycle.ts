@@ -62,7 +62,8 @@ class Run implements DomainRun {
     private readonly request: BootRequest,
     private readonly options: RunOptions,
   ) {
-    this.outcome = this.live();
+    // Not before the caller has had the chance to connect a terminal: the guest's first words are for it.
+    this.outcome = Promise.resolve().then(() => this.live());
   }
 
   input(bytes: Uint8Array): void {

@@ -1,0 +1,140 @@
+/** The command line: its commands, their flags and their help. */
+import { readFileSync } from 'node:fs';
+import { guestNames } from '@paravane/host-node';
+import { buildApplication, buildCommand, buildRouteMap, run } from '@stricli/core';
+import type { PullFlags } from './commands/pull.js';
+import type { RunFlags } from './commands/run.js';
+import type { CliContext } from './context.js';
+import { exitStatus } from './exit-status.js';
+import { fileName, type MachineFlags, machineFlags } from './machine-flags.js';
+
+const statuses = `Exit status: 0 the guest shut itself down, 1 failure on the host, 2 bad configuration or arguments,
+  3 the guest crashed, 4 --timeout passed, 130 interrupted.`;
+
+const consoleHelp = `The terminal is the guest's console: every key goes to the guest, but for the escape key (Ctrl-]).
+Standard input that is not a terminal is fed to the console.`;
+
+const runCommand = buildCommand<RunFlags, [string?], CliContext>({
+  loader: async () => (await import('./commands/run.js')).default,
+  parameters: {
+    flags: {
+      kernel: { kind: 'parsed', parse: fileName, optional: true, placeholder: 'FILE', brief: 'The kernel image' },
+      ramdisk: { kind: 'parsed', parse: fileName, optional: true, placeholder: 'FILE', brief: 'The initial ramdisk' },
+      cmdline: {
+        kind: 'parsed',
+        parse: String,
+        optional: true,
+        placeholder: 'TEXT',
+        brief: "The kernel's command line",
+      },
+      ...machineFlags,
+    },
+    positional: {
+      kind: 'tuple',
+      parameters: [
+        {
+          brief: `An xl configuration file, or a pulled guest: ${guestNames.join(', ')}`,
+          parse: String,
+          optional: true,
+          placeholder: 'CONFIG|NAME',
+        },
+      ],
+    },
+  },
+  docs: {
+    brief: 'Boot a guest from an xl configuration file, or a pulled one by name',
+    fullDescription: `Boots a guest as an xl configuration file says. Flags override its keys.\n${consoleHelp}\n\n${statuses}`,
+  },
+});
+
+const startCommand = buildCommand<MachineFlags, [], CliContext>({
+  loader: async () => (await import('./commands/start.js')).default,
+  parameters: { flags: machineFlags, positional: { kind: 'tuple', parameters: [] } },
+  docs: {
+    brief: 'Boot our own small guest kernel, with a console to type into',
+    fullDescription: `Boots the small guest kernel that comes with Paravane. Type help at its prompt.\n${consoleHelp}\n\n${statuses}`,
+  },
+});
+
+const pullCommand = buildCommand<PullFlags, [(typeof guestNames)[number]], CliContext>({
+  loader: async () => (await import('./commands/pull.js')).default,
+  parameters: {
+    flags: {
+      suite: {
+        kind: 'parsed',
+        parse: String,
+        optional: true,
+        placeholder: 'NAME',
+        brief: 'The Debian suite, such as bookworm',
+      },
+      mirror: {
+        kind: 'parsed',
+        parse: String,
+        optional: true,
+        placeholder: 'URL',
+        brief: 'Fetch from this Debian mirror, without apt',
+      },
+      from: {
+        kind: 'parsed',
+        parse: fileName,
+        optional: true,
+        placeholder: 'DIR',
+        brief: 'Take .deb files from this folder',
+      },
+      version: {
+        kind: 'parsed',
+        parse: String,
+        optional: true,
+        placeholder: 'VERSION',
+        brief: "Exactly this version of the guest's package",
+      },
+    },
+    positional: {
+      kind: 'tuple',
+      parameters: [{ brief: `The guest: ${guestNames.join(' or ')}`, parse: guestName, placeholder: 'NAME' }],
+    },
+  },
+  docs: {
+    brief: 'Fetch a guest from Debian packages, by name',
+    fullDescription: `Fetches packages and makes a guest of them, ready for paravane run NAME:
+  debian  the cloud kernel (linux-image-cloud-amd64) and a busybox initramfs that ends in a shell
+  grub    GRUB's 64-bit image for Xen PV (grub-xen-host)
+Without --mirror or --from, the system's apt-get downloads them, in private folders and without root.
+What was fetched, with checksums, is recorded in lock.json beside it.
+All of it goes to PARAVANE_HOME, or to paravane in the user's data folder (~/.local/share).`,
+  },
+});
+
+const application = buildApplication(
+  buildRouteMap({
+    routes: { start: startCommand, run: runCommand, pull: pullCommand },
+    docs: {
+      brief: 'Paravane: a paravirtualizing x86 hypervisor. Boots Xen PV guests.',
+      fullDescription: `Paravane: a paravirtualizing x86 hypervisor. Boots Xen PV guests.\n\n${statuses}`,
+    },
+  }),
+  {
+    name: 'paravane',
+    versionInfo: { currentVersion: ownVersion() },
+    scanner: { caseStyle: 'allow-kebab-for-camel' },
+    documentation: { disableAnsiColor: true },
+  },
+);
+
+/** Runs the command line; afterwards `context.process.exitCode` is one of the documented statuses. */
+export async function runApp(inputs: readonly string[], context: CliContext): Promise<void> {
+  await run(application, inputs.length === 0 ? ['--help'] : inputs, context);
+  // The library's own statuses for what it cannot parse are negative.
+  if (Number(context.process.exitCode) < 0) context.process.exitCode = exitStatus.badInput;
+}
+
+function guestName(text: string): (typeof guestNames)[number] {
+  const found = guestNames.find((name) => name === text);
+  if (found === undefined) throw new SyntaxError(`it is one of ${guestNames.join(', ')}`);
+  return found;
+}
+
+function ownVersion(): string {
+  const manifest = new URL('../package.json', import.meta.url);
+  return (JSON.parse(readFileSync(manifest, 'utf8')) as { version: string }).version;
+}

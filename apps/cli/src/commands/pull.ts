@@ -1,0 +1,65 @@
+/** `paravane pull`: fetches a guest from Debian packages. */
+import { join } from 'node:path';
+import {
+  aptSource,
+  dataFolder,
+  folderSource,
+  type GuestName,
+  guestNames,
+  hasApt,
+  mirrorSource,
+  type PackageSource,
+  pullGuest,
+} from '@paravane/host-node';
+import { ParavaneError } from '@paravane/types';
+import { type CliContext, carryOut, say } from '../context.js';
+import { exitStatus } from '../exit-status.js';
+
+export interface PullFlags {
+  readonly suite?: string;
+  readonly mirror?: string;
+  readonly from?: string;
+  readonly version?: string;
+}
+
+/** Where neither --suite nor a system's own sources say it: Debian 12. */
+const mirrorSuite = 'bookworm';
+
+export default async function pull(this: CliContext, flags: PullFlags, name: GuestName): Promise<void> {
+  await carryOut(this, async () => {
+    const home = dataFolder(this.process.env);
+    const progress = (line: string): void => say(this, line);
+    const { folder, packages } = await pullGuest({
+      guest: name,
+      source: await sourceFor(flags, home, progress),
+      home,
+      progress,
+      ...(flags.version === undefined ? {} : { version: flags.version }),
+    });
+    for (const found of packages) this.process.stdout.write(`${found.name} ${found.version}\n`);
+    this.process.stdout.write(`${name} is ready in ${folder}; start it with: paravane run ${name}\n`);
+    return exitStatus.shutdown;
+  });
+}
+
+async function sourceFor(flags: PullFlags, home: string, progress: (line: string) => void): Promise<PackageSource> {
+  const { suite, mirror, from } = flags;
+  if (from !== undefined && (mirror !== undefined || suite !== undefined)) {
+    throw new ParavaneError('bad-argument', '--from takes packages from a folder: leave out --mirror and --suite');
+  }
+  if (from !== undefined) return folderSource(from);
+  if (mirror !== undefined) {
+    if (!/^https?:\/\/[^/]/.test(mirror)) {
+      throw new ParavaneError('bad-argument', `--mirror takes an http:// or https:// URL, not "${mirror}"`);
+    }
+    return mirrorSource({ url: mirror, suite: suite ?? mirrorSuite, progress });
+  }
+  if (await hasApt()) {
+    return aptSource({ folder: join(home, 'apt'), progress, ...(suite === undefined ? {} : { suite }) });
+  }
+  throw new ParavaneError(
+    'apt-missing',
+    `this system has no apt-get: give --mirror URL of a Debian mirror, or --from DIR with the packages`,
+    { data: { guests: guestNames } },
+  );
+}

@@ -1,0 +1,32 @@
+/** Exit statuses, as `paravane --help` and the README document them. */
+import type { RunOutcome } from '@paravane/toolstack';
+import { isParavaneError } from '@paravane/types';
+
+export const exitStatus = {
+  shutdown: 0,
+  hostFailure: 1,
+  badInput: 2,
+  crash: 3,
+  timeout: 4,
+  interrupted: 130,
+} as const;
+
+/** Failures of the host or of the network; every other ParavaneError is about what the user gave. */
+const hostFailures: ReadonlySet<string> = new Set([
+  'checksum-mismatch',
+  'download-failed',
+  'file-unwritable',
+  'mirror-unusable',
+  'package-damaged',
+  'package-missing',
+  'package-unusable',
+]);
+
+export function statusOfOutcome(outcome: RunOutcome): number {
+  return exitStatus[outcome.kind];
+}
+
+export function statusOfError(error: unknown): number {
+  if (!isParavaneError(error)) return exitStatus.hostFailure;
+  return hostFailures.has(error.code) || error.code.startsWith('host-') ? exitStatus.hostFailure : exitStatus.badInput;
+}

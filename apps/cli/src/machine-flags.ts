@@ -1,0 +1,59 @@
+/** The flags that say how a domain is run; `run` and `start` share them. */
+import { type ClockMode, type LogLevel, logLevels } from '@paravane/toolstack';
+import { parseEscape, parseMemory, parseSeed, parseTimeout, parseVcpus } from './flags.js';
+
+export interface MachineFlags {
+  readonly memory?: number;
+  readonly vcpus?: number;
+  readonly clock: ClockMode;
+  readonly seed?: bigint;
+  /** Milliseconds. */
+  readonly timeout?: number;
+  readonly log: LogLevel;
+  readonly trace?: string;
+  readonly stats: boolean;
+  readonly escape: { readonly byte: number | undefined };
+}
+
+export const fileName = (text: string): string => text;
+
+export const machineFlags = {
+  memory: { kind: 'parsed', parse: parseMemory, optional: true, placeholder: 'MIB', brief: 'Memory, in MiB (or 2G)' },
+  vcpus: { kind: 'parsed', parse: parseVcpus, optional: true, placeholder: 'N', brief: 'Number of virtual CPUs' },
+  clock: {
+    kind: 'enum',
+    values: ['virtual', 'wall'],
+    default: 'wall',
+    brief: "The guest's time: counted by instructions (equal input, equal run), or tied to the host's clock",
+  },
+  seed: {
+    kind: 'parsed',
+    parse: parseSeed,
+    optional: true,
+    placeholder: 'N',
+    brief: 'Where randomness starts (with --clock virtual 0 if not given, else by chance)',
+  },
+  timeout: {
+    kind: 'parsed',
+    parse: parseTimeout,
+    optional: true,
+    placeholder: 'SECONDS',
+    brief: 'End the domain after so many seconds, with status 4',
+  },
+  log: { kind: 'enum', values: logLevels, default: 'warning', brief: 'What to say on standard error' },
+  trace: {
+    kind: 'parsed',
+    parse: fileName,
+    optional: true,
+    placeholder: 'FILE',
+    brief: 'Write every event between guest and hypervisor to this file',
+  },
+  stats: { kind: 'boolean', default: false, withNegated: false, brief: 'Print figures at the end' },
+  escape: {
+    kind: 'parsed',
+    parse: parseEscape,
+    default: '^]',
+    placeholder: 'KEY',
+    brief: 'The key that leaves the console: ^] and the like, a character, or none',
+  },
+} as const;

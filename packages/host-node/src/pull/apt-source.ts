@@ -1,0 +1,145 @@
+/**
+ * Packages through the system's own apt, without root: lists and archives go to private folders, and for a suite that
+ * the system does not use, so do the sources. apt verifies signatures and checksums.
+ */
+import { execFile } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { ParavaneError } from '@paravane/types';
+import { fileCause } from '../files.js';
+import { architecture, type PackageSource, type Progress, wanted } from './source.js';
+
+const run = promisify(execFile);
+
+export interface AptOptions {
+  /** Where apt's lists and archives are kept between calls. */
+  readonly folder: string;
+  /** A suite other than those that the system uses. */
+  readonly suite?: string;
+  readonly progress: Progress;
+}
+
+/** Whether this system has apt. */
+export async function hasApt(): Promise<boolean> {
+  return run('apt-get', ['--version']).then(
+    () => true,
+    () => false,
+  );
+}
+
+export function aptSource({ folder, suite, progress }: AptOptions): PackageSource {
+  let ready: Promise<string[]> | undefined;
+  return {
+    description: { kind: 'apt', ...(suite === undefined ? {} : { suite }) },
+    async fetch(request) {
+      ready ??= prepare(folder, suite, progress);
+      const options = await ready;
+      const name = `${request.name}:${architecture}`;
+      const place = mkdtempSync(join(folder, 'download-'));
+      try {
+        progress(`apt-get download ${wanted(request)}`);
+        const target = request.version === undefined ? name : `${name}=${request.version}`;
+        await apt('apt-get', [...options, 'download', target], place);
+        const file = readdirSync(place).find((candidate) => candidate.endsWith('.deb'));
+        if (file === undefined) throw new Error('apt-get said nothing but downloaded nothing');
+        // apt writes the colon of an epoch as %3a.
+        return { file: decodeURIComponent(file), bytes: readFileSync(join(place, file)) };
+      } catch (cause) {
+        throw new ParavaneError(
+          'package-missing',
+          `apt-get cannot download ${wanted(request)}${suite === undefined ? '' : ` from ${suite}`}: ${lastLine(cause)}; check --suite, --version and the network`,
+          { cause, data: { ...request, suite } },
+        );
+      } finally {
+        rmSync(place, { recursive: true, force: true });
+      }
+    },
+  };
+}
+
+async function prepare(folder: string, suite: string | undefined, progress: Progress): Promise<string[]> {
+  const root = join(folder, suite ?? 'system');
+  try {
+    for (const part of ['lists/partial', 'archives/partial', 'sources']) {
+      mkdirSync(join(root, part), { recursive: true });
+    }
+  } catch (cause) {
+    throw new ParavaneError('file-unwritable', `cannot make the folder ${root}: ${fileCause(cause)}`, { cause });
+  }
+  const options = privateFolders(root);
+  if (suite !== undefined) {
+    writeFileSync(join(root, 'sources', 'suite.list'), await sourcesFor(suite));
+    options.push('-o', 'Dir::Etc::sourcelist=/dev/null', '-o', `Dir::Etc::sourceparts=${join(root, 'sources')}`);
+  }
+  progress('apt-get update, in private folders');
+  try {
+    await apt('apt-get', [...options, 'update'], root);
+  } catch (cause) {
+    if (readdirSync(join(root, 'lists')).every((name) => !name.endsWith('_Packages') && !name.includes('_Packages.'))) {
+      throw new ParavaneError('download-failed', `apt-get update failed: ${lastLine(cause)}; check the network`, {
+        cause,
+      });
+    }
+    progress(`apt-get update failed (${lastLine(cause)}); going on with the lists of last time`);
+  }
+  return options;
+}
+
+function privateFolders(root: string): string[] {
+  const settings = [
+    `Dir::State::lists=${join(root, 'lists')}`,
+    `Dir::Cache::archives=${join(root, 'archives')}`,
+    `Dir::Cache::pkgcache=${join(root, 'pkgcache.bin')}`,
+    `Dir::Cache::srcpkgcache=${join(root, 'srcpkgcache.bin')}`,
+    'Acquire::Languages=none',
+    `APT::Architecture=${architecture}`,
+    `APT::Architectures=${architecture}`,
+    // The private folders may not be open to apt's own user.
+    'APT::Sandbox::User=root',
+    'APT::Get::List-Cleanup=false',
+  ];
+  return ['-q', ...settings.flatMap((setting) => ['-o', setting])];
+}
+
+/** Sources for `suite`, from the mirror, with the keys, that the system uses for its own. */
+async function sourcesFor(suite: string): Promise<string> {
+  if (!/^[a-z0-9][a-z0-9.-]*$/i.test(suite)) {
+    throw new ParavaneError('bad-argument', `"${suite}" cannot be the name of a suite: give one such as bookworm`);
+  }
+  const format = '$(REPO_URI)|$(SUITE)|$(SIGNED_BY)';
+  const { stdout } = await run('apt-get', [
+    'indextargets',
+    '--format',
+    format,
+    'Created-By: Packages',
+    'Component: main',
+  ]);
+  const targets = stdout.split('\n').map((line) => line.split('|'));
+  const [uri = '', , signedBy = ''] = targets.find(([site = '']) => /\/debian\/?$/.test(site)) ?? [];
+  if (uri === '') {
+    throw new ParavaneError(
+      'mirror-unusable',
+      'the system has no source of Debian packages to take --suite from: give --mirror URL as well',
+    );
+  }
+  const key = signedBy === '' ? '' : `[signed-by=${signedBy}] `;
+  const lines = [`deb ${key}${uri} ${suite} main`];
+  const security = targets.find(([site = '']) => /debian-security\/?$/.test(site))?.[0];
+  if (security !== undefined && !/^(sid|unstable|testing|experimental|rc-buggy)$|-/.test(suite)) {
+    lines.push(`deb ${key}${security} ${suite}-security main`);
+  }
+  return `${lines.join('\n')}\n`;
+}
+
+async function apt(program: string, options: readonly string[], cwd: string): Promise<void> {
+  const env = { ...process.env, LC_ALL: 'C', DEBIAN_FRONTEND: 'noninteractive' };
+  await run(program, options, { cwd, env, maxBuffer: 1 << 26 });
+}
+
+/** What a failed program said last. */
+function lastLine(error: unknown): string {
+  const said = String((error as { stderr?: unknown }).stderr ?? '').trim();
+  const lines = said.split('\n').filter((line) => line.startsWith('E:'));
+  return lines.at(-1)?.slice(2).trim() || said.split('\n').at(-1) || (error as Error).message;
+}

@@ -1,0 +1,148 @@
+/**
+ * Fetches a guest from Debian packages and makes it ready to run: kernel, initramfs where it needs one, an xl
+ * configuration, and a lock file, all in one folder.
+ */
+import { join, resolve } from 'node:path';
+import { ParavaneError } from '@paravane/types';
+import { writeWhole } from '../files.js';
+import { type DebianPackage, readDeb } from './deb.js';
+import { buildInitramfs } from './initramfs.js';
+import { type LockedPackage, lockedFile, lockFileName, writeLockFile } from './lock-file.js';
+import { modulesInOrder } from './modules.js';
+import type { PackageRequest, PackageSource, Progress } from './source.js';
+import type { TarEntry } from './tar.js';
+
+export const guestNames = ['debian', 'grub'] as const;
+export type GuestName = (typeof guestNames)[number];
+
+export interface PullOptions {
+  readonly guest: GuestName;
+  readonly source: PackageSource;
+  /** Exactly this version of the guest's main package. */
+  readonly version?: string;
+  /** Where pulled guests live; this one gets a folder of its name there. */
+  readonly home: string;
+  readonly progress: Progress;
+}
+
+export interface PulledGuest {
+  readonly folder: string;
+  readonly configFile: string;
+  readonly packages: readonly LockedPackage[];
+}
+
+interface Guest {
+  readonly files: Readonly<Record<string, Uint8Array>>;
+  /** Lines of the configuration, after the name. */
+  readonly config: (folder: string) => string[];
+}
+
+/** What is fetched, remembered for the lock file. */
+interface Shelf {
+  get(request: PackageRequest): Promise<DebianPackage>;
+}
+
+const kernelPackage = 'linux-image-cloud-amd64';
+const guestModules = ['xen-blkfront', 'xen-netfront'];
+
+export async function pullGuest(options: PullOptions): Promise<PulledGuest> {
+  const { guest, source, version, progress } = options;
+  const folder = resolve(options.home, guest);
+  const packages: LockedPackage[] = [];
+  const shelf: Shelf = {
+    async get(request) {
+      const { file, bytes } = await source.fetch(request);
+      const found = await readDeb(bytes, file);
+      packages.push({
+        name: found.name,
+        version: found.version,
+        architecture: found.architecture,
+        ...lockedFile(file, bytes),
+      });
+      return found;
+    },
+  };
+  const { files, config } = await makers[guest](shelf, version, progress);
+  for (const [name, bytes] of Object.entries(files)) writeWhole(join(folder, name), bytes);
+  const configFile = guestConfigFile(options.home, guest);
+  const text = [`# Written by paravane pull ${guest}.`, `name = "${guest}"`, 'type = "pv"', ...config(folder), ''].join(
+    '\n',
+  );
+  writeWhole(configFile, text);
+  writeLockFile(join(folder, lockFileName), {
+    lockVersion: 1,
+    guest,
+    source: source.description,
+    packages,
+    files: Object.entries({ ...files, [`${guest}.cfg`]: Buffer.from(text) }).map(([name, bytes]) =>
+      lockedFile(name, bytes),
+    ),
+  });
+  return { folder, configFile, packages };
+}
+
+/** The configuration that `pull` writes for a guest of this name. */
+export function guestConfigFile(home: string, guest: string): string {
+  return join(resolve(home, guest), `${guest}.cfg`);
+}
+
+const makers: Readonly<
+  Record<GuestName, (shelf: Shelf, version: string | undefined, progress: Progress) => Promise<Guest>>
+> = {
+  async debian(shelf, version, progress) {
+    const named = await shelf.get({ name: kernelPackage, ...(version === undefined ? {} : { version }) });
+    const image = named.depends.find(({ name }) => name.startsWith('linux-image-'));
+    if (image === undefined) {
+      throw new ParavaneError('package-unusable', `${named.file} names no kernel image among what it depends on`);
+    }
+    const kernel = await shelf.get(image);
+    const busybox = await shelf.get({ name: 'busybox-static' });
+    progress(`unpacking ${kernel.file}`);
+    const entries = await kernel.entries();
+    const modules = await modulesInOrder(entries, guestModules);
+    progress(`making the initramfs: busybox, ${modules.map(({ name }) => name).join(', ')}`);
+    const shell = fileOf(await busybox.entries(), /^(?:usr\/)?bin\/busybox$/, busybox.file);
+    return {
+      files: {
+        vmlinuz: fileOf(entries, /^boot\/vmlinuz-/, kernel.file),
+        'initramfs.cpio.gz': buildInitramfs(shell, modules),
+      },
+      config: (folder) => [
+        `kernel = ${quoted(join(folder, 'vmlinuz'))}`,
+        `ramdisk = ${quoted(join(folder, 'initramfs.cpio.gz'))}`,
+        '# xen_legacy_crash: a panic is reported to the hypervisor as a crash, at once.',
+        'extra = "console=hvc0 earlyprintk=xen xen_legacy_crash"',
+        'memory = 256',
+        'vcpus = 1',
+        'on_poweroff = "destroy"',
+        'on_reboot = "restart"',
+        'on_crash = "destroy"',
+      ],
+    };
+  },
+  async grub(shelf, version) {
+    const grub = await shelf.get({ name: 'grub-xen-host', ...(version === undefined ? {} : { version }) });
+    return {
+      files: { 'grub.bin': fileOf(await grub.entries(), /^usr\/lib\/grub-xen\/grub-x86_64-xen\.bin$/, grub.file) },
+      config: (folder) => [
+        `kernel = ${quoted(join(folder, 'grub.bin'))}`,
+        'memory = 64',
+        'vcpus = 1',
+        'on_poweroff = "destroy"',
+        'on_reboot = "destroy"',
+        'on_crash = "destroy"',
+      ],
+    };
+  },
+};
+
+function fileOf(entries: readonly TarEntry[], path: RegExp, packageFile: string): Uint8Array {
+  const found = entries.find((entry) => entry.kind === 'file' && path.test(entry.path));
+  if (found !== undefined) return found.content;
+  throw new ParavaneError('package-unusable', `${packageFile} holds no file ${path.source}: try another --version`, {
+    data: { file: packageFile },
+  });
+}
+
+/** A string of xl.cfg(5). */
+const quoted = (text: string): string => `"${text.replace(/["\\]/g, '\\$&')}"`;

@@ -1,0 +1,35 @@
+/** Where Debian packages come from: apt, a mirror, or a folder. */
+import { createHash } from 'node:crypto';
+
+export interface PackageRequest {
+  readonly name: string;
+  /** Exactly this version; the newest where left out. */
+  readonly version?: string;
+}
+
+export interface FetchedPackage {
+  /** The package file's name, without a folder. */
+  readonly file: string;
+  readonly bytes: Uint8Array;
+}
+
+export interface PackageSource {
+  /** For the lock file: what to say to get the same again. */
+  readonly description: Readonly<Record<string, string>>;
+  /** Fetches one package for amd64; rejects with a ParavaneError that says what to do. */
+  fetch(request: PackageRequest): Promise<FetchedPackage>;
+}
+
+export interface Progress {
+  (line: string): void;
+}
+
+export const architecture = 'amd64';
+
+export function sha256(bytes: Uint8Array): string {
+  return createHash('sha256').update(bytes).digest('hex');
+}
+
+export function wanted({ name, version }: PackageRequest): string {
+  return version === undefined ? name : `${name} ${version}`;
+}

@@ -1,0 +1,51 @@
+/** A file that takes lines fast: they are gathered and written a block at a time. */
+import { closeSync, openSync, writeSync } from 'node:fs';
+import { ParavaneError } from '@paravane/types';
+import { fileCause } from './files.js';
+
+export interface TraceFile {
+  /** Adds a line; the newline is put behind it. */
+  write(line: string): void;
+  /** Writes what is left. Calling it again does nothing. */
+  close(): void;
+}
+
+const blockLength = 1 << 16;
+
+export function openTraceFile(file: string): TraceFile {
+  let descriptor: number;
+  try {
+    descriptor = openSync(file, 'w');
+  } catch (cause) {
+    throw new ParavaneError('trace-unwritable', `cannot write the trace to ${file}: ${fileCause(cause)}`, {
+      cause,
+      data: { file },
+    });
+  }
+  let open = true;
+  let gathered = '';
+  const flush = (): void => {
+    const block = gathered;
+    gathered = '';
+    try {
+      writeSync(descriptor, block);
+    } catch (cause) {
+      throw new ParavaneError('file-unwritable', `cannot write ${file}: ${fileCause(cause)}`, {
+        cause,
+        data: { file },
+      });
+    }
+  };
+  return {
+    write(line) {
+      gathered += `${line}\n`;
+      if (gathered.length >= blockLength) flush();
+    },
+    close() {
+      if (!open) return;
+      open = false;
+      flush();
+      closeSync(descriptor);
+    },
+  };
+}
