@@ -43,6 +43,8 @@ export interface FrameTable {
   readonly freeCount: number;
   /** A zero-filled frame for `owner`, holding one reference, or -1 when none is left. */
   allocate(owner: DomId): Mfn | -1;
+  /** As `allocate`, of `count` frames one after the other, the first a multiple of `count` (a power of two). */
+  allocateRun(owner: DomId, count: number): Mfn | -1;
   /** Takes a reference; false if the frame is free, out of range or owned by another. */
   getRef(mfn: number, owner: DomId): boolean;
   /** Drops a reference; the last one frees the frame. */
@@ -74,6 +76,14 @@ export function createFrameTable(frames: number, clear: (mfn: Mfn) => void, onFr
     flags[mfn] = 0;
     freed.push(mfn);
   }
+  function take(mfn: number, domid: DomId): Mfn {
+    if (touched[mfn]) clear(mfn as Mfn);
+    touched[mfn] = 1;
+    owner[mfn] = domid;
+    refCount[mfn] = 1;
+    flags[mfn] = FrameFlag.allocated;
+    return mfn as Mfn;
+  }
   function putRef(mfn: Mfn): void {
     refCount[mfn] = refCount[mfn]! - 1;
     freeIfUnused(mfn);
@@ -91,14 +101,33 @@ export function createFrameTable(frames: number, clear: (mfn: Mfn) => void, onFr
       return frames - fresh + freed.length;
     },
     allocate(domid) {
-      const mfn = (fresh < frames ? fresh++ : (freed.pop() ?? -1)) as Mfn | -1;
-      if (mfn === -1) return -1;
-      if (touched[mfn]) clear(mfn);
-      touched[mfn] = 1;
-      owner[mfn] = domid;
-      refCount[mfn] = 1;
-      flags[mfn] = FrameFlag.allocated;
-      return mfn;
+      const mfn = fresh < frames ? fresh++ : freed.pop();
+      return mfn === undefined ? -1 : take(mfn, domid);
+    },
+    allocateRun(domid, count) {
+      let start = Math.ceil(fresh / count) * count;
+      if (start + count <= frames) {
+        while (fresh < start) freed.push(fresh++);
+        fresh += count;
+      } else {
+        const free = (mfn: number): boolean => mfn > 0 && mfn < frames && owner[mfn] === NO_OWNER;
+        for (start = 0; start + count <= frames; start += count) {
+          let run = 0;
+          while (run < count && free(start + run)) run++;
+          if (run === count) break;
+        }
+        if (start + count > frames) return -1;
+        const kept = freed.filter((mfn) => mfn < start || mfn >= start + count);
+        freed.length = 0;
+        for (const mfn of kept) freed.push(mfn);
+        // The run may reach into frames that were never handed out.
+        while (fresh < frames && fresh < start + count) {
+          if (fresh < start) freed.push(fresh);
+          fresh++;
+        }
+      }
+      for (let mfn = start; mfn < start + count; mfn++) take(mfn, domid);
+      return start as Mfn;
     },
     getRef(mfn, domid) {
       if (!(mfn > 0 && mfn < frames) || owner[mfn] !== domid || refCount[mfn] === 0) return false;

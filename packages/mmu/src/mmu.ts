@@ -23,6 +23,8 @@ export interface Mmu {
   onCodeWrite: ((mfn: Mfn, offset: number, length: number) => void) | null;
   /** Nonzero for a frame that holds live translated code; such a frame never gets a write tag. */
   readonly hasCode: Uint8Array;
+  /** Set by the personality: a frame goes back to the free list; its owner is still to be read. */
+  onFrameFree: ((mfn: Mfn) => void) | null;
 
   readU8(maddr: Maddr): number;
   readU16(maddr: Maddr): number;
@@ -69,6 +71,7 @@ export function createMmu(options: MachineMemoryOptions): Mmu {
     (mfn) => {
       aboutToWrite(mfn, 0, PAGE_SIZE);
       tlb.dropFrame(mfn);
+      mmu.onFrameFree?.(mfn);
     },
   );
   const walker = createWalker(machine, frames, holds);
@@ -111,6 +114,7 @@ export function createMmu(options: MachineMemoryOptions): Mmu {
     holds,
     onCodeWrite: null,
     hasCode,
+    onFrameFree: null,
     readU8: (maddr) => u8[frameBase + maddr]!,
     readU16: (maddr) => view.getUint16(frameBase + maddr, true),
     readU32: (maddr) => view.getUint32(frameBase + maddr, true),

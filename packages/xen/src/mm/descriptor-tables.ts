@@ -1,0 +1,124 @@
+/**
+ * GDT and LDT of a vCPU: HYPERVISOR_set_gdt, HYPERVISOR_update_descriptor, and
+ * the look-up of a selector (xen/arch/x86/pv/descriptor-tables.c, pv/mm.c
+ * `pv_map_ldt_shadow_page`).
+ *
+ * Invariants: the frames of a GDT, and those of an LDT that were used, hold a
+ * reference and the descriptor type, so what is read there was checked. The
+ * GDT's frames are named by machine frame, the LDT lies at a linear address and
+ * is found page by page when it is first used.
+ */
+import { Errno, FIRST_RESERVED_GDT_ENTRY, FLAT_RING3_CS32, FLAT_RING3_CS64, FLAT_RING3_DS32 } from '@paravane/abi-xen';
+import { FrameType } from '@paravane/mmu';
+import type { Maddr, Mfn } from '@paravane/types';
+import type { HypercallResult, XenVcpu } from '../domain.js';
+import { checkedDescriptorHigh } from './descriptor.js';
+import { readGuest } from './guest.js';
+import { getPageAndType, putPageAndType } from './page-type.js';
+import { entryWord } from './pte.js';
+
+const PER_FRAME = 512;
+/** A segment descriptor as two words. */
+export interface Descriptor {
+  lo: number;
+  hi: number;
+}
+
+/** Xen's own flat segments, in the part of the GDT that every guest sees. */
+const XEN_SEGMENTS: ReadonlyMap<number, Descriptor> = new Map([
+  [FLAT_RING3_CS32 & ~7, { lo: 0x0000ffff, hi: 0x00cffb00 }],
+  [FLAT_RING3_DS32 & ~7, { lo: 0x0000ffff, hi: 0x00cff300 }],
+  [FLAT_RING3_CS64 & ~7, { lo: 0x00000000, hi: 0x00affb00 }],
+]);
+
+/** Installs a GDT of `entries` entries in these frames; also for VCPUOP_initialise. */
+export function installGdt(vcpu: XenVcpu, claimedFrames: readonly number[], entries: number): number {
+  const { mm } = vcpu.domain;
+  const count = Math.ceil(entries / PER_FRAME);
+  if (entries > FIRST_RESERVED_GDT_ENTRY || count > claimedFrames.length) return -Errno.EINVAL;
+  const taken: Mfn[] = [];
+  for (const claimedFrame of claimedFrames.slice(0, count)) {
+    if (getPageAndType(mm, claimedFrame, FrameType.segdesc) !== 0) {
+      for (const mfn of taken) putPageAndType(mm, mfn);
+      return -Errno.EINVAL;
+    }
+    taken.push(claimedFrame as Mfn);
+  }
+  destroyGdt(vcpu);
+  vcpu.mm.gdtFrames = taken;
+  vcpu.mm.gdtEntries = entries;
+  return 0;
+}
+
+export function destroyGdt(vcpu: XenVcpu): void {
+  for (const mfn of vcpu.mm.gdtFrames) putPageAndType(vcpu.domain.mm, mfn);
+  vcpu.mm.gdtFrames = [];
+  vcpu.mm.gdtEntries = 0;
+}
+
+export function setGdt(vcpu: XenVcpu, args: bigint[]): HypercallResult {
+  const entries = Number(args[1]! & 0xffffffffn);
+  if (entries > FIRST_RESERVED_GDT_ENTRY) return -Errno.EINVAL;
+  const count = Math.ceil(entries / PER_FRAME);
+  const list = readGuest(vcpu, args[0]!, count * 8);
+  if (!list) return -Errno.EFAULT;
+  const view = new DataView(list.buffer);
+  const claimedFrames = Array.from({ length: count }, (_, i) => Number(view.getBigUint64(i * 8, true)));
+  return installGdt(vcpu, claimedFrames, entries);
+}
+
+export function updateDescriptor(vcpu: XenVcpu, args: bigint[]): HypercallResult {
+  const { mm } = vcpu.domain;
+  const [claimedAddress, descriptor] = args as [bigint, bigint];
+  const lo = Number(descriptor & 0xffffffffn);
+  const hi = checkedDescriptorHigh(lo, Number((descriptor >> 32n) & 0xffffffffn));
+  if ((claimedAddress & 7n) !== 0n || hi === null) return -Errno.EINVAL;
+  const claimedFrame = Number(claimedAddress >> 12n);
+  const { frames } = mm;
+  if (!(claimedFrame < frames.frames)) return -Errno.EINVAL;
+  const type = frames.type[claimedFrame] === FrameType.segdesc ? FrameType.segdesc : FrameType.writable;
+  if (getPageAndType(mm, claimedFrame, type) !== 0) return -Errno.EINVAL;
+  const maddr = Number(claimedAddress);
+  mm.mmu.writeU32(maddr as Maddr, lo);
+  mm.mmu.writeU32((maddr + 4) as Maddr, hi);
+  putPageAndType(mm, claimedFrame);
+  return 0;
+}
+
+/** The descriptor that a selector names, or null where it lies outside its table. */
+export function readDescriptor(vcpu: XenVcpu, selector: number): Descriptor | null {
+  const { mm } = vcpu.domain;
+  const index = selector >> 3;
+  let frame: number | undefined;
+  if (selector & 4) {
+    if (index >= vcpu.mm.ldtEntries) return null;
+    frame = ldtFrame(vcpu, index >> 9);
+  } else {
+    const own = XEN_SEGMENTS.get(selector & ~7);
+    if (own) return { ...own };
+    if (index >= vcpu.mm.gdtEntries) return null;
+    frame = vcpu.mm.gdtFrames[index >> 9];
+  }
+  if (frame === undefined) return null;
+  const word = entryWord(mm, frame, index & 511);
+  const { u32 } = mm.mmu.machine;
+  return { lo: u32[word]!, hi: u32[word + 1]! };
+}
+
+/** The frame of a page of the LDT, typed when it is first used. */
+function ldtFrame(vcpu: XenVcpu, page: number): number | undefined {
+  const { domain } = vcpu;
+  const { mm } = domain;
+  const known = vcpu.mm.ldtFrames.get(page);
+  if (known !== undefined) return known;
+  const va = vcpu.mm.ldtBase + BigInt(page * 4096);
+  const space = { ...vcpu.core.space, root: vcpu.kernelRoot };
+  const { walker } = mm.mmu;
+  if (walker.walk(space, Number(va & 0xffffffffn) | 0, Number(va >> 32n) | 0, 0, true) !== 0) {
+    return undefined;
+  }
+  const { mfn } = walker.result;
+  if (getPageAndType(mm, mfn, FrameType.segdesc) !== 0) return undefined;
+  vcpu.mm.ldtFrames.set(page, mfn);
+  return mfn;
+}

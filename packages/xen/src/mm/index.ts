@@ -1,0 +1,17 @@
+/** Memory of PV domains: types, validation, the memory hypercalls, page faults on tables, and teardown. */
+
+export {
+  type Descriptor,
+  destroyGdt,
+  installGdt,
+  readDescriptor,
+  setGdt,
+  updateDescriptor,
+} from './descriptor-tables.js';
+export * from './guest.js';
+export { leafEntry, mmuUpdate, updateVaMapping, updateVaMappingOtherdomain } from './mmu-update.js';
+export { mmuextOp } from './mmuext.js';
+export { getPageAndType, getPageType, putPageAndType, putPageType } from './page-type.js';
+export { relinquish } from './relinquish.js';
+export { initialTables, loadRoots, setCr3, setKernelRoot, setUserRoot, toggleGuestMode } from './roots.js';
+export * from './state.js';

@@ -1,0 +1,268 @@
+/**
+ * Page types: a frame's use as L1…L4 table, descriptor page or writable page is
+ * exclusive while it is counted, and a table is validated before it counts
+ * (xen/arch/x86/mm.c, `_get_page_type`, `validate_page`, `alloc_l1_table` …).
+ *
+ * Invariants: each present entry of a validated table holds a reference to its
+ * frame, and a typed one where it is writable or points to a table; no frame is
+ * writable and a table or descriptor page at once; nothing of another domain is
+ * mapped except through grants. Results are 0 or a negative errno, as Xen's.
+ */
+import { Errno } from '@paravane/abi-xen';
+import { FrameFlag, FrameType, Pte } from '@paravane/mmu';
+import type { Mfn } from '@paravane/types';
+import { descriptorPageOk } from './descriptor.js';
+import {
+  ALL_ONES_FRAME,
+  adjustedHi,
+  adjustedLo,
+  entryFrame,
+  entryWord,
+  HI_GUEST_KERNEL,
+  L1_DISALLOWED,
+  UPPER_DISALLOWED,
+  writeEntry,
+} from './pte.js';
+import type { MmState, VcpuMm } from './state.js';
+
+const ENTRIES = 512;
+/** Slots of an L4 that are Xen's. */
+const XEN_FIRST = 256;
+const XEN_LAST = 271;
+
+const isTable = (type: number): boolean => type >= FrameType.l1 && type <= FrameType.l4;
+export const isXenSlot = (level: number, index: number): boolean =>
+  level === 4 && index >= XEN_FIRST && index <= XEN_LAST;
+
+/** Xen's `page_lock`: the frame is in validated use as its type. */
+export const inTypedUse = (mm: MmState, mfn: number): boolean =>
+  mm.frames.typeCount[mfn] !== 0 && (mm.frames.flags[mfn]! & FrameFlag.validated) !== 0;
+
+/** Takes a typed reference to a frame that the caller holds a plain one to. */
+export function getPageType(mm: MmState, mfn: number, wanted: FrameType): number {
+  const { typeCount, type, flags } = mm.frames;
+  if (typeCount[mfn] !== 0) {
+    if (type[mfn] !== wanted) return -Errno.EINVAL;
+    typeCount[mfn] = typeCount[mfn]! + 1;
+    return 0;
+  }
+  if (type[mfn] === FrameType.writable && wanted !== FrameType.writable) mm.mmu.tlb.dropWrites(mfn as Mfn);
+  type[mfn] = wanted;
+  typeCount[mfn] = 1;
+  flags[mfn] = flags[mfn]! & ~FrameFlag.validated;
+  const rc = validate(mm, mfn, wanted);
+  if (rc === 0) {
+    flags[mfn] = flags[mfn]! | FrameFlag.validated;
+    return 0;
+  }
+  typeCount[mfn] = 0;
+  type[mfn] = FrameType.none;
+  return rc;
+}
+
+/** Drops a typed reference; the last one takes a table apart. */
+export function putPageType(mm: MmState, mfn: number): void {
+  const { typeCount, type, flags } = mm.frames;
+  if (typeCount[mfn] === 1 && isTable(type[mfn]!) && flags[mfn]! & FrameFlag.validated) {
+    flags[mfn] = flags[mfn]! & ~FrameFlag.validated;
+    invalidate(mm, mfn, type[mfn]!);
+    mm.stale = true;
+    type[mfn] = FrameType.none;
+  }
+  typeCount[mfn] = typeCount[mfn]! - 1;
+}
+
+/** A plain and a typed reference to a frame of the domain. */
+export function getPageAndType(mm: MmState, mfn: number, wanted: FrameType): number {
+  if (!mm.frames.getRef(mfn, mm.domid)) return -Errno.EINVAL;
+  const rc = getPageType(mm, mfn, wanted);
+  if (rc !== 0) mm.frames.putRef(mfn as Mfn);
+  return rc;
+}
+
+/** Drops both. Past the budget of the hypercall a table is put off; see `preempt.ts`. */
+export function putPageAndType(mm: MmState, mfn: number): void {
+  if (mm.budget <= 0 && mm.frames.typeCount[mfn] === 1 && isTable(mm.frames.type[mfn]!)) {
+    mm.deferred.push(mfn);
+    return;
+  }
+  putPageType(mm, mfn);
+  mm.frames.putRef(mfn as Mfn);
+}
+
+function validate(mm: MmState, mfn: number, type: number): number {
+  mm.budget -= ENTRIES;
+  if (type === FrameType.l1) return validateL1(mm, mfn);
+  if (type === FrameType.segdesc) return descriptorPageOk(mm, mfn) ? 0 : -Errno.EINVAL;
+  if (isTable(type)) return validateUpper(mm, mfn, type);
+  return 0;
+}
+
+function invalidate(mm: MmState, mfn: number, level: number): void {
+  mm.budget -= ENTRIES;
+  if (level === FrameType.l1) putL1Entries(mm, mfn, ENTRIES);
+  else putUpperEntries(mm, mfn, level, ENTRIES);
+}
+
+/**
+ * What a present L1 entry needs: a reference to its frame, a writable one where it is
+ * writable. `owner` is the domain whose frames it may map.
+ */
+export function getL1Entry(mm: MmState, lo: number, hi: number, owner: number): number {
+  if (lo & L1_DISALLOWED) return -Errno.EINVAL;
+  const frame = entryFrame(lo, hi);
+  const { frames } = mm;
+  if (frame === 0 || frame >= frames.frames) return frame === ALL_ONES_FRAME ? -Errno.EINVAL : -Errno.EPERM;
+  const { refCount, type, typeCount, flags } = frames;
+  if (frames.owner[frame] !== owner || refCount[frame] === 0) return -Errno.EBUSY;
+  if (lo & Pte.rw) {
+    if (typeCount[frame] === 0) {
+      type[frame] = FrameType.writable;
+      flags[frame] = flags[frame]! | FrameFlag.validated;
+    } else if (type[frame] !== FrameType.writable) return -Errno.EBUSY;
+    typeCount[frame] = typeCount[frame]! + 1;
+  }
+  refCount[frame] = refCount[frame]! + 1;
+  return 0;
+}
+
+/** Gives back what an L1 entry holds. */
+export function putL1Entry(mm: MmState, lo: number, hi: number): void {
+  if (!(lo & Pte.present)) return;
+  const frame = entryFrame(lo, hi);
+  const { frames } = mm;
+  if (lo & Pte.rw) frames.typeCount[frame] = frames.typeCount[frame]! - 1;
+  else if (frames.type[frame] === FrameType.segdesc && frames.owner[frame] === mm.domid) dropLdts(mm);
+  frames.putRef(frame as Mfn);
+}
+
+/** Forgets the frames that a vCPU's LDT was found in; whether there were any. */
+export function dropLdt(mm: MmState, vcpu: VcpuMm): boolean {
+  if (vcpu.ldtFrames.size === 0) return false;
+  const used = [...vcpu.ldtFrames.values()];
+  vcpu.ldtFrames.clear();
+  for (const mfn of used) putPageAndType(mm, mfn);
+  return true;
+}
+
+/** Mappings of a descriptor page change rarely, so all LDTs of the domain are looked up again. */
+function dropLdts(mm: MmState): void {
+  for (const vcpu of mm.vcpus) dropLdt(mm, vcpu.mm);
+}
+
+function putL1Entries(mm: MmState, mfn: number, count: number): void {
+  const { u32 } = mm.mmu.machine;
+  const base = entryWord(mm, mfn, 0);
+  for (let word = base; word < base + 2 * count; word += 2) {
+    if (u32[word]! & Pte.present) putL1Entry(mm, u32[word]!, u32[word + 1]!);
+  }
+}
+
+function validateL1(mm: MmState, mfn: number): number {
+  const { u32 } = mm.mmu.machine;
+  const base = entryWord(mm, mfn, 0);
+  for (let index = 0; index < ENTRIES; index++) {
+    const word = base + 2 * index;
+    const lo = u32[word]!;
+    if (!(lo & Pte.present)) continue;
+    const hi = u32[word + 1]!;
+    const rc = getL1Entry(mm, lo, hi, mm.domid);
+    if (rc !== 0) {
+      putL1Entries(mm, mfn, index);
+      return rc;
+    }
+    // Written only where it changes: most tables are validated again with what they had.
+    if (!(lo & Pte.user) || !(hi & HI_GUEST_KERNEL || lo & Pte.global)) {
+      const newHi = adjustedHi(lo, hi);
+      writeEntry(mm, mfn, index, adjustedLo(lo, newHi), newHi);
+    }
+  }
+  return 0;
+}
+
+/** What a present entry of an L2, L3 or L4 needs: a typed reference to the table below. */
+export function getUpperEntry(mm: MmState, table: number, level: number, lo: number, hi: number): number {
+  if (lo & UPPER_DISALLOWED) return -Errno.EINVAL;
+  const frame = entryFrame(lo, hi);
+  const rc = getPageAndType(mm, frame, (level - 1) as FrameType);
+  return rc === -Errno.EINVAL && getLinearEntry(mm, table, level, lo, frame) ? 0 : rc;
+}
+
+/** Gives back what an entry of an L2, L3 or L4 holds. */
+export function putUpperEntry(mm: MmState, table: number, level: number, lo: number, hi: number): void {
+  if (!(lo & Pte.present)) return;
+  const frame = entryFrame(lo, hi);
+  if (frame === table) return;
+  if (mm.frames.type[frame] === level) {
+    const { linear } = mm.machine;
+    linear[frame] = linear[frame]! + 1;
+    linear[table] = linear[table]! - 1;
+  }
+  putPageAndType(mm, frame);
+}
+
+/**
+ * Linear page tables: a read-only entry may point to its own table, or to a validated one
+ * of the same level if no chain of such entries comes of it.
+ */
+function getLinearEntry(mm: MmState, table: number, level: number, lo: number, frame: number): boolean {
+  if (lo & Pte.rw) return false;
+  if (frame === table) return true;
+  const { frames } = mm;
+  const { linear } = mm.machine;
+  if (!frames.getRef(frame, mm.domid)) return false;
+  if (linear[table]! < 0 || linear[frame]! > 0 || !inTypedUse(mm, frame) || frames.type[frame] !== level) {
+    frames.putRef(frame as Mfn);
+    return false;
+  }
+  linear[table] = linear[table]! + 1;
+  linear[frame] = linear[frame]! - 1;
+  frames.typeCount[frame] = frames.typeCount[frame]! + 1;
+  return true;
+}
+
+function putUpperEntries(mm: MmState, mfn: number, level: number, count: number): void {
+  const { u32 } = mm.mmu.machine;
+  const base = entryWord(mm, mfn, 0);
+  for (let index = 0; index < count; index++) {
+    if (isXenSlot(level, index)) continue;
+    const word = base + 2 * index;
+    if (u32[word]! & Pte.present) putUpperEntry(mm, mfn, level, u32[word]!, u32[word + 1]!);
+  }
+}
+
+function validateUpper(mm: MmState, mfn: number, level: number): number {
+  const { u32 } = mm.mmu.machine;
+  const base = entryWord(mm, mfn, 0);
+  for (let index = 0; index < ENTRIES; index++) {
+    if (isXenSlot(level, index)) continue;
+    const word = base + 2 * index;
+    const lo = u32[word]!;
+    if (!(lo & Pte.present)) continue;
+    const hi = u32[word + 1]!;
+    const rc = getUpperEntry(mm, mfn, level, lo, hi);
+    if (rc !== 0) {
+      putUpperEntries(mm, mfn, level, index);
+      return rc;
+    }
+    if (!(lo & Pte.user)) writeEntry(mm, mfn, index, (lo | Pte.user) >>> 0, hi);
+  }
+  if (level === 4) installXenSlots(mm, mfn);
+  return 0;
+}
+
+/** Xen's slots of an L4: the M2P in the first, nothing that a guest could reach in the others. */
+function installXenSlots(mm: MmState, mfn: number): void {
+  const { m2p } = mm.machine;
+  writeEntry(mm, mfn, XEN_FIRST, m2p.slotLo, m2p.slotHi);
+  for (let index = XEN_FIRST + 1; index <= XEN_LAST; index++) writeEntry(mm, mfn, index, 0, 0);
+}
+
+/** Shows or hides the M2P in a validated L4 (the m2p_strict assist hides it from user roots). */
+export function showM2p(mm: MmState, l4: number, visible: boolean): void {
+  const { m2p } = mm.machine;
+  const lo = visible ? m2p.slotLo : 0;
+  if (mm.mmu.machine.u32[entryWord(mm, l4, XEN_FIRST)] === lo) return;
+  writeEntry(mm, l4, XEN_FIRST, lo, visible ? m2p.slotHi : 0);
+  if (!visible) mm.stale = true;
+}
