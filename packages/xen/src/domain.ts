@@ -6,6 +6,7 @@ import type { VcpuCore } from '@paravane/engine-api';
 import type { Mmu } from '@paravane/mmu';
 import type { Domain, Services, Timer, Vcpu } from '@paravane/personality-api';
 import type { DomId, Mfn } from '@paravane/types';
+import type { Watchdog } from './calls/sched.js';
 import type { CpuPolicy } from './emulate/cpuid.js';
 import type { HostEnds } from './events/channels.js';
 import type { EventState, VcpuEvents } from './events/state.js';
@@ -70,6 +71,15 @@ export interface XenDomain {
   vmAssist: number;
   m2pStrict: boolean;
   sharedInfo: Mfn;
+  /** Pages of vcpu_info for vCPUs that shared_info has no room for. */
+  readonly spareInfo: Mfn[];
+  readonly watchdogs: Watchdog[];
+  /** Page of pirq EOI bits, 0 for none. */
+  eoiPage: Mfn | 0;
+  /** The domain's UUID. */
+  readonly handle: Uint8Array;
+  /** SCHEDOP_shutdown_code: what a later shutdown is to mean. */
+  shutdownCode: number;
   dying: boolean;
   /** Last value written to the PCI configuration address port. */
   pciAddress: number;
@@ -113,16 +123,20 @@ export interface XenVcpu {
   iopl: number;
   /** I/O-permission bitmap of PHYSDEVOP_set_iobitmap: guest address and ports covered. */
   ioBitmap: { address: bigint; ports: number };
+  /** DR0–DR7 as the guest set them. */
   readonly debugRegisters: bigint[];
   /** CR4 as the guest sees it. */
   guestCr4: number;
-  readonly msrs: Map<number, bigint>;
   /** Machine address of vcpu_info. */
   vcpuInfo: number;
+  /** Frame that the guest registered for it, 0 while it is in shared_info. */
+  vcpuInfoFrame: Mfn | 0;
   runstate: { state: number; since: number; time: [number, number, number, number]; area: bigint };
   timeArea: bigint;
   singleshot: Timer;
   periodic: Timer;
   periodicPeriod: number;
+  /** Deadline of the next periodic tick. */
+  periodicDue: number;
   pollTimer: Timer;
 }

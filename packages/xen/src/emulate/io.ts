@@ -3,7 +3,7 @@
  * ones, writes go nowhere. The PCI configuration address is remembered, as Xen
  * does, so that a probe finds a bus with nothing on it.
  */
-import { Gpr, type PrivilegedInstruction } from '@paravane/engine-api'';
+import { Gpr, type PrivilegedInstruction } from '@paravane/engine-api';
 import type { XenVcpu } from '../domain.js';
 import { readGuest, writeGuest } from '../guest-memory.js';
 import { hex, trace } from '../trace.js';

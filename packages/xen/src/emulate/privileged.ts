@@ -60,8 +60,6 @@ function writeControl(vcpu: XenVcpu, register: number, value: bigint): boolean {
     case 2:
       vcpu.cr2 = value;
       return true;
-    case 3:
-      return setCr3(vcpu, value) === 0;
     case 4:
       setGuestCr4(vcpu, Number(value & 0xffffffffn));
       return true;
@@ -90,7 +88,9 @@ function moveControl(vcpu: XenVcpu, { mnemonic, register, gpr }: PrivilegedInstr
     return 'next';
   }
   const value = regs[gpr];
-  const done = writeControl(vcpu, register, value);
+  const cr3 = register === 3 ? setCr3(vcpu, value) : 'refused';
+  if (cr3 === 'again') return 'stay';
+  const done = cr3 === 'done' || writeControl(vcpu, register, value);
   if (vcpu.domain.trace) trace(vcpu, `CRw ${register} ${hex(value)} rc${done ? 0 : 1}`);
   return done ? 'next' : 'general-protection';
 }

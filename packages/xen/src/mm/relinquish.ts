@@ -3,7 +3,7 @@
  * `domain_relinquish_resources`). Frames that others still map by grants stay
  * the dead domain's until they are unmapped.
  */
-import { FrameFlag, FrameType } from '@paravane/mmu';
+import { FrameFlag } from '@paravane/mmu';
 import type { Mfn } from '@paravane/types';
 import type { XenDomain } from '../domain.js';
 import { destroyGdt } from './descriptor-tables.js';

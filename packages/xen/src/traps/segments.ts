@@ -3,44 +3,16 @@
  * GDT, Xen's flat segments after it, and the LDT. (Intel SDM vol. 3, 3.4.5;
  * selectors of arch-x86/xen-x86_64.h.)
  */
-import { FIRST_RESERVED_GDT_ENTRY, FLAT_RING3_CS32, FLAT_RING3_CS64, FLAT_RING3_SS64 } from '@paravane/abi-xen';
+import { FLAT_RING3_CS64 } from '@paravane/abi-xen';
 import { type CodeMode, Seg } from '@paravane/engine-api';
-import { type Maddr } from '@paravane/types';
 import type { XenVcpu } from '../domain.js';
-
-const CODE32 = 0x00cffb000000ffffn;
-const DATA32 = 0x00cff3000000ffffn;
-const CODE64 = 0x00affb000000ffffn;
-const ENTRIES_PER_FRAME = 512;
+import { readDescriptor } from '../mm/index.js';
 
 /** The descriptor that a selector names, or null: null selector, outside the table, or no table. */
 export function descriptor(vcpu: XenVcpu, selector: number): bigint | null {
   if ((selector & 0xfffc) === 0) return null;
-  const index = selector >> 3;
-  const { mmu } = vcpu.domain;
-  if (selector & 4) {
-    const { ldtBase, ldtEntries } = vcpu.mm;
-    if (index >= ldtEntries) return null;
-    const space = { ...vcpu.core.space, root: vcpu.kernelRoot };
-    const at = mmu.translate(space, ldtBase + BigInt(index * 8));
-    return at === null ? null : mmu.readU64(at);
-  }
-  if (index < FIRST_RESERVED_GDT_ENTRY) {
-    const { gdtFrames, gdtEntries } = vcpu.mm;
-    const frame = gdtFrames[Math.floor(index / ENTRIES_PER_FRAME)];
-    if (index >= gdtEntries || !frame) return null;
-    return mmu.readU64((frame * 4096 + (index % ENTRIES_PER_FRAME) * 8) as Maddr);
-  }
-  switch (selector | 3) {
-    case FLAT_RING3_CS32:
-      return CODE32;
-    case FLAT_RING3_SS64:
-      return DATA32;
-    case FLAT_RING3_CS64:
-      return CODE64;
-    default:
-      return null;
-  }
+  const found = readDescriptor(vcpu, selector);
+  return found && (BigInt(found.hi >>> 0) << 32n) | BigInt(found.lo >>> 0);
 }
 
 const PRESENT = 1n << 47n;

@@ -1,0 +1,58 @@
+/**
+ * A domain's grant table as the hypervisor keeps it: its shared frames, its
+ * version, and the handles of what the domain has mapped of others.
+ */
+import type { Mfn } from '@paravane/types';
+
+/** A handle of GNTTABOP_map_grant_ref. */
+export interface MapHandle {
+  readonly domid: number;
+  readonly ref: number;
+  readonly frame: Mfn;
+  /** GNTMAP flags of the mapping. */
+  readonly flags: number;
+  /** Machine address of the entry that was written (host_map), or 0. */
+  entry: number;
+}
+
+export interface GrantState {
+  version: 1 | 2;
+  /** Frames of entries, in order. */
+  readonly frames: Mfn[];
+  /** Version 2: frames of status words. */
+  readonly statusFrames: Mfn[];
+  readonly maxFrames: number;
+  /** Handles by number; a hole is free. */
+  readonly handles: (MapHandle | undefined)[];
+  readonly freeHandles: number[];
+  readonly maxHandles: number;
+  /** Active uses of the domain's own entries: per reference, readers and writers. */
+  readonly active: Map<number, ActiveEntry>;
+}
+
+/** The hypervisor's record of an entry in use; the guest's copy may change meanwhile. */
+export interface ActiveEntry {
+  readers: number;
+  writers: number;
+  /** Domain that the entry was used by. */
+  domid: number;
+  frame: Mfn;
+  /** Part of the frame that may be copied. */
+  start: number;
+  length: number;
+  /** Transitive: where the frame was found. */
+  source: { domid: number; ref: number } | null;
+}
+
+export function createGrantState(maxFrames = 64, maxHandles = 1024 * 128): GrantState {
+  return {
+    version: 1,
+    frames: [],
+    statusFrames: [],
+    maxFrames,
+    handles: [],
+    freeHandles: [],
+    maxHandles,
+    active: new Map(),
+  };
+}

@@ -1,0 +1,129 @@
+/**
+ * XENMEM_exchange: frames given up for others, of another extent order or below
+ * an address (xen/common/memory.c, `memory_exchange`). A frame can be given up
+ * only when nothing uses it.
+ */
+import { Errno } from '@paravane/abi-xen';
+import { FrameFlag } from '@paravane/mmu';
+import type { Mfn } from '@paravane/types';
+import type { HypercallResult, XenDomain, XenVcpu } from '../domain.js';
+import { selfOnly } from './foreign.js';
+import { handleOk, readGuest, readGuestU64, writeGuestU64 } from './guest.js';
+import { addressLimit, parseReservation, RESERVATION_BYTES, type Reservation } from './reservation.js';
+
+/** Largest order for a guest without privileges (CONFIG_DOMU_MAX_ORDER). */
+export const MAX_ORDER = 9;
+const PAGE_COST = 32;
+const NR_EXCHANGED = BigInt(2 * RESERVATION_BYTES);
+
+export function exchange(vcpu: XenVcpu, args: bigint[]): HypercallResult {
+  const { domain } = vcpu;
+  const { mm } = domain;
+  const arg = args[1]!;
+  const bytes = readGuest(vcpu, arg, 2 * RESERVATION_BYTES + 8);
+  if (!bytes) return -Errno.EFAULT;
+  const view = new DataView(bytes.buffer);
+  const input = parseReservation(view, 0);
+  const output = parseReservation(view, RESERVATION_BYTES);
+  const claimedDone = view.getBigUint64(2 * RESERVATION_BYTES, true);
+  if (input.order > MAX_ORDER || output.order > MAX_ORDER) return -Errno.EPERM;
+  const rc = check(domain, input, output, claimedDone);
+  if (rc !== 0) return rc;
+  const inOrder = Math.max(0, output.order - input.order);
+  const outOrder = Math.max(0, input.order - output.order);
+  const limit = addressLimit(domain, output.flags) ?? 0;
+
+  const chunks = Number(input.count >> BigInt(inOrder));
+  let result: HypercallResult = 0;
+  let chunk = Number(claimedDone >> BigInt(inOrder));
+  for (const first = chunk; chunk < chunks; chunk++) {
+    if (chunk > first && mm.budget <= 0) {
+      result = { preempted: true, args };
+      break;
+    }
+    mm.budget -= PAGE_COST * 2 ** Math.max(input.order, output.order);
+    const step = exchangeChunk(vcpu, input, output, chunk, inOrder, outOrder, limit);
+    if (step === 0) continue;
+    result = step;
+    break;
+  }
+  const done = chunk === chunks ? input.count : BigInt(chunk) << BigInt(inOrder);
+  return writeGuestU64(vcpu, arg + NR_EXCHANGED, done) ? result : -Errno.EFAULT;
+}
+
+function check(domain: XenDomain, input: Reservation, output: Reservation, claimedDone: bigint): number {
+  const pages = (r: Reservation): bigint => r.count << BigInt(r.order);
+  if (claimedDone > input.count || input.domid !== output.domid || pages(input) !== pages(output)) return -Errno.EINVAL;
+  if (pages(input) >> 64n !== 0n) return -Errno.EINVAL;
+  if (!handleOk(input.list, Number(input.count), 8) || !handleOk(output.list, Number(output.count), 8)) {
+    return -Errno.EFAULT;
+  }
+  return selfOnly(domain, input.domid);
+}
+
+function exchangeChunk(
+  vcpu: XenVcpu,
+  input: Reservation,
+  output: Reservation,
+  chunk: number,
+  inOrder: number,
+  outOrder: number,
+  limit: number,
+): number {
+  const { domain } = vcpu;
+  const { mm } = domain;
+  const { frames, mmu } = mm;
+  const stolen = new Set<number>();
+  for (let j = 0; j < 2 ** inOrder; j++) {
+    const claimedFirst = readGuestU64(vcpu, input.list + BigInt((chunk * 2 ** inOrder + j) * 8));
+    if (claimedFirst === null) return -Errno.EFAULT;
+    for (let k = 0; k < 2 ** input.order; k++) {
+      const claimedFrame = Number(claimedFirst) + k;
+      if (stolen.has(claimedFrame) || !unused(domain, claimedFrame)) return -Errno.EINVAL;
+      stolen.add(claimedFrame);
+    }
+  }
+  const taken: Mfn[] = [];
+  const pages = 2 ** output.order;
+  const giveBack = (): void => {
+    for (const first of taken) {
+      for (let k = 0; k < pages; k++) {
+        domain.totPages++;
+        mmu.free((first + k) as Mfn);
+      }
+    }
+  };
+  for (let j = 0; j < 2 ** outOrder; j++) {
+    const first = output.order === 0 ? frames.allocate(domain.id) : frames.allocateRun(domain.id, pages);
+    if (first !== -1) taken.push(first);
+    if (first === -1 || first + pages > limit) {
+      giveBack();
+      return -Errno.ENOMEM;
+    }
+  }
+  // From here on the chunk does not fail; an unreadable list only leaves frames unnamed.
+  for (const frame of stolen) mmu.free(frame as Mfn);
+  domain.totPages += taken.length * pages;
+  let rc = 0;
+  taken.forEach((first, j) => {
+    const at = output.list + BigInt((chunk * 2 ** outOrder + j) * 8);
+    const gpfn = readGuestU64(vcpu, at);
+    if (gpfn !== null) for (let k = 0; k < pages; k++) mm.machine.m2p.set(first + k, gpfn + BigInt(k));
+    if (gpfn === null || !writeGuestU64(vcpu, at, BigInt(first))) rc = -Errno.EFAULT;
+  });
+  return rc;
+}
+
+/** Xen's `steal_page`: the domain's own reference is the only one. */
+function unused(domain: XenDomain, claimedFrame: number): boolean {
+  const { frames, machine } = domain.mm;
+  return (
+    claimedFrame > 0 &&
+    claimedFrame < frames.frames &&
+    frames.owner[claimedFrame] === domain.id &&
+    frames.refCount[claimedFrame] === 1 &&
+    (frames.flags[claimedFrame]! & FrameFlag.allocated) !== 0 &&
+    frames.pins[claimedFrame] === 0 &&
+    machine.shared[claimedFrame] === 0
+  );
+}

@@ -1,0 +1,239 @@
+/**
+ * HYPERVISOR_memory_op for PV domains (public/memory.h; xen/common/memory.c,
+ * arch/x86/mm.c `arch_memory_op`).
+ *
+ * The extent calls answer with the number of extents done, never with an error.
+ */
+import { E820, Errno, MACH2PHYS_VIRT_END, MACH2PHYS_VIRT_START, XENMAPSPACE, XENMEM, XENMEMF } from '@paravane/abi-xen';
+import { type Maddr, type Mfn, PAGE_SIZE } from '@paravane/types';
+import type { HypercallResult, XenDomain, XenVcpu } from '../domain.js';
+import { exchange, MAX_ORDER } from './exchange.js';
+import { selfOnly } from './foreign.js';
+import { handleOk, readGuest, readGuestU64, viewGuest, writeGuest, writeGuestU32, writeGuestU64 } from './guest.js';
+import { begin, end } from './preempt.js';
+import { addressLimit, type Reservation, readReservation } from './reservation.js';
+import { allocateExtent } from './state.js';
+
+const OP_MASK = 63n;
+const EXTENT_SHIFT = 6n;
+/** What a page of an extent costs of the budget, in table entries. */
+const PAGE_COST = 32;
+const E820_BYTES = 20;
+const E820_MAX = 1024;
+
+export function memoryOp(vcpu: XenVcpu, args: bigint[]): HypercallResult {
+  const { mm } = vcpu.domain;
+  if (!begin(mm)) return end(mm, { preempted: true, args });
+  return end(mm, dispatch(vcpu, args));
+}
+
+function dispatch(vcpu: XenVcpu, args: bigint[]): HypercallResult {
+  const { domain } = vcpu;
+  const [command, arg] = args as [bigint, bigint];
+  const start = command >> EXTENT_SHIFT;
+  const op = Number(command & OP_MASK);
+  switch (op) {
+    case XENMEM.increase_reservation:
+    case XENMEM.decrease_reservation:
+    case XENMEM.populate_physmap:
+      return extents(vcpu, op, args, start);
+    case XENMEM.exchange:
+      return start !== 0n ? -Errno.EINVAL : exchange(vcpu, args);
+    case XENMEM.maximum_ram_page:
+      return start !== 0n ? -Errno.EINVAL : domain.mmu.frames.frames - 1;
+    case XENMEM.current_reservation:
+    case XENMEM.maximum_reservation:
+    case XENMEM.maximum_gpfn:
+      return start !== 0n ? -Errno.EINVAL : statistics(vcpu, op, arg);
+    case XENMEM.add_to_physmap:
+    case XENMEM.add_to_physmap_batch:
+    case XENMEM.remove_from_physmap:
+      return physmap(vcpu, op, arg);
+    case XENMEM.claim_pages:
+      return start !== 0n ? -Errno.EINVAL : -Errno.EPERM;
+    case XENMEM.get_vnumainfo:
+      return onDomid(vcpu, arg, () => -Errno.EOPNOTSUPP);
+    case XENMEM.acquire_resource:
+      return onDomid(vcpu, arg, () => -Errno.EPERM);
+    default:
+      return start !== 0n ? -Errno.ENOSYS : architecture(vcpu, op, arg);
+  }
+}
+
+/** Calls whose argument starts with a domain id. */
+function onDomid(vcpu: XenVcpu, arg: bigint, answer: () => number): number {
+  const claimedId = viewGuest(vcpu, arg, 2)?.getUint16(0, true);
+  if (claimedId === undefined) return -Errno.EFAULT;
+  return selfOnly(vcpu.domain, claimedId) || answer();
+}
+
+function statistics(vcpu: XenVcpu, op: number, arg: bigint): number {
+  const { domain } = vcpu;
+  return onDomid(vcpu, arg, () => {
+    if (op === XENMEM.current_reservation) return domain.totPages;
+    if (op === XENMEM.maximum_reservation) return domain.maxPages;
+    return maximumGpfn(domain);
+  });
+}
+
+/** From shared_info.arch.max_pfn, which the guest writes; 0 until it has. */
+function maximumGpfn(domain: XenDomain): number {
+  if (domain.sharedInfo === 0) return 0;
+  const claimedMax = domain.mmu.readU64((domain.sharedInfo * PAGE_SIZE + MAX_PFN_OFFSET) as Maddr);
+  return claimedMax === 0n ? 0 : Number(BigInt.asIntN(64, claimedMax - 1n));
+}
+/** shared_info.arch.max_pfn of the 64-bit ABI. */
+const MAX_PFN_OFFSET = 0xc10;
+
+function physmap(vcpu: XenVcpu, op: number, arg: bigint): number {
+  const view = viewGuest(vcpu, arg, op === XENMEM.remove_from_physmap ? 16 : 24);
+  if (!view) return -Errno.EFAULT;
+  if (op === XENMEM.add_to_physmap && view.getUint32(4, true) === XENMAPSPACE.gmfn_foreign) return -Errno.ENOSYS;
+  const rc = selfOnly(vcpu.domain, view.getUint16(0, true));
+  // A PV domain has no second translation to change.
+  return rc !== 0 ? rc : -Errno.EACCES;
+}
+
+function architecture(vcpu: XenVcpu, op: number, arg: bigint): number {
+  switch (op) {
+    case XENMEM.machphys_mapping: {
+      const words = [MACH2PHYS_VIRT_START, MACH2PHYS_VIRT_END, (MACH2PHYS_VIRT_END - MACH2PHYS_VIRT_START) / 8n - 1n];
+      return writeGuest(vcpu, arg, new Uint8Array(new BigUint64Array(words).buffer)) ? 0 : -Errno.EFAULT;
+    }
+    case XENMEM.machphys_mfn_list:
+    case XENMEM.machphys_compat_mfn_list:
+      return machphysList(vcpu, op, arg);
+    case XENMEM.memory_map:
+      return memoryMap(vcpu, arg);
+    case XENMEM.set_memory_map:
+      return setMemoryMap(vcpu, arg);
+    case XENMEM.machine_memory_map:
+      return -Errno.EPERM;
+    case XENMEM.set_pod_target:
+    case XENMEM.get_pod_target:
+      return podTarget(vcpu, arg);
+    default:
+      return -Errno.ENOSYS;
+  }
+}
+
+function podTarget(vcpu: XenVcpu, arg: bigint): number {
+  const claimedId = viewGuest(vcpu, arg, 40)?.getUint16(32, true);
+  if (claimedId === undefined) return -Errno.EFAULT;
+  return selfOnly(vcpu.domain, claimedId) || -Errno.EPERM;
+}
+
+function machphysList(vcpu: XenVcpu, op: number, arg: bigint): number {
+  const view = viewGuest(vcpu, arg, 24);
+  if (!view) return -Errno.EFAULT;
+  const claimedMax = view.getUint32(0, true);
+  const list = view.getBigUint64(8, true);
+  const { chunks } = vcpu.domain.mm.machine.m2p;
+  const count = op === XENMEM.machphys_mfn_list ? Math.min(claimedMax, chunks.length) : 0;
+  for (let i = 0; i < count; i++) {
+    if (!writeGuestU64(vcpu, list + BigInt(i * 8), BigInt(chunks[i]!))) return -Errno.EFAULT;
+  }
+  return writeGuestU32(vcpu, arg + 16n, count) ? 0 : -Errno.EFAULT;
+}
+
+function memoryMap(vcpu: XenVcpu, arg: bigint): number {
+  const { domain } = vcpu;
+  const view = viewGuest(vcpu, arg, 16);
+  if (!view) return -Errno.EFAULT;
+  const map = domain.mm.memoryMap ?? [{ address: 0, size: domain.maxPages * PAGE_SIZE, type: E820.RAM }];
+  const count = Math.min(view.getUint32(0, true), map.length);
+  const bytes = new Uint8Array(count * E820_BYTES);
+  const out = new DataView(bytes.buffer);
+  map.slice(0, count).forEach(({ address, size, type }, i) => {
+    out.setBigUint64(i * E820_BYTES, BigInt(address), true);
+    out.setBigUint64(i * E820_BYTES + 8, BigInt(size), true);
+    out.setUint32(i * E820_BYTES + 16, type, true);
+  });
+  const ok = writeGuest(vcpu, view.getBigUint64(8, true), bytes) && writeGuestU32(vcpu, arg, count);
+  return ok ? 0 : -Errno.EFAULT;
+}
+
+function setMemoryMap(vcpu: XenVcpu, arg: bigint): number {
+  const view = viewGuest(vcpu, arg, 24);
+  if (!view) return -Errno.EFAULT;
+  const claimedCount = view.getUint32(8, true);
+  const buffer = view.getBigUint64(16, true);
+  if (claimedCount > E820_MAX) return -Errno.EINVAL;
+  const rc = selfOnly(vcpu.domain, view.getUint16(0, true));
+  if (rc !== 0) return rc;
+  const bytes = readGuest(vcpu, buffer, claimedCount * E820_BYTES);
+  if (!bytes) return -Errno.EFAULT;
+  const entries = new DataView(bytes.buffer);
+  vcpu.domain.mm.memoryMap = Array.from({ length: claimedCount }, (_, i) => ({
+    address: Number(entries.getBigUint64(i * E820_BYTES, true)),
+    size: Number(entries.getBigUint64(i * E820_BYTES + 8, true)),
+    type: entries.getUint32(i * E820_BYTES + 16, true),
+  }));
+  return 0;
+}
+
+function extents(vcpu: XenVcpu, op: number, args: bigint[], claimedStart: bigint): HypercallResult {
+  const { domain } = vcpu;
+  const { mm } = domain;
+  const [, arg] = args as [bigint, bigint];
+  const reservation = readReservation(vcpu, arg);
+  const refused =
+    !reservation ||
+    reservation.count > 0xffff_ffffn >> EXTENT_SHIFT ||
+    claimedStart >= reservation.count ||
+    selfOnly(domain, reservation.domid) !== 0 ||
+    addressLimit(domain, reservation.flags) === null ||
+    reservation.order > MAX_ORDER ||
+    !listOk(op, reservation);
+  if (refused) return BigInt.asIntN(64, claimedStart);
+  const count = Number(reservation.count);
+  let done = Number(claimedStart);
+  for (const first = done; done < count; done++) {
+    if (done > first && mm.budget <= 0) {
+      return { preempted: true, args: [BigInt(op) | (BigInt(done) << EXTENT_SHIFT), ...args.slice(1)] };
+    }
+    mm.budget -= PAGE_COST * 2 ** reservation.order;
+    const at = reservation.list + BigInt(done * 8);
+    const ok = op === XENMEM.decrease_reservation ? giveUp(vcpu, at, reservation) : take(vcpu, op, at, reservation);
+    if (!ok) break;
+  }
+  return done;
+}
+
+const listOk = (op: number, { list, count }: Reservation): boolean =>
+  (op === XENMEM.increase_reservation && list === 0n) || handleOk(list, Number(count), 8);
+
+/** One extent of populate_physmap or increase_reservation. */
+function take(vcpu: XenVcpu, op: number, at: bigint, reservation: Reservation): boolean {
+  const { domain } = vcpu;
+  const { mm } = domain;
+  const populate = op === XENMEM.populate_physmap;
+  const gpfn = populate ? readGuestU64(vcpu, at) : 0n;
+  if (gpfn === null || (populate && reservation.flags & XENMEMF.populate_on_demand)) return false;
+  const first = allocateExtent(domain, reservation.order);
+  if (first === -1) return false;
+  const pages = 2 ** reservation.order;
+  const giveBack = (): false => {
+    for (let i = 0; i < pages; i++) mm.mmu.free((first + i) as Mfn);
+    return false;
+  };
+  if (first + pages > (addressLimit(domain, reservation.flags) ?? 0)) return giveBack();
+  if (populate) for (let i = 0; i < pages; i++) mm.machine.m2p.set(first + i, gpfn + BigInt(i));
+  if (reservation.list === 0n || writeGuestU64(vcpu, at, BigInt(first))) return true;
+  // Xen leaves a populated extent with the domain although it can't tell its frames.
+  return populate ? false : giveBack();
+}
+
+/** One extent of decrease_reservation: the domain's claim to the frames ends, mappings keep them until they end too. */
+function giveUp(vcpu: XenVcpu, at: bigint, { order }: Reservation): boolean {
+  const { mm } = vcpu.domain;
+  const claimedFirst = readGuestU64(vcpu, at);
+  if (claimedFirst === null) return false;
+  for (let i = 0; i < 2 ** order; i++) {
+    const claimedFrame = Number(claimedFirst) + i;
+    if (!mm.frames.getRef(claimedFrame, mm.domid)) return false;
+    mm.mmu.free(claimedFrame as Mfn);
+    mm.frames.putRef(claimedFrame as Mfn);
+  }
+  return true;
+}

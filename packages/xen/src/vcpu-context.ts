@@ -1,0 +1,126 @@
+/**
+ * A vCPU's state as `vcpu_guest_context` carries it: how a guest describes a
+ * vCPU it wants started (public/arch-x86/xen.h).
+ */
+import {
+  Errno,
+  TI_DPL_MASK,
+  TI_EVENT_MASK,
+  type ValueOf,
+  VGCF_FAILSAFE_DISABLES_EVENTS,
+  VGCF_I387_VALID,
+  VGCF_IN_KERNEL,
+  VGCF_ONLINE,
+  VGCF_SYSCALL_DISABLES_EVENTS,
+  type vcpu_guest_context,
+} from '@paravane/abi-xen';
+import { Flag, Gpr, Seg } from '@paravane/engine-api';
+import type { XenVcpu } from './domain.js';
+import { installGdt, setKernelRoot, setUserRoot } from './mm/index.js';
+import { codeModeOf } from './traps/segments.js';
+import { isCanonical, writeDebugRegister } from './traps/set.js';
+
+type Context = ValueOf<typeof vcpu_guest_context>;
+
+const LDT_LIMIT = 8192n;
+
+/** Takes a context; 0, or what is wrong with it. A vCPU is initialised once. */
+export function loadContext(vcpu: XenVcpu, context: Context): number {
+  const { core } = vcpu;
+  const flags = Number(context.flags & 0xffffn);
+  const { user_regs: user } = context;
+  const addresses = [
+    user.rip,
+    context.event_callback_eip,
+    context.syscall_callback_eip,
+    context.failsafe_callback_eip,
+    context.fs_base,
+    context.gs_base_kernel,
+    context.gs_base_user,
+  ];
+  if (!addresses.every(isCanonical) || context.ldt_ents > LDT_LIMIT) return -Errno.EINVAL;
+
+  const rc = loadTables(vcpu, context);
+  if (rc !== 0) return rc;
+  if (flags & VGCF_I387_VALID) core.writeFxState(context.fpu_ctxt);
+  loadRegisters(vcpu, user);
+  context.trap_ctxt.forEach((trap) => {
+    Object.assign(vcpu.traps[trap.vector], {
+      dpl: trap.flags & TI_DPL_MASK,
+      masksEvents: (trap.flags & TI_EVENT_MASK) !== 0,
+      cs: trap.cs | 3,
+      address: isCanonical(trap.address) ? trap.address : 0n,
+    });
+  });
+  vcpu.kernelSs = Number(context.kernel_ss & 0xffffn) | 3;
+  vcpu.kernelSp = context.kernel_sp;
+  context.debugreg.forEach((value, register) => {
+    if (register < 4 || register > 5) writeDebugRegister(vcpu, register, value);
+  });
+  vcpu.callbacks.event = { address: context.event_callback_eip, masksEvents: true };
+  vcpu.callbacks.failsafe = {
+    address: context.failsafe_callback_eip,
+    masksEvents: (flags & VGCF_FAILSAFE_DISABLES_EVENTS) !== 0,
+  };
+  vcpu.callbacks.syscall = {
+    address: context.syscall_callback_eip,
+    masksEvents: (flags & VGCF_SYSCALL_DISABLES_EVENTS) !== 0,
+  };
+  core.fsBase = context.fs_base;
+  const inKernel = (flags & VGCF_IN_KERNEL) !== 0;
+  core.gsBase = inKernel ? context.gs_base_kernel : context.gs_base_user;
+  vcpu.gsBaseOther = inKernel ? context.gs_base_user : context.gs_base_kernel;
+  vcpu.initialised = true;
+  if (flags & VGCF_ONLINE) {
+    vcpu.online = true;
+    vcpu.hv.online();
+  }
+  return 0;
+}
+
+/** GDT, LDT and the two roots. What was taken before a failure is given back with the domain. */
+function loadTables(vcpu: XenVcpu, context: Context): number {
+  const entries = Number(context.gdt_ents);
+  if (entries > 8192) return -Errno.EINVAL;
+  const frames = context.gdt_frames.slice(0, Math.ceil(entries / 512)).map(Number);
+  let rc = installGdt(vcpu, frames, entries);
+  if (rc !== 0) return rc;
+  vcpu.mm.ldtBase = context.ldt_base;
+  vcpu.mm.ldtEntries = Number(context.ldt_ents);
+  vcpu.guestKernel = (Number(context.flags & 0xffffn) & VGCF_IN_KERNEL) !== 0;
+  const user = Number(context.ctrlreg[1] >> 12n);
+  if (!vcpu.guestKernel && user === 0) return -Errno.EINVAL;
+  rc = setKernelRoot(vcpu, Number(context.ctrlreg[3] >> 12n));
+  if (rc === 0 && user !== 0) rc = setUserRoot(vcpu, user);
+  return rc;
+}
+
+function loadRegisters(vcpu: XenVcpu, user: Context['user_regs']): void {
+  const { core } = vcpu;
+  const { regs } = core;
+  regs[Gpr.rax] = user.rax;
+  regs[Gpr.rcx] = user.rcx;
+  regs[Gpr.rdx] = user.rdx;
+  regs[Gpr.rbx] = user.rbx;
+  regs[Gpr.rsp] = user.rsp;
+  regs[Gpr.rbp] = user.rbp;
+  regs[Gpr.rsi] = user.rsi;
+  regs[Gpr.rdi] = user.rdi;
+  regs[Gpr.r8] = user.r8;
+  regs[Gpr.r9] = user.r9;
+  regs[Gpr.r10] = user.r10;
+  regs[Gpr.r11] = user.r11;
+  regs[Gpr.r12] = user.r12;
+  regs[Gpr.r13] = user.r13;
+  regs[Gpr.r14] = user.r14;
+  regs[Gpr.r15] = user.r15;
+  core.rip = user.rip;
+  core.rflags = (Number(user.rflags & 0xffffffffn) & ~(Flag.IOPL | Flag.VM)) | Flag.IF | 2;
+  core.selectors[Seg.cs] = user.cs | 3;
+  core.selectors[Seg.ss] = user.ss | 3;
+  core.selectors[Seg.ds] = user.ds;
+  core.selectors[Seg.es] = user.es;
+  core.selectors[Seg.fs] = user.fs;
+  core.selectors[Seg.gs] = user.gs;
+  core.mode = codeModeOf(vcpu, user.cs | 3);
+}

@@ -1,0 +1,59 @@
+/** A vCPU's record as it is before anything ran on it. */
+import { RUNSTATE } from '@paravane/abi-xen';
+import type { Vcpu } from '@paravane/personality-api';
+import { Flag } from '@paravane/engine-api';
+import type { Mfn } from '@paravane/types';
+import type { XenDomain, XenVcpu } from './domain.js';
+import { CR4_FIXED } from './emulate/privileged.js';
+import { createVcpuEvents } from './events/state.js';
+import { createVcpuMm } from './mm/index.js';
+import { createVcpuTimers } from './time.js';
+
+/** PG AM WP NE ET MP PE. */
+const CR0 = 0x80050033;
+
+export function createXenVcpu(domain: XenDomain, hv: Vcpu): XenVcpu {
+  const none = () => ({ address: 0n, masksEvents: false });
+  const { now } = domain.machine.services;
+  const { core } = hv;
+  core.cr0 = CR0 | 0;
+  core.cr4 = CR4_FIXED;
+  core.xcr0 = 1;
+  core.rflags = Flag.IF | 2;
+  core.mode = 64;
+  const vcpu: XenVcpu = {
+    id: hv.id,
+    domain,
+    core,
+    hv,
+    guestKernel: true,
+    kernelRoot: 0 as Mfn,
+    userRoot: 0 as Mfn,
+    mm: createVcpuMm(),
+    events: createVcpuEvents(),
+    initialised: false,
+    online: false,
+    kernelSs: 0,
+    kernelSp: 0n,
+    traps: Array.from({ length: 256 }, () => ({ dpl: 0, masksEvents: false, cs: 0, address: 0n })),
+    callbacks: { event: { address: 0n, masksEvents: true }, failsafe: none(), syscall: none(), sysenter: none(), syscall32: none() },
+    nmiAddress: 0n,
+    nmiPending: false,
+    nmiInProgress: false,
+    cr2: 0n,
+    gsBaseOther: 0n,
+    iopl: 0,
+    ioBitmap: { address: 0n, ports: 0 },
+    debugRegisters: [0n, 0n, 0n, 0n, 0n, 0n, 0xffff0ff0n, 0x400n],
+    guestCr4: CR4_FIXED,
+    vcpuInfo: 0,
+    vcpuInfoFrame: 0,
+    runstate: { state: RUNSTATE.offline, since: now(), time: [0, 0, 0, 0], area: 0n },
+    timeArea: 0n,
+    ...createVcpuTimers(() => vcpu, domain.machine.services),
+    periodicPeriod: 0,
+    periodicDue: 0,
+  };
+  hv.context = vcpu;
+  return vcpu;
+}
