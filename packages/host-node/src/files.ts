@@ -12,6 +12,7 @@ const causes: Readonly<Record<string, string>> = {
   EMFILE: 'too many files are open',
   ENOSPC: 'the disk is full',
   EROFS: 'the file system is read-only',
+  EEXIST: 'a file is where a folder should be',
 };
 
 /** The cause of a failed file operation, in words. */
@@ -38,10 +39,13 @@ export function writeWhole(file: string, content: Uint8Array | string): void {
   const unfinished = `${file}.${process.pid}.part`;
   try {
     mkdirSync(dirname(file), { recursive: true });
-    writeFileSync(unfinished, content);
-    renameSync(unfinished, file);
+    try {
+      writeFileSync(unfinished, content);
+      renameSync(unfinished, file);
+    } finally {
+      rmSync(unfinished, { force: true });
+    }
   } catch (cause) {
-    rmSync(unfinished, { force: true });
     throw new ParavaneError('file-unwritable', `cannot write ${file}: ${fileCause(cause)}`, { cause, data: { file } });
   }
 }

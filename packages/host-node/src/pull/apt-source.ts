@@ -3,7 +3,7 @@
  * the system does not use, so do the sources. apt verifies signatures and checksums.
  */
 import { execFile } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { ParavaneError } from '@paravane/types';
@@ -102,30 +102,29 @@ function privateFolders(root: string): string[] {
   return ['-q', ...settings.flatMap((setting) => ['-o', setting])];
 }
 
+/** Where Debian's own keys are; without them apt's trusted keys must do. */
+const keyrings = ['gpg', 'pgp'].map((kind) => `/usr/share/keyrings/debian-archive-keyring.${kind}`);
+
 /** Sources for `suite`, from the mirror, with the keys, that the system uses for its own. */
 async function sourcesFor(suite: string): Promise<string> {
   if (!/^[a-z0-9][a-z0-9.-]*$/i.test(suite)) {
     throw new ParavaneError('bad-argument', `"${suite}" cannot be the name of a suite: give one such as bookworm`);
   }
-  const format = '$(REPO_URI)|$(SUITE)|$(SIGNED_BY)';
-  const { stdout } = await run('apt-get', [
-    'indextargets',
-    '--format',
-    format,
-    'Created-By: Packages',
-    'Component: main',
-  ]);
-  const targets = stdout.split('\n').map((line) => line.split('|'));
-  const [uri = '', , signedBy = ''] = targets.find(([site = '']) => /\/debian\/?$/.test(site)) ?? [];
+  const format = '$(REPO_URI)';
+  const selection = ['Created-By: Packages', 'Component: main'];
+  const { stdout } = await run('apt-get', ['indextargets', '--format', format, ...selection]);
+  const addresses = stdout.split('\n');
+  const uri = addresses.find((address) => /\/debian\/?$/.test(address)) ?? '';
   if (uri === '') {
     throw new ParavaneError(
       'mirror-unusable',
       'the system has no source of Debian packages to take --suite from: give --mirror URL as well',
     );
   }
-  const key = signedBy === '' ? '' : `[signed-by=${signedBy}] `;
+  const keyring = keyrings.find((file) => existsSync(file));
+  const key = keyring === undefined ? '' : `[signed-by=${keyring}] `;
   const lines = [`deb ${key}${uri} ${suite} main`];
-  const security = targets.find(([site = '']) => /debian-security\/?$/.test(site))?.[0];
+  const security = addresses.find((address) => /debian-security\/?$/.test(address));
   if (security !== undefined && !/^(sid|unstable|testing|experimental|rc-buggy)$|-/.test(suite)) {
     lines.push(`deb ${key}${security} ${suite}-security main`);
   }

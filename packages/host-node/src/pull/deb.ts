@@ -51,7 +51,7 @@ export async function readDeb(bytes: Uint8Array, file: string): Promise<DebianPa
 export function parseDepends(text: string): { name: string; version?: string }[] {
   return text
     .split(',')
-    .map((alternatives) => /^\s*([a-z0-9][a-z0-9+.-]+)(?::\w+)?\s*(?:\(=\s*([^)\s]+)\s*\))?/.exec(alternatives))
+    .map((alternatives) => /^\s*([a-z0-9][a-z0-9+.-]*)(?::\w+)?\s*(?:\(=\s*([^)\s]+)\s*\))?/.exec(alternatives))
     .filter((match) => match !== null)
     .map(([, name = '', version]) => (version === undefined ? { name } : { name, version }));
 }
