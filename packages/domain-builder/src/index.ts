@@ -8,6 +8,7 @@ export { findKallsyms } from './kallsyms.js';
 export { type KernelImage, type KernelSegment, loadKernelImage, readKernelImage } from './kernel-image.js';
 export { elfSymbols, kernelSymbols } from './kernel-symbols.js';
 export { LZ4_LEGACY_MAGIC, unpackLz4Legacy } from './lz4-legacy.js';
+export { unpackLzma } from './lzma.js';
 export { BRANCH_FLAGS, LEAF_FLAGS, type Level, type Mapping, type PageTable, TABLE_LEAF_FLAGS } from './page-tables.js';
 export {
   type MappedRegion,
@@ -30,3 +31,4 @@ export {
 } from './unpack.js';
 export { type XenFeatures } from './xen-features.js';
 export { describeNotes, parseXenNotes, type XenNotes } from './xen-notes.js';
+export { unpackXz } from './xz.js';

@@ -1,14 +1,16 @@
 /**
  * From a kernel file to the ELF file inside: a plain ELF file, a compressed one, or a bzImage around a compressed one.
  *
- * LZ4 (legacy frame) is unpacked here; other kinds through functions that the host passes in, because they need its
- * libraries. The size that a file claims for its contents is checked against a limit and against what came out.
+ * LZ4 (legacy frame), xz and lzma are unpacked here, in any host; other kinds, or these faster, through functions that
+ * the host passes in. The size that a file claims for its contents is checked against a limit and against what came out.
  */
 import { isElf } from '@paravane/elf';
 import { ParavaneError } from '@paravane/types';
 import { bzImagePayload, isBzImage } from './bzimage.js';
 import { failure, invalid, megabytes } from './failure.js';
 import { unpackLz4Legacy } from './lz4-legacy.js';
+import { unpackLzma } from './lzma.js';
+import { unpackXz } from './xz.js';
 
 /** Ways in which Linux kernels are compressed (CONFIG_KERNEL_*), by their tools' names. */
 export type Compression = 'gzip' | 'bzip2' | 'lzma' | 'xz' | 'lzo' | 'lz4' | 'zstd';
@@ -21,7 +23,7 @@ export interface DecompressLimits {
 /** Unpacks one whole compressed file. Throws what it likes on damaged input: the caller wraps it. */
 export type Decompressor = (packed: Uint8Array, limits: DecompressLimits) => Uint8Array | Promise<Uint8Array>;
 
-/** What a host can unpack. */
+/** What a host can unpack; its functions go before those that are built in. */
 export type DecompressorTable = { readonly [Kind in Compression]?: Decompressor };
 
 export interface UnpackOptions {
@@ -35,6 +37,12 @@ export interface UnpackedKernel {
   readonly format: 'elf' | 'bzImage';
   readonly compression: Compression | 'none';
 }
+
+const BUILT_IN: DecompressorTable = {
+  lz4: (packed, { maxBytes }) => unpackLz4Legacy(packed, maxBytes),
+  lzma: (packed, { maxBytes }) => unpackLzma(packed, maxBytes),
+  xz: (packed, { maxBytes }) => unpackXz(packed, maxBytes),
+};
 
 const DEFAULT_MAX_BYTES = 512 << 20;
 
@@ -93,10 +101,7 @@ async function unpackBzImage(bytes: Uint8Array, options: UnpackOptions): Promise
 
 async function decompress(packed: Uint8Array, kind: Compression, options: UnpackOptions): Promise<Uint8Array> {
   const maxBytes = options.maxBytes ?? DEFAULT_MAX_BYTES;
-  const table: DecompressorTable = {
-    lz4: (bytes, limits) => unpackLz4Legacy(bytes, limits.maxBytes),
-    ...options.decompress,
-  };
+  const table: DecompressorTable = { ...BUILT_IN, ...options.decompress };
   const unpack = table[kind];
   if (unpack === undefined) {
     const supported = Object.keys(table).sort().join(', ');
