@@ -1,0 +1,57 @@
+import { Errno, hypercall, SCHEDOP, VCPUOP } from '@paravane/abi-xen';
+import { describe, expect, it } from 'vitest';
+import { createTestGuest } from './test-machine.js';
+
+describe('hypercalls of a PV64 kernel', () => {
+  it('answer version and features as Xen 4.17 does', () => {
+    const guest = createTestGuest();
+    expect(guest.call(hypercall.xen_version, 0)).toBe(0x40011n);
+    const info = guest.put(0);
+    expect(guest.call(hypercall.xen_version, 6, info)).toBe(0n);
+    expect(guest.peek(info) >> 32n).toBe(0x20e0n);
+  });
+
+  it('say ENOSYS for numbers that mean nothing', () => {
+    const guest = createTestGuest();
+    for (const number of [11, 38, 43, 55, 63, 64, 1000]) expect(guest.call(number)).toBe(-38n);
+    expect(guest.call(1n << 63n)).toBe(-38n);
+  });
+
+  it('leave the return address and the flags in RCX and R11', () => {
+    const guest = createTestGuest();
+    guest.core.rip = 0x1234n;
+    guest.call(hypercall.xen_version, 0);
+    expect(guest.core.regs[1]).toBe(0x1234n);
+    expect(guest.core.regs[11]).toBe(0x202n);
+  });
+
+  it('shut the domain down', () => {
+    const guest = createTestGuest();
+    expect(guest.call(hypercall.sched_op, SCHEDOP.shutdown, guest.put(1))).toBe(0n);
+    expect(guest.pv.domain.state).toBe('shutdown');
+    expect(guest.pv.domain.shutdownRecord?.reason).toBe('reboot');
+  });
+
+  it('run in a batch, each with its own result', () => {
+    const guest = createTestGuest();
+    const list = guest.put(17, 0, 0, 0, 0, 0, 0, 0, 63, 0, 0, 0, 0, 0, 0, 0, 13, 0, 0, 0, 0, 0, 0, 0);
+    expect(guest.call(hypercall.multicall, list, 3)).toBe(0n);
+    expect(guest.peek(list + 8n)).toBe(0x40011n);
+    expect(BigInt.asIntN(64, guest.peek(list + 72n))).toBe(BigInt(-Errno.ENOSYS));
+    expect(BigInt.asIntN(64, guest.peek(list + 136n))).toBe(BigInt(-Errno.EINVAL));
+  });
+
+  it('refuse what only the control domain may', () => {
+    const guest = createTestGuest();
+    expect(guest.call(hypercall.console_io, 0, 5, guest.put(0))).toBe(-1n);
+    expect(guest.call(hypercall.domctl, guest.put(0))).toBe(-1n);
+  });
+
+  it('bring no vCPU up that was not initialised', () => {
+    const guest = createTestGuest({ vcpus: 2 });
+    expect(guest.call(hypercall.vcpu_op, VCPUOP.is_up, 0)).toBe(1n);
+    expect(guest.call(hypercall.vcpu_op, VCPUOP.is_up, 1)).toBe(0n);
+    expect(guest.call(hypercall.vcpu_op, VCPUOP.is_up, 2)).toBe(-2n);
+    expect(guest.call(hypercall.vcpu_op, VCPUOP.up, 1)).toBe(-22n);
+  });
+});
