@@ -44,3 +44,15 @@ export interface CaseResult {
 export interface CaseRunner {
   run(code: Uint8Array, initial: CpuSnapshot): CaseResult;
 }
+
+export interface SiliconFile {
+  vendor: string;
+  model: string;
+  /** CPUID.1:EAX of the processor that gave the answers. */
+  signature: number;
+  group: string;
+  /** Names of the forms with their numbers of cases. */
+  forms(): Map<string, number>;
+  /** Cases in order; `select` skips whole forms by name without building their states. */
+  cases(select?: (name: string) => boolean): Generator<SiliconCase>;
+}

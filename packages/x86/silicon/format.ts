@@ -15,11 +15,12 @@
  * applied; the final state is the initial one with the sections `final…` applied. `signature` is CPUID.1:EAX.
  */
 
-import { type SiliconCase, TOLERANCES, type Undefined } from './case.js';
+import { type SiliconCase, type SiliconFile, TOLERANCES, type Undefined } from './case.js';
 import { caseSeed, copySnapshot, PROFILES, type Profile, seededState, type X87Snapshot } from './state.js';
 
 export * from './case.js';
 export * from './compare.js';
+export * from './replay.js';
 export * from './state.js';
 
 export const FORMAT_VERSION = 1;
@@ -42,18 +43,6 @@ export const SECTION = {
   finalData: 0x4000,
   exception: 0x8000,
 } as const;
-
-export interface SiliconFile {
-  vendor: string;
-  model: string;
-  /** CPUID.1:EAX of the processor that gave the answers. */
-  signature: number;
-  group: string;
-  /** Names of the forms with their numbers of cases. */
-  forms(): Map<string, number>;
-  /** Cases in order; `select` skips whole forms by name without building their states. */
-  cases(select?: (name: string) => boolean): Generator<SiliconCase>;
-}
 
 class Cursor {
   private at = 0;

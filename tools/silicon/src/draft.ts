@@ -130,7 +130,7 @@ export function containerOf(draft: Draft, operand: number): number {
 
 export function getOperand(draft: Draft, operand: number): bigint {
   const { size, kind } = draft.form.operands[operand];
-  if (draft.form.memory && 'EMWQ'.includes(kind)) return getMemory(draft, draft.target, size);
+  if (draft.form.memory && 'EMWQO'.includes(kind)) return getMemory(draft, draft.target, size);
   const value = draft.initial.gpr[containerOf(draft, operand)];
   return BigInt.asUintN(size * 8, isHighByte(draft, operand) ? value >> 8n : value);
 }
@@ -138,7 +138,7 @@ export function getOperand(draft: Draft, operand: number): bigint {
 /** Sets a register operand (keeping what lies above its size) or the memory operand. */
 export function setOperand(draft: Draft, operand: number, value: bigint): void {
   const { size, kind } = draft.form.operands[operand];
-  if (draft.form.memory && 'EMWQ'.includes(kind)) {
+  if (draft.form.memory && 'EMWQO'.includes(kind)) {
     setMemory(draft, draft.target, littleEndian(value, size));
     return;
   }
@@ -180,13 +180,15 @@ export function placeAddress(rng: Rng, place: Place, size: number, alignment: nu
   const { dataBase, dataSize, guardBase, readOnlyBase, readOnlySize } = LAYOUT;
   const within = (base: number, length: number): bigint => {
     const offset = rng.below(length);
-    return BigInt(base + (chance(rng, 60) ? offset - (offset % alignment) : offset));
+    return BigInt(base + (chance(rng, alignment < 16 ? 60 : 85) ? offset - (offset % alignment) : offset));
   };
   const straddle = (): number => 1 + rng.below(Math.max(1, size - 1));
   switch (place) {
     case 'inside':
       return within(dataBase + 0x100, dataSize - 0x200 - size);
     case 'crossing':
+      // Where misalignment is an exception of its own, mostly the neighbour of the boundary.
+      if (alignment >= 16 && chance(rng, 60)) return BigInt(dataBase + 0x1000 - (chance(rng, 50) ? 16 : 0));
       return BigInt(dataBase + 0x1000 - straddle());
     case 'guard':
       return within(guardBase, 0x1000 - size);

@@ -4,7 +4,8 @@
  *
  * - operand letters: E general register or memory by ModRM.rm, R register only, M memory only, G register by ModRM.reg,
  *   Z register in the opcode, B register by VEX.vvvv, I immediate, J relative target, V/W/U and P/Q/N the same for XMM
- *   and MMX registers, S an x87 stack register by ModRM.rm; anything else is a fixed operand;
+ *   and MMX registers, S an x87 stack register by ModRM.rm, O memory at an
+ *   address in the instruction; anything else is a fixed operand;
  * - sizes: b 1, w 2, d 4, q 8, o 16, t and st 10 bytes; v 2, 4 or 8; y 4 or 8; n 2 or 8 (8 without REX.W); z as v, at most 4;
  *   a number is that many bytes;
  * - encoding: hex bytes, `/r`, `/0` to `/7`, `+r`, `ib iw id iz iv`; 66, F2 or F3 before 0F is a mandatory prefix;
@@ -28,6 +29,7 @@ export type OperandKind =
   | 'Q'
   | 'N'
   | 'S'
+  | 'O'
   | 'fixed';
 
 export interface Operand {
@@ -60,7 +62,7 @@ const FIXED_SIZES: Record<string, number> = { b: 1, w: 2, d: 4, q: 8, o: 16, t: 
 const CHOICES: Record<string, number[]> = { v: [2, 4, 8], y: [4, 8], n: [2, 8] };
 
 function parseOperand(text: string, width: number): Operand {
-  const match = /^([ERMGZBIJVWUPQNS])([bwdqotvynz]|st|\d+)$/.exec(text);
+  const match = /^([ERMGZBIJVWUPQNSO])([bwdqotvynz]|st|\d+)$/.exec(text);
   if (!match) return { kind: 'fixed', size: 0, text };
   const [, kind, letter] = match as unknown as [string, OperandKind, string];
   const size =
@@ -76,7 +78,7 @@ function operandName(operand: Operand, memory: boolean, width: number): string {
     case 'E':
     case 'R':
     case 'M':
-      return `${memory && operand.kind !== 'R' ? 'm' : 'r'}${bits || ''}`;
+      return operand.size > 16 ? `m${operand.size}byte` : `${memory && operand.kind !== 'R' ? 'm' : 'r'}${bits}`;
     case 'G':
     case 'Z':
     case 'B':
@@ -93,6 +95,8 @@ function operandName(operand: Operand, memory: boolean, width: number): string {
     case 'Q':
     case 'N':
       return operand.kind === 'Q' && memory ? `m${bits}` : 'mm';
+    case 'O':
+      return `moffs${bits}`;
     case 'S':
       return 'ST(i)';
     default:
@@ -145,7 +149,7 @@ export function parseLine(line: string): Form[] {
     const operands = texts.map((text) => parseOperand(text, width));
     const own = width || (operands.find((operand) => operand.size > 0)?.size ?? 0);
     const either = operands.some((operand) => 'EWQ'.includes(operand.kind));
-    const modes = either ? [false, true] : [operands.some((operand) => operand.kind === 'M')];
+    const modes = either ? [false, true] : [operands.some((operand) => operand.kind === 'M' || operand.kind === 'O')];
     for (const memory of modes) {
       const names = operands.map((operand) => operandName(operand, memory, width)).join(',');
       const suffix = names === '' && width ? `/${width * 8}` : '';

@@ -2,87 +2,92 @@
  * Command line of the silicon tool.
  *
  *     generate RUNNER DIRECTORY [GROUP...]      asks the processor and writes DIRECTORY/GROUP.bin.gz
+ *         --scale N      N times as many cases of each form (1000 and more per form with --scale 40)
+ *         --salt N       other cases than the stored ones
+ *         --out FOLDER   instead of DIRECTORY
  *     check RUNNER DIRECTORY [GROUP...]         replays the stored cases on this processor and prints differences
  *     show DIRECTORY GROUP [NAME]               counts per form, or the cases of one form
  */
 
 import { readFileSync, writeFileSync } from 'node:fs';
 import { gunzipSync, gzipSync } from 'node:zlib';
+import type { SiliconFile } from '../../../packages/x86/silicon/case.js';
 import { compare, describeInputs } from '../../../packages/x86/silicon/compare.js';
-import { readSilicon, type SiliconFile } from '../../../packages/x86/silicon/format.js';
-import { caseSeed, copySnapshot, type Profile, seededState } from '../../../packages/x86/silicon/state.js';
-import { createDraft, type Draft } from './draft.js';
+import { readSilicon } from '../../../packages/x86/silicon/format.js';
+import { caseSeed, type Profile, seededState } from '../../../packages/x86/silicon/state.js';
+import { createDraft } from './draft.js';
 import { type Form, parseLine } from './form.js';
 import { prepareCase } from './prepare.js';
 import { identifyProcessor, runOnProcessor } from './processor.js';
 import { GROUPS } from './tables/groups.js';
-import { type AnsweredForm, writeSilicon } from './write.js';
+import { encodeFile, encodeForm } from './write.js';
 
-interface Planned {
-  form: Form;
-  profile: Profile;
-  drafts: { draft: Draft; code: Uint8Array; seed: number }[];
+interface Options {
+  scale: number;
+  salt: number;
+  out: string | undefined;
+}
+
+/** Takes the options out of the arguments. */
+function takeOptions(args: string[]): { options: Options; names: string[] } {
+  const options: Options = { scale: 1, salt: 0, out: undefined };
+  const names: string[] = [];
+  for (let i = 0; i < args.length; i++) {
+    const arg = args[i];
+    if (arg === '--scale') options.scale = Number(args[++i]);
+    else if (arg === '--salt') options.salt = Number(args[++i]);
+    else if (arg === '--out') options.out = args[++i];
+    else if (arg in GROUPS) names.push(arg);
+    else throw new Error(`"${arg}" is no option and no group; groups are ${Object.keys(GROUPS).join(', ')}`);
+  }
+  if (!(options.scale >= 1 && options.scale <= 500)) throw new Error('--scale takes a number from 1 to 500');
+  return { options, names: names.length > 0 ? names : Object.keys(GROUPS) };
 }
 
 /** A seed per group, so that groups can be generated alone. */
-function groupSeed(group: string): number {
-  let hash = 0x811c9dc5;
+function groupSeed(group: string, salt: number): number {
+  let hash = 0x811c9dc5 ^ salt;
   for (const character of group) hash = Math.imul(hash ^ character.charCodeAt(0), 0x01000193);
   return hash >>> 0;
 }
 
 function caseCount(form: Form): number {
   if (form.options.has('many')) return 120;
-  if (form.options.has('stack')) return 64;
-  if (form.options.has('float')) return form.memory ? 48 : 64;
-  return form.memory ? 28 : 24;
+  if (form.options.has('stack') || form.options.has('any-prefixes')) return 64;
+  if (form.options.has('float')) return form.memory ? 60 : 96;
+  return form.memory ? 36 : 32;
 }
 
-function plan(group: string): Planned[] {
-  const seedOfFile = groupSeed(group);
-  const planned: Planned[] = [];
-  let ordinal = 0;
-  for (const { line, profile } of GROUPS[group]) {
-    for (const form of parseLine(line)) {
-      const drafts = Array.from({ length: caseCount(form) }, (_, index) => {
-        const seed = caseSeed(seedOfFile, ordinal++);
-        const draft = createDraft(form, profile, seed, index);
-        return { draft, code: prepareCase(draft), seed };
-      });
-      planned.push({ form, profile, drafts });
-    }
-  }
-  return planned;
+/** Asks about one form, a case for each seed. */
+function askForm(runner: string, form: Form, profile: Profile, seeds: number[]): Uint8Array {
+  const drafts = seeds.map((seed, index) => {
+    const draft = createDraft(form, profile, seed, index);
+    return { draft, code: prepareCase(draft), initial: draft.initial, seeded: seededState(seed, profile) };
+  });
+  const results = [...runOnProcessor(runner, drafts)];
+  const cases = drafts.map(({ draft, code, initial, seeded }, i) => {
+    return { code, seeded, initial, result: results[i], undefined: draft.undefined };
+  });
+  return encodeForm({ name: form.name, profile, cases });
 }
 
-function* questions(planned: Planned[]): Generator<{ code: Uint8Array; initial: Draft['initial'] }> {
-  for (const { drafts } of planned) for (const { draft, code } of drafts) yield { code, initial: draft.initial };
-}
-
-function generate(runner: string, directory: string, groups: string[]): void {
+function generate(runner: string, directory: string, args: string[]): void {
+  const { options, names } = takeOptions(args);
   const processor = identifyProcessor();
-  for (const group of groups.length > 0 ? groups : Object.keys(GROUPS)) {
-    const planned = plan(group);
-    const answers = runOnProcessor(runner, questions(planned));
-    const forms: AnsweredForm[] = planned.map(({ form, profile, drafts }) => ({
-      name: form.name,
-      profile,
-      cases: drafts.map(({ draft, code, seed }) => {
-        const { value, done } = answers.next();
-        if (done) throw new Error(`${group}: the processor gave fewer answers than it was asked`);
-        return {
-          code,
-          seeded: seededState(seed, profile),
-          initial: copySnapshot(draft.initial),
-          result: value,
-          undefined: draft.undefined,
-        };
+  for (const group of names) {
+    const seedOfFile = groupSeed(group, options.salt);
+    let total = 0;
+    const forms = GROUPS[group].flatMap(({ line, profile }) =>
+      parseLine(line).map((form) => {
+        const seeds = Array.from({ length: caseCount(form) * options.scale }, (_, i) =>
+          caseSeed(seedOfFile, total + i),
+        );
+        total += seeds.length;
+        return askForm(runner, form, profile, seeds);
       }),
-    }));
-    const bytes = writeSilicon(processor, group, groupSeed(group), forms);
-    const packed = gzipSync(bytes, { level: 9 });
-    writeFileSync(`${directory}/${group}.bin.gz`, packed);
-    const total = forms.reduce((sum, form) => sum + form.cases.length, 0);
+    );
+    const packed = gzipSync(encodeFile(processor, group, seedOfFile, forms), { level: 9 });
+    writeFileSync(`${options.out ?? directory}/${group}.bin.gz`, packed);
     process.stdout.write(`${group}: ${forms.length} forms, ${total} cases, ${packed.length} bytes\n`);
   }
 }
@@ -91,19 +96,24 @@ function storedFile(directory: string, group: string): SiliconFile {
   return readSilicon(gunzipSync(readFileSync(`${directory}/${group}.bin.gz`)));
 }
 
-function check(runner: string, directory: string, groups: string[]): void {
-  for (const group of groups.length > 0 ? groups : Object.keys(GROUPS)) {
-    const stored = [...storedFile(directory, group).cases()];
-    const answers = runOnProcessor(runner, stored);
+function check(runner: string, directory: string, args: string[]): void {
+  const { options, names } = takeOptions(args);
+  for (const group of names) {
+    const stored = storedFile(options.out ?? directory, group);
+    let total = 0;
     let different = 0;
-    for (const one of stored) {
-      const { value, done } = answers.next();
-      const difference = done ? `${one.name}: no answer` : compare(one, value);
-      if (difference === null) continue;
-      different++;
-      if (different <= 10) process.stdout.write(`${difference}\n`);
+    for (const name of stored.forms().keys()) {
+      const cases = [...stored.cases((candidate) => candidate === name)];
+      total += cases.length;
+      const results = [...runOnProcessor(runner, cases)];
+      cases.forEach((one, i) => {
+        const difference = compare(one, results[i]);
+        if (difference === null) return;
+        different++;
+        if (different <= 10) process.stdout.write(`${difference}\n`);
+      });
     }
-    process.stdout.write(`${group}: ${stored.length} cases, ${different} different\n`);
+    process.stdout.write(`${group}: ${total} cases, ${different} different\n`);
     if (different > 0) process.exitCode = 1;
   }
 }

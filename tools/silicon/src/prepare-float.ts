@@ -29,7 +29,7 @@ function prepareX87(draft: Draft): void {
   x87.fsw |= sticky;
   if ((sticky & 0x3f & ~masks) === 0) return;
   // Mostly an exception that is pending would hide what the instruction does.
-  if (chance(rng, 80)) x87.fsw &= ~0x3f;
+  if (chance(rng, draft.form.operands.length === 0 ? 40 : 75)) x87.fsw &= ~0x3f;
   else x87.fsw |= PENDING;
 }
 

@@ -67,7 +67,7 @@ function pickRegisters(draft: Draft): void {
     form.options.has('branch') || form.options.has('stack-pointer-free') ? new Set([RSP]) : new Set<number>();
   form.operands.forEach((operand, i) => {
     const { kind, size } = operand;
-    if (kind === 'I' || kind === 'J' || kind === 'fixed' || kind === 'M') return;
+    if (kind === 'I' || kind === 'J' || kind === 'fixed' || kind === 'M' || kind === 'O') return;
     if (form.memory && 'EWQ'.includes(kind)) return;
     const limit = 'PQNS'.includes(kind) || legacy ? 8 : 16;
     let register = rng.below(limit);
@@ -86,7 +86,18 @@ function pickRegisters(draft: Draft): void {
 }
 
 function memorySize(draft: Draft): number {
-  return draft.form.operands.find((operand) => 'EMWQ'.includes(operand.kind))?.size ?? 0;
+  return draft.form.operands.find((operand) => 'EMWQO'.includes(operand.kind))?.size ?? 0;
+}
+
+/** MOV with an address in the instruction: eight bytes of it, four with an address-size prefix. */
+function placeAbsolute(draft: Draft): void {
+  const { rng, parts, target, place } = draft;
+  const segment = chance(rng, 25) ? pick(rng, [0x64, 0x65]) : undefined;
+  const short = place !== 'non-canonical' && segment === undefined && chance(rng, 20);
+  if (segment !== undefined) parts.prefixes.push(segment);
+  if (short) parts.prefixes.push(0x67);
+  const base = segment === 0x64 ? LAYOUT.fsBase : segment === 0x65 ? LAYOUT.gsBase : 0;
+  parts.immediate.push(...littleEndian(target - BigInt(base), short ? 4 : 8));
 }
 
 function prepareMemory(draft: Draft): void {
@@ -112,7 +123,8 @@ function prepareMemory(draft: Draft): void {
   }
   const accessed = draft.target;
   draft.target = operandAddress;
-  placeOperand(draft, avoid);
+  if (form.operands.some((operand) => operand.kind === 'O')) placeAbsolute(draft);
+  else placeOperand(draft, avoid);
   draft.target = accessed;
   setMemory(draft, draft.target, biasedBytes(rng, form.options.has('integer-memory') ? 'int' : profile, size));
 }
@@ -286,6 +298,24 @@ function addNoise(draft: Draft): void {
   else if (kinds === 2 && !legacy) parts.forceRex = true;
 }
 
+/** Legacy and REX prefixes in any order and number: which of them count is the decoder's question. */
+function prefixRandomly(draft: Draft, plain: Uint8Array): Uint8Array {
+  const { rng, form } = draft;
+  const choices = [0x66, 0x66, 0xf2, 0xf2, 0xf3, 0xf3, 0x67, 0x2e, 0x3e, 0x26, 0x36, 0x64, 0x65];
+  const room = form.options.has('too-long') ? 16 : 15;
+  const count = form.options.has('too-long') ? room - plain.length - rng.below(2) : rng.below(5);
+  const prefixes = Array.from({ length: count }, () => (chance(rng, 30) ? 0x40 + rng.below(16) : pick(rng, choices)));
+  if (chance(rng, 40) && count > 0) prefixes[count - 1] = 0x40 + rng.below(16);
+  return Uint8Array.from([...prefixes, ...plain]);
+}
+
+/** An x87 exception that an MMX instruction reports before it does anything. */
+function prepareMmx(draft: Draft): void {
+  if (draft.profile !== 'mmx' || !chance(draft.rng, 3)) return;
+  draft.initial.x87.fcw = 0x37e;
+  draft.initial.x87.fsw |= 0x8081;
+}
+
 export function prepareCase(draft: Draft): Uint8Array {
   const { form, parts } = draft;
   if (form.options.has('lock')) parts.prefixes.unshift(0xf0);
@@ -293,10 +323,13 @@ export function prepareCase(draft: Draft): Uint8Array {
   pickRegisters(draft);
   prepareMemory(draft);
   for (const option of form.options) PREPARATIONS[option]?.(draft);
+  prepareMmx(draft);
   addNoise(draft);
   prepareImmediates(draft);
   markUndefined(draft);
-  const code = assemble(parts);
+  const plain = assemble(parts);
+  const code = form.options.has('any-prefixes') ? prefixRandomly(draft, plain) : plain;
+  if (form.options.has('too-long')) return code;
   if (code.length > 15) throw new Error(`${form.name}: ${code.length} bytes are too long for one instruction`);
   return code;
 }

@@ -64,6 +64,14 @@ const CONDITION_CODES: readonly (readonly [RegExp, number])[] = [
   [/^F(?!X(SAVE|RSTOR))/, C023],
 ];
 
+/** BSF and BSR with any prefixes, which may make them TZCNT and LZCNT, of any size, with any registers. */
+function markScan({ registers, initial, undefined: marks }: Draft): void {
+  marks.rflags = CF | OF | SF | AF | PF;
+  const [to, from] = registers.map((register) => register & 7);
+  const narrow = (register: number): boolean => (initial.gpr[register] & 0xffffn) === 0n;
+  if (narrow(from) || narrow(from + 8)) marks.gprs = (1 << to) | (1 << (to + 8));
+}
+
 export function markUndefined(draft: Draft): void {
   const { form, undefined: marks } = draft;
   if (form.options.has('shift')) marks.rflags = shiftFlags(draft);
@@ -71,6 +79,7 @@ export function markUndefined(draft: Draft): void {
   if (form.options.has('approximate')) marks.tolerance = 'rcp-single';
   if (form.options.has('transcendental')) marks.tolerance = 'x87-ulp';
   marks.fsw = CONDITION_CODES.find(([pattern]) => pattern.test(form.mnemonic))?.[1] ?? 0;
+  if (form.options.has('bit-scan')) markScan(draft);
   const wideCount = /^SH[LR]D$/.test(form.mnemonic) && shiftCount(draft) > form.operands[0].size * 8;
   const emptySource = /^BS[FR]$/.test(form.mnemonic) && getOperand(draft, 1) === 0n;
   if ((wideCount && !form.memory) || emptySource) marks.gprs = 1 << containerOf(draft, 0);

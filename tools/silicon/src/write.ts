@@ -123,18 +123,14 @@ function encodeCase({ code, seeded, initial, result, undefined: unknown }: Answe
   return [code.length, ...code, ...u16(mask), ...body, ...u32(Number(final.rip))];
 }
 
-export function writeSilicon(
-  processor: ProcessorName,
-  group: string,
-  fileSeed: number,
-  forms: AnsweredForm[],
-): Uint8Array {
+export function encodeForm({ name, profile, cases }: AnsweredForm): Uint8Array {
+  const bytes = [...text(name), PROFILES.indexOf(profile), ...u16(cases.length)];
+  for (const one of cases) for (const byte of encodeCase(one)) bytes.push(byte);
+  return Uint8Array.from(bytes);
+}
+
+export function encodeFile(processor: ProcessorName, group: string, fileSeed: number, forms: Uint8Array[]): Uint8Array {
   const head = [...text('PVSI').slice(1), FORMAT_VERSION, ...u32(fileSeed)];
   head.push(...text(processor.vendor), ...text(processor.model), ...u32(processor.signature), ...text(group));
-  const chunks = [Uint8Array.from([...head, ...u16(forms.length)])];
-  for (const { name, profile, cases } of forms) {
-    chunks.push(Uint8Array.from([...text(name), PROFILES.indexOf(profile), ...u16(cases.length)]));
-    for (const one of cases) chunks.push(Uint8Array.from(encodeCase(one)));
-  }
-  return new Uint8Array(Buffer.concat(chunks));
+  return new Uint8Array(Buffer.concat([Uint8Array.from([...head, ...u16(forms.length)]), ...forms]));
 }

@@ -131,6 +131,12 @@ function moves(): string[] {
     'MOV Zv,Iv | B8 +r iv',
     'MOV Eb,Ib | C6 /0 ib',
     'MOV Ev,Iz | C7 /0 iz',
+    'MOV AL,Ob | A0',
+    'MOV rAX,Ov | A1',
+    'MOV Ob,AL | A2',
+    'MOV Ov,rAX | A3',
+    'RDFSBASE Ry | F3 0F AE /0',
+    'RDGSBASE Ry | F3 0F AE /1',
     'MOVZX Gv,Eb | 0F B6 /r',
     'MOVZX Gv,Ew | 0F B7 /r',
     'MOVSX Gv,Eb | 0F BE /r',
@@ -280,6 +286,39 @@ const faults = [
   'MOVBE_R Gv,Rv | 0F 38 F0 /r',
 ];
 
+/** Prefixes in any order: mandatory ones that compete, REX before the last place (ignored), ones that change nothing. */
+const prefixes = [
+  'P_NOP | 90',
+  'P_ADD Rd,Gd | 01 /r',
+  'P_MOV Rd,Gd | 89 /r',
+  'P_MOV Rb,Gb | 88 /r',
+  'P_XCHG Zd,EAX | 90 +r',
+  'P_MOVZX Gd,Rb | 0F B6 /r',
+  'P_CMOVNE Gd,Rd | 0F 45 /r',
+  'P_BSF Gd,Rd | 0F BC /r | bit-scan',
+  'P_BSR Gd,Rd | 0F BD /r | bit-scan',
+  'P_POPCNT Gd,Rd | 0F B8 /r',
+  'P_MOVUPS Vo,Uo | 0F 10 /r',
+  'P_ADDPS Vo,Uo | 0F 58 /r',
+  'P_CVTPS2PD Vo,Uo | 0F 5A /r',
+  'P_CVTDQ2PS Vo,Uo | 0F 5B /r',
+  'P_PUNPCKLQDQ Vo,Uo | 0F 6C /r',
+  'P_MOVQ Vo,Uo | 0F 6F /r',
+  'P_PSHUFW Vo,Uo,Ib | 0F 70 /r ib',
+  'P_MOVD Rd,Vo | 0F 7E /r',
+  'P_SHUFPS Vo,Uo,Ib | 0F C6 /r ib',
+  'P_CVTPD2DQ Vo,Uo | 0F E6 /r',
+  'P_PADDD Vo,Uo | 0F FE /r',
+  'P_PSHUFB Vo,Uo | 0F 38 00 /r',
+  'P_CRC32 Gd,Rb | 0F 38 F0 /r',
+  'P_CRC32 Gd,Rd | 0F 38 F1 /r',
+  'P_ADCX Gd,Rd | 0F 38 F6 /r',
+].map((line) => `${line}${line.split('|').length > 2 ? '' : ' |'} any-prefixes no-noise`);
+
+const tooLong = ['LONG_NOP | 90', 'LONG_ADD Rd,Gd | 01 /r', 'LONG_PADDD Vo,Uo | 0F FE /r'].map(
+  (line) => `${line} | any-prefixes too-long no-noise`,
+);
+
 export const INTEGER_GROUPS: Record<string, string[]> = {
   alu: arithmetic(),
   shift: shifts(),
@@ -291,4 +330,5 @@ export const INTEGER_GROUPS: Record<string, string[]> = {
   string: strings,
   flags,
   fault: faults,
+  prefix: [...prefixes, ...tooLong],
 };
