@@ -13,21 +13,21 @@ export interface DebianPackage {
   /** The names in `Depends`, the first of each list of alternatives, with the exact version where one is asked for. */
   readonly depends: readonly { readonly name: string; readonly version?: string }[];
   /** Unpacks the package's files. */
-  entries(): Promise<TarEntry[]>;
+  entries(): TarEntry[];
 }
 
-export async function readDeb(bytes: Uint8Array, file: string): Promise<DebianPackage> {
+export function readDeb(bytes: Uint8Array, file: string): DebianPackage {
   const members = readAr(bytes, file);
-  const member = async (prefix: string): Promise<TarEntry[]> => {
+  const member = (prefix: string): TarEntry[] => {
     const found = members.find(({ name }) => name.startsWith(prefix));
     if (found === undefined) {
       throw new ParavaneError('package-damaged', `${file} is not a Debian package: it has no ${prefix}`, {
         data: { file },
       });
     }
-    return [...readTar(await unpack(found.content, `${found.name} of ${file}`), file)];
+    return [...readTar(unpack(found.content, `${found.name} of ${file}`), file)];
   };
-  const control = (await member('control.tar')).find(({ path }) => path === 'control');
+  const control = member('control.tar').find(({ path }) => path === 'control');
   const stanza: Stanza = parseControl(new TextDecoder().decode(control?.content))[0] ?? new Map();
   const field = (name: string): string => {
     const value = stanza.get(name);

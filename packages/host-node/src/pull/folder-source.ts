@@ -14,7 +14,7 @@ export function folderSource(folder: string): PackageSource {
       let found: (FetchedPackage & { version: string }) | undefined;
       for (const file of packageFiles(folder, request.name)) {
         const bytes = readWhole(join(folder, file), 'the package');
-        const { name, version, architecture: built } = await readDeb(bytes, join(folder, file));
+        const { name, version, architecture: built } = readDeb(bytes, join(folder, file));
         if (name !== request.name || (built !== architecture && built !== 'all')) continue;
         if (request.version !== undefined && request.version !== version) continue;
         if (found === undefined || compareVersions(found.version, version) < 0) found = { file, bytes, version };

@@ -68,7 +68,7 @@ async function fetchIndex(base: string, suite: string, progress: Progress): Prom
   }
   const packed = await download(`${folder}/${name}`);
   verify(packed, listed.get(name), `${folder}/${name}`);
-  return parseControl(new TextDecoder().decode(await unpack(packed, name)));
+  return parseControl(new TextDecoder().decode(unpack(packed, name)));
 }
 
 async function download(url: string): Promise<Uint8Array> {

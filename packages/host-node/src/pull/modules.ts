@@ -14,7 +14,7 @@ export interface KernelModule {
  * Those of `names` that the kernel keeps outside itself, after all that they need. A name that has no file is taken to
  * be built in.
  */
-export async function modulesInOrder(entries: readonly TarEntry[], names: readonly string[]): Promise<KernelModule[]> {
+export function modulesInOrder(entries: readonly TarEntry[], names: readonly string[]): KernelModule[] {
   const files = new Map<string, TarEntry>();
   for (const entry of entries) {
     const name = /^(?:usr\/)?lib\/modules\/.*\/([^/]+)\.ko(?:\.xz|\.zst|\.gz)?$/.exec(entry.path)?.[1];
@@ -22,15 +22,15 @@ export async function modulesInOrder(entries: readonly TarEntry[], names: readon
   }
   const ordered = new Map<string, KernelModule>();
   const visiting = new Set<string>();
-  const visit = async (name: string): Promise<void> => {
+  const visit = (name: string): void => {
     const entry = files.get(name);
     if (entry === undefined || ordered.has(name) || visiting.has(name)) return;
     visiting.add(name);
-    const content = await unpack(entry.content, entry.path);
-    for (const needed of moduleDepends(content, entry.path)) await visit(needed);
+    const content = unpack(entry.content, entry.path);
+    for (const needed of moduleDepends(content, entry.path)) visit(needed);
     ordered.set(name, { name, content });
   };
-  for (const name of names) await visit(plainName(name));
+  for (const name of names) visit(plainName(name));
   return [...ordered.values()];
 }
 

@@ -52,7 +52,7 @@ export async function pullGuest(options: PullOptions): Promise<PulledGuest> {
   const shelf: Shelf = {
     async get(request) {
       const { file, bytes } = await source.fetch(request);
-      const found = await readDeb(bytes, file);
+      const found = readDeb(bytes, file);
       packages.push({
         name: found.name,
         version: found.version,
@@ -98,10 +98,10 @@ const makers: Readonly<
     const kernel = await shelf.get(image);
     const busybox = await shelf.get({ name: 'busybox-static' });
     progress(`unpacking ${kernel.file}`);
-    const entries = await kernel.entries();
-    const modules = await modulesInOrder(entries, guestModules);
+    const entries = kernel.entries();
+    const modules = modulesInOrder(entries, guestModules);
     progress(`making the initramfs: busybox, ${modules.map(({ name }) => name).join(', ')}`);
-    const shell = fileOf(await busybox.entries(), /^(?:usr\/)?bin\/busybox$/, busybox.file);
+    const shell = fileOf(busybox.entries(), /^(?:usr\/)?bin\/busybox$/, busybox.file);
     return {
       files: {
         vmlinuz: fileOf(entries, /^boot\/vmlinuz-/, kernel.file),
@@ -123,7 +123,7 @@ const makers: Readonly<
   async grub(shelf, version) {
     const grub = await shelf.get({ name: 'grub-xen-host', ...(version === undefined ? {} : { version }) });
     return {
-      files: { 'grub.bin': fileOf(await grub.entries(), /^usr\/lib\/grub-xen\/grub-x86_64-xen\.bin$/, grub.file) },
+      files: { 'grub.bin': fileOf(grub.entries(), /^usr\/lib\/grub-xen\/grub-x86_64-xen\.bin$/, grub.file) },
       config: (folder) => [
         `kernel = ${quoted(join(folder, 'grub.bin'))}`,
         'memory = 64',
