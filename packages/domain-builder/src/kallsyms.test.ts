@@ -187,7 +187,10 @@ describe('an ELF symbol table', () => {
     expect(symbols?.addressOf('alias')).toBe(0x1000n);
   });
 
-  it('of a stripped file is none', () => {
-    expect(elfSymbols(parseElf(testKernel()))).toBeUndefined();
+  it('of a stripped file, or a damaged one, is none', () => {
+    const file = testKernel();
+    expect(elfSymbols(parseElf(file))).toBeUndefined();
+    new DataView(file.buffer).setUint32(40, 0x7fffff00, true);
+    expect(kernelSymbols(readKernelImage(file))).toBeUndefined();
   });
 });

@@ -2,7 +2,7 @@
  * Where a kernel's symbols come from: Linux's own kallsyms tables, or the ELF file's symbol table.
  */
 import type { ElfFile } from '@paravane/elf';
-import type { Gva } from '@paravane/types';
+import { type Gva, isParavaneError } from '@paravane/types';
 import { findKallsyms } from './kallsyms.js';
 import type { KernelImage } from './kernel-image.js';
 import { type KernelSymbols, sortedSymbols } from './symbols.js';
@@ -31,11 +31,17 @@ export function elfSymbols(elf: ElfFile, end: Gva = 1n << 64n): KernelSymbols | 
   });
 }
 
-/** The best symbols that a kernel's file has; undefined where it has none. */
+/** The best symbols that a kernel's file has; undefined where it has none, or only damaged ones. */
 export function kernelSymbols(image: KernelImage): KernelSymbols | undefined {
   for (const { data } of image.segments) {
     const found = findKallsyms(data, image.virtEnd);
     if (found !== undefined) return found;
   }
-  return elfSymbols(image.elf, image.virtEnd);
+  try {
+    return elfSymbols(image.elf, image.virtEnd);
+  } catch (error) {
+    // A kernel runs with a damaged section table; its crash report does without names then.
+    if (isParavaneError(error)) return undefined;
+    throw error;
+  }
 }
