@@ -148,10 +148,16 @@ function prepareImmediates(draft: Draft): void {
 
 const COUNTS = [0, 1, 2, 3, 7, 8, 9, 15, 16, 17, 18, 27, 31, 32, 33, 63, 64, 65, 0x80, 0xff];
 
+/** A double shift of a word by more than its width leaves an undefined result, which can't be marked in memory. */
+function boundedCount({ form }: Draft, count: number): number {
+  const undefinedBeyond = form.memory && form.operands[0].size === 2 && /^SH[LR]D$/.test(form.mnemonic);
+  return undefinedBeyond ? count % 17 : count;
+}
+
 function immediateValue(draft: Draft, size: number): bigint {
   const { form, rng, index } = draft;
   if (form.options.has('shift') || form.options.has('bit-index')) {
-    return BigInt(chance(rng, 60) ? pick(rng, COUNTS) : rng.below(256));
+    return BigInt(boundedCount(draft, chance(rng, 60) ? pick(rng, COUNTS) : rng.below(256)));
   }
   // INT3's, INTO's and Linux's own vector are open to user mode.
   if (form.options.has('vector'))
@@ -276,7 +282,8 @@ const PREPARATIONS: Record<string, (draft: Draft) => void> = {
   shift: (draft) => {
     const own = draft.form.memory ? -1 : containerOf(draft, 0);
     if (draft.form.operands.at(-1)?.text !== 'CL' || own === RCX || addressRegisters(draft).includes(RCX)) return;
-    setRegister(draft, RCX, BigInt(chance(draft.rng, 70) ? pick(draft.rng, COUNTS) : draft.rng.below(256)), 1);
+    const count = chance(draft.rng, 70) ? pick(draft.rng, COUNTS) : draft.rng.below(256);
+    setRegister(draft, RCX, BigInt(boundedCount(draft, count)), 1);
   },
   count: (draft) =>
     setRegister(draft, RCX, pick(draft.rng, [0n, 1n, 2n, 0x1_0000_0000n, 0x1_0000_0001n, biased64(draft.rng)])),
