@@ -3,7 +3,7 @@
  * the channels of console and store, and a first vCPU about to run its first
  * instruction (docs of public/xen.h, "start of day"; libxenguest's order).
  */
-import { E820, FLAT_KERNEL, VCPU_INFO_BYTES, VCPU_INFO_UPCALL_MASK } from '@paravane/abi-xen';
+import { E820, FLAT_KERNEL, GNTTAB_RESERVED_CONSOLE, GNTTAB_RESERVED_XENSTORE, VCPU_INFO_BYTES, VCPU_INFO_UPCALL_MASK } from '@paravane/abi-xen';
 import { buildPvDomain, type KernelImage, planPvDomain } from '@paravane/domain-builder';
 import { Flag, Gpr, Seg } from '@paravane/engine-api';
 import type { Hypervisor } from '@paravane/hypervisor';
@@ -16,6 +16,7 @@ import { BASELINE_FEATURES, type CpuFeatures, createCpuPolicy } from './emulate/
 import { allocUnbound, bindHost, type HostPort, HOST_DOMAIN } from './events/channels.js';
 import { createEventState } from './events/state.js';
 import { createGrantState } from './grants/state.js';
+import { growTable, seedEntry } from './grants/table.js';
 import { allocatePage, allocateSharedPage, createMm, initialTables, machineMm } from './mm/index.js';
 import type { XenPersonality } from './personality.js';
 import { startLegacyPeriodic, updateTime, updateWallclock } from './time.js';
@@ -108,6 +109,9 @@ export function createPvDomain(hypervisor: Hypervisor, personality: XenPersonali
     throw new ParavaneError('initial-tables', `the page tables built for "${setup.name}" were refused with errno ${-rc}; this is a fault of the builder`);
   }
   startVcpu0(domain, entry);
+  growTable(domain, 1);
+  seedEntry(domain, GNTTAB_RESERVED_CONSOLE, HOST_DOMAIN, entry.consoleMfn);
+  seedEntry(domain, GNTTAB_RESERVED_XENSTORE, HOST_DOMAIN, entry.storeMfn);
   const consoleChannel = openChannel(domain, consolePort, entry.consoleMfn, setup.console);
   const storeChannel = openChannel(domain, storePort, entry.storeMfn, setup.store);
   return {

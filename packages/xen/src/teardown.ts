@@ -23,8 +23,8 @@ export function releaseDomain(domain: XenDomain): void {
   for (const vcpu of domain.vcpus) releaseVcpuInfo(vcpu);
   if (domain.eoiPage !== 0) unmapWritable(domain, domain.eoiPage);
   domain.eoiPage = 0;
-  releaseGrants(domain);
   if (domain.sharedInfo !== 0) freeSharedPage(domain, domain.sharedInfo);
   for (const frame of domain.spareInfo) freeSharedPage(domain, frame);
   relinquish(domain);
+  releaseGrants(domain);
 }

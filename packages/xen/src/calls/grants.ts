@@ -1,5 +1,182 @@
-/** grant_table_op (public/grant_table.h). */
-import { Errno } from '@paravane/abi-xen';
-import type { HypercallHandler } from '../domain.js';
+/** grant_table_op: arrays of requests, each with a status of its own (public/grant_table.h). */
+import {
+  DOMID_SELF,
+  Errno,
+  type FieldMap,
+  GNTST,
+  GNTTABOP,
+  gnttab_copy,
+  gnttab_get_status_frames,
+  gnttab_get_version,
+  gnttab_map_grant_ref,
+  gnttab_query_size,
+  gnttab_set_version,
+  gnttab_setup_table,
+  gnttab_swap_grant_ref,
+  gnttab_transfer,
+  gnttab_unmap_and_replace,
+  gnttab_unmap_grant_ref,
+  type Struct,
+  type StructInput,
+  type StructValue,
+} from '@paravane/abi-xen';
+import type { HypercallHandler, HypercallResult, XenDomain, XenVcpu } from '../domain.js';
+import { copyGrant } from '../grants/copy.js';
+import { mapRef, unmapHandle } from '../grants/map.js';
+import { growTable, setVersion, swapEntries } from '../grants/table.js';
+import { abiOf, asS32, asU32, readGuest, writeGuest } from '../guest-memory.js';
 
-export const grant_table_op: HypercallHandler = () => -Errno.ENOSYS;
+/** Requests of an array that one call works on before it is re-issued. */
+const BATCH = 256;
+/** The high half of the command word belongs to continuations of cache_flush. */
+const COMMAND_MASK = 0xfff;
+
+/** Runs `serve` on each element of an array and writes back what it answers. */
+function each<M extends FieldMap>(
+  vcpu: XenVcpu,
+  layout: Struct<M>,
+  args: bigint[],
+  serve: (request: StructValue<M>) => StructInput<M>,
+): HypercallResult {
+  const abi = abiOf(vcpu);
+  const size = layout.size(abi);
+  let at = args[1];
+  const count = asU32(args[2]);
+  for (let done = 0; done < count; done++) {
+    if (done === BATCH) return { preempted: true, args: [args[0], at, BigInt(count - done), ...args.slice(3)] };
+    const bytes = readGuest(vcpu, at, size);
+    if (!bytes) return -Errno.EFAULT;
+    const view = new DataView(bytes.buffer, bytes.byteOffset, size);
+    layout.write(view, 0, serve(layout.read(view, 0, abi)), abi);
+    if (!writeGuest(vcpu, at, bytes)) return -Errno.EFAULT;
+    at += BigInt(size);
+  }
+  return 0;
+}
+
+/** The domain whose table a call is about, or a `GNTST_*`. */
+function tableOwner(vcpu: XenVcpu, claimedDom: number): XenDomain | number {
+  const { domain } = vcpu;
+  if (claimedDom === DOMID_SELF || claimedDom === domain.id) return domain;
+  const other = domain.machine.domain(claimedDom);
+  if (!other) return GNTST.bad_domain;
+  return domain.privileged ? other : GNTST.permission_denied;
+}
+
+/** Writes frame numbers to a guest array; false if it can't be written. */
+function writeFrames(vcpu: XenVcpu, address: bigint, frames: readonly number[]): boolean {
+  const size = abiOf(vcpu) / 8;
+  const bytes = new Uint8Array(frames.length * size);
+  const view = new DataView(bytes.buffer);
+  frames.forEach((frame, index) => view.setUint32(index * size, frame, true));
+  return writeGuest(vcpu, address, bytes);
+}
+
+function setupTable(vcpu: XenVcpu, args: bigint[]): HypercallResult {
+  if (asU32(args[2]) !== 1) return -Errno.EINVAL;
+  return each(vcpu, gnttab_setup_table, args, (request) => {
+    const owner = tableOwner(vcpu, request.dom);
+    if (typeof owner === 'number') return { status: owner };
+    const { nr_frames: claimedFrames } = request;
+    if (claimedFrames > owner.grants.maxFrames) return { status: GNTST.general_error };
+    if (claimedFrames > owner.grants.frames.length && !growTable(owner, claimedFrames)) {
+      return { status: GNTST.general_error };
+    }
+    const written = writeFrames(vcpu, request.frame_list, owner.grants.frames.slice(0, claimedFrames));
+    return { status: written ? GNTST.okay : GNTST.bad_virt_addr };
+  });
+}
+
+function statusFrames(vcpu: XenVcpu, args: bigint[]): HypercallResult {
+  if (asU32(args[2]) !== 1) return -Errno.EINVAL;
+  return each(vcpu, gnttab_get_status_frames, args, (request) => {
+    const owner = tableOwner(vcpu, request.dom);
+    if (typeof owner === 'number') return { status: owner };
+    const { statusFrames: frames } = owner.grants;
+    if (request.nr_frames > frames.length) return { status: GNTST.general_error };
+    const written = writeFrames(vcpu, request.frame_list, frames.slice(0, request.nr_frames));
+    return { status: written ? GNTST.okay : GNTST.bad_virt_addr };
+  });
+}
+
+function querySize(vcpu: XenVcpu, args: bigint[]): HypercallResult {
+  if (asU32(args[2]) !== 1) return -Errno.EINVAL;
+  return each(vcpu, gnttab_query_size, args, (request) => {
+    const owner = tableOwner(vcpu, request.dom);
+    if (typeof owner === 'number') return { status: owner };
+    const { frames, maxFrames } = owner.grants;
+    return { nr_frames: frames.length, max_nr_frames: maxFrames, status: GNTST.okay };
+  });
+}
+
+function changeVersion(vcpu: XenVcpu, args: bigint[]): HypercallResult {
+  let result = 0;
+  const rc = each(vcpu, gnttab_set_version, [args[0], args[1], 1n], (request) => {
+    result = setVersion(vcpu.domain, request.version);
+    return { version: vcpu.domain.grants.version };
+  });
+  return rc === 0 ? result : rc;
+}
+
+function tellVersion(vcpu: XenVcpu, args: bigint[]): HypercallResult {
+  let result = 0;
+  const rc = each(vcpu, gnttab_get_version, [args[0], args[1], 1n], (request) => {
+    const owner = tableOwner(vcpu, request.dom);
+    if (typeof owner !== 'number') return { version: owner.grants.version };
+    result = owner === GNTST.bad_domain ? -Errno.ESRCH : -Errno.EPERM;
+    return {};
+  });
+  return result === 0 ? rc : result;
+}
+
+export const grant_table_op: HypercallHandler = (vcpu, args) => {
+  const { domain } = vcpu;
+  const command = asU32(args[0]);
+  if (asS32(args[2]) < 0 || command & ~COMMAND_MASK) return -Errno.EINVAL;
+  switch (command) {
+    case GNTTABOP.map_grant_ref:
+      return each(vcpu, gnttab_map_grant_ref, args, (request) => {
+        const { status, handle, frame } = mapRef(vcpu, request);
+        return status === GNTST.okay ? { status, handle, dev_bus_addr: BigInt(frame) << 12n } : { status };
+      });
+    case GNTTABOP.unmap_grant_ref:
+      return each(vcpu, gnttab_unmap_grant_ref, args, (request) => ({ status: unmapHandle(vcpu, request) }));
+    case GNTTABOP.unmap_and_replace:
+      return each(vcpu, gnttab_unmap_and_replace, args, (request) => ({
+        status: unmapHandle(vcpu, { ...request, dev_bus_addr: 0n }),
+      }));
+    case GNTTABOP.setup_table:
+      return setupTable(vcpu, args);
+    case GNTTABOP.query_size:
+      return querySize(vcpu, args);
+    case GNTTABOP.copy:
+      return each(vcpu, gnttab_copy, args, (request) => ({ status: copyGrant(domain, request) }));
+    case GNTTABOP.transfer:
+      // Pages are given back and forth by nobody any more: no domain here has room made for one.
+      return each(vcpu, gnttab_transfer, args, (request) => ({
+        status: !domain.mmu.frames.getRef(Number(BigInt.asUintN(32, request.mfn)), domain.id)
+          ? GNTST.bad_page
+          : refuseTransfer(domain, request),
+      }));
+    case GNTTABOP.set_version:
+      return changeVersion(vcpu, args);
+    case GNTTABOP.get_version:
+      return tellVersion(vcpu, args);
+    case GNTTABOP.get_status_frames:
+      return statusFrames(vcpu, args);
+    case GNTTABOP.swap_grant_ref:
+      return each(vcpu, gnttab_swap_grant_ref, args, (request) => ({
+        status: swapEntries(domain, request.ref_a, request.ref_b),
+      }));
+    case GNTTABOP.cache_flush:
+      return asU32(args[2]) === 0 ? 0 : -Errno.EOPNOTSUPP;
+    default:
+      return -Errno.ENOSYS;
+  }
+};
+
+function refuseTransfer(domain: XenDomain, request: StructValue<TransferFields>): number {
+  domain.mmu.frames.putRef(Number(request.mfn) as Parameters<typeof domain.mmu.frames.putRef>[0]);
+  return domain.machine.domain(request.domid) ? GNTST.general_error : GNTST.bad_domain;
+}
+type TransferFields = typeof gnttab_transfer extends Struct<infer M> ? M : never;

@@ -3,16 +3,15 @@
  * version, and the handles of what the domain has mapped of others.
  */
 import type { Mfn } from '@paravane/types';
+import type { XenDomain } from '../domain.js';
 
-/** A handle of GNTTABOP_map_grant_ref. */
+/** A handle of GNTTABOP_map_grant_ref. It holds a reference of the frame and, in the MMU, the right to reach it. */
 export interface MapHandle {
-  readonly domid: number;
+  readonly remote: XenDomain;
   readonly ref: number;
   readonly frame: Mfn;
-  /** GNTMAP flags of the mapping. */
-  readonly flags: number;
-  /** Machine address of the entry that was written (host_map), or 0. */
-  entry: number;
+  /** GNTMAP flags; those of a mapping that was undone are taken out. */
+  flags: number;
 }
 
 export interface GrantState {
@@ -34,14 +33,15 @@ export interface GrantState {
 export interface ActiveEntry {
   readers: number;
   writers: number;
-  /** Domain that the entry was used by. */
+  /** Domain that uses the entry. */
   domid: number;
   frame: Mfn;
   /** Part of the frame that may be copied. */
   start: number;
   length: number;
-  /** Transitive: where the frame was found. */
-  source: { domid: number; ref: number } | null;
+  subPage: boolean;
+  /** Transitive: the entry that this one passed on. */
+  source: { domain: XenDomain; ref: number } | null;
 }
 
 export function createGrantState(maxFrames = 64, maxHandles = 1024 * 128): GrantState {

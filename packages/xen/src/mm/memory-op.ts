@@ -185,7 +185,7 @@ function extents(vcpu: XenVcpu, op: number, args: bigint[], claimedStart: bigint
     addressLimit(domain, reservation.flags) === null ||
     reservation.order > MAX_ORDER ||
     !listOk(op, reservation);
-  if (refused) return BigInt.asIntN(64, claimedStart);
+  if (refused) return Number(BigInt.asIntN(64, claimedStart));
   const count = Number(reservation.count);
   let done = Number(claimedStart);
   for (const first = done; done < count; done++) {

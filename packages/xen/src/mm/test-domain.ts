@@ -185,6 +185,7 @@ function createTestDomain(machine: XenMachine, id: DomId, maxPages: number): Tes
 export function audit(machine: XenMachine): string[] {
   const { mmu } = machine;
   const { frames } = mmu;
+  const { u32, frameBase } = mmu.machine;
   const refs = new Map<number, number>();
   const types = new Map<number, number>();
   const wrong: string[] = [];
@@ -208,12 +209,13 @@ export function audit(machine: XenMachine): string[] {
       if (level < FrameType.l1 || level > FrameType.l4 || frames.typeCount[mfn] === 0) continue;
       for (let i = 0; i < 512; i++) {
         if (level === 4 && i >= 256 && i <= 271) continue;
-        const entry = mmu.readU64((mfn * 4096 + i * 8) as Maddr);
-        if (!(entry & 1n)) continue;
-        const to = Number((entry >> 12n) & 0xffffffffffn);
+        const word = (frameBase + mfn * 4096 + i * 8) >>> 2;
+        const entry = u32[word]!;
+        if (!(entry & 1)) continue;
+        const to = (u32[word + 1]! & 0xfffff) * 0x100000 + (entry >>> 12);
         if (!(to > 0 && to < frames.frames)) wrong.push(`entry ${i} of ${mfn} leads to ${to}`);
         else if (frames.owner[to] !== domain.id) wrong.push(`entry ${i} of ${mfn} leads to ${to} of another owner`);
-        if (to !== mfn || level === 1) ref(to, level > 1 || (entry & 2n) !== 0n);
+        if (to !== mfn || level === 1) ref(to, level > 1 || (entry & 2) !== 0);
         if (level > 1 && frames.type[to] !== level - 1 && frames.type[to] !== level) {
           wrong.push(`entry ${i} of ${mfn} (L${level}) leads to ${to} of type ${frames.type[to]}`);
         }

@@ -1,0 +1,83 @@
+/** GNTTABOP_copy, and the same for a back end of the host. */
+import { DOMID_SELF, GNTCOPY, GNTST } from '@paravane/abi-xen';
+import { FrameType } from '@paravane/mmu';
+import type { Mfn } from '@paravane/types';
+import type { XenDomain } from '../domain.js';
+import { getPageType, putPageType } from '../mm/index.js';
+import { beginUse, endUse } from './table.js';
+
+const PAGE = 4096;
+
+interface Pointer {
+  readonly u: bigint;
+  readonly domid: number;
+  readonly offset: number;
+}
+
+export interface CopyRequest {
+  readonly source: Pointer;
+  readonly dest: Pointer;
+  readonly len: number;
+  readonly flags: number;
+}
+
+/** One side of a copy while it lasts. */
+interface Buffer {
+  frame: Mfn;
+  start: number;
+  length: number;
+  release(): void;
+}
+
+/** The frame of one side, held; or a `GNTST_*`. */
+function claim(domain: XenDomain, pointer: Pointer, byRef: boolean, write: boolean): Buffer | number {
+  if (!byRef && pointer.domid !== DOMID_SELF) return GNTST.permission_denied;
+  const owner = pointer.domid === DOMID_SELF ? domain : domain.machine.domain(pointer.domid);
+  if (!owner) return GNTST.bad_domain;
+  const { frames } = domain.mmu;
+  let buffer: Buffer;
+  if (byRef) {
+    const ref = Number(BigInt.asUintN(32, pointer.u));
+    const use = beginUse(owner, ref, domain.id, write, false);
+    if (!use.active) return use.status;
+    const { frame, start, length } = use.active;
+    buffer = { frame, start, length, release: () => endUse(owner, ref, write) };
+  } else {
+    if (pointer.u >= BigInt(frames.frames) || !frames.getRef(Number(pointer.u), owner.id)) return GNTST.bad_page;
+    const frame = Number(pointer.u) as Mfn;
+    buffer = { frame, start: 0, length: PAGE, release: () => frames.putRef(frame) };
+  }
+  if (!write) return buffer;
+  const holder = domain.machine.domain(frames.owner[buffer.frame]) ?? owner;
+  if (getPageType(holder.mm, buffer.frame, FrameType.writable) !== 0) {
+    buffer.release();
+    return GNTST.general_error;
+  }
+  const { release } = buffer;
+  buffer.release = () => {
+    putPageType(holder.mm, buffer.frame);
+    release();
+  };
+  return buffer;
+}
+
+const outside = (pointer: Pointer, length: number, buffer: Buffer): boolean =>
+  pointer.offset < buffer.start || pointer.offset + length > buffer.start + buffer.length;
+
+export function copyGrant(domain: XenDomain, request: CopyRequest): number {
+  const { source, dest, len, flags } = request;
+  const from = claim(domain, source, (flags & GNTCOPY.source_gref) !== 0, false);
+  if (typeof from === 'number') return from;
+  const to = claim(domain, dest, (flags & GNTCOPY.dest_gref) !== 0, true);
+  if (typeof to === 'number') {
+    from.release();
+    return to;
+  }
+  let status: number = GNTST.okay;
+  if (source.offset + len > PAGE || dest.offset + len > PAGE) status = GNTST.bad_copy_arg;
+  else if (outside(source, len, from) || outside(dest, len, to)) status = GNTST.general_error;
+  else domain.mmu.write(to.frame, dest.offset, domain.mmu.read(from.frame, source.offset, len));
+  to.release();
+  from.release();
+  return status;
+}

@@ -1,0 +1,105 @@
+/** Mapping another domain's granted page into one's own tables, and undoing it. */
+import { GNTMAP, GNTST } from '@paravane/abi-xen';
+import { FrameType } from '@paravane/mmu';
+import type { Mfn } from '@paravane/types';
+import type { XenDomain, XenVcpu } from '../domain.js';
+import { getPageType, mapGrant, putPageType, unmapGrant } from '../mm/index.js';
+import type { MapHandle } from './state.js';
+import { beginUse, endUse } from './table.js';
+
+export interface MapResult {
+  status: number;
+  handle: number;
+  frame: Mfn | 0;
+}
+
+const failed = (status: number): MapResult => ({ status, handle: 0xffffffff, frame: 0 });
+
+function takeHandle(domain: XenDomain, entry: MapHandle): number {
+  const { handles, freeHandles } = domain.grants;
+  const number = freeHandles.pop() ?? handles.length;
+  handles[number] = entry;
+  return number;
+}
+
+export function mapRef(vcpu: XenVcpu, request: { host_addr: bigint; flags: number; ref: number; dom: number }): MapResult {
+  const { domain } = vcpu;
+  const { mmu, grants } = domain;
+  const flags = request.flags;
+  if (!(flags & (GNTMAP.host_map | GNTMAP.device_map))) return failed(GNTST.bad_gntref);
+  const remote = domain.machine.domain(request.dom);
+  if (!remote || remote.dying) return failed(GNTST.bad_domain);
+  if (grants.freeHandles.length === 0 && grants.handles.length >= grants.maxHandles) return failed(GNTST.no_device_space);
+  const write = !(flags & GNTMAP.readonly);
+  const use = beginUse(remote, request.ref, domain.id, write, true);
+  if (!use.active) return failed(use.status);
+  const { frame } = use.active;
+  // The handle's own hold; below, those of the table entry.
+  mmu.holds.hold(domain.id, frame, write);
+  if (flags & GNTMAP.host_map) {
+    const status = mapHost(vcpu, remote, request.host_addr, frame, flags);
+    if (status !== GNTST.okay) {
+      mmu.holds.unhold(domain.id, frame, write);
+      endUse(remote, request.ref, write);
+      return failed(status);
+    }
+  }
+  return { status: GNTST.okay, handle: takeHandle(domain, { remote, ref: request.ref, frame, flags }), frame };
+}
+
+function mapHost(vcpu: XenVcpu, remote: XenDomain, address: bigint, frame: Mfn, flags: number): number {
+  const { frames } = remote.mmu;
+  const write = !(flags & GNTMAP.readonly);
+  if (!frames.getRef(frame, remote.id)) return GNTST.general_error;
+  if (write && getPageType(remote.mm, frame, FrameType.writable) !== 0) {
+    frames.putRef(frame);
+    return GNTST.general_error;
+  }
+  const status = mapGrant(vcpu, address, frame, flags);
+  if (status === GNTST.okay) return status;
+  if (write) putPageType(remote.mm, frame);
+  frames.putRef(frame);
+  return status;
+}
+
+export function unmapHandle(
+  vcpu: XenVcpu,
+  request: { host_addr: bigint; dev_bus_addr: bigint; handle: number; new_addr?: bigint },
+): number {
+  const { domain } = vcpu;
+  const handle = domain.grants.handles[request.handle];
+  if (!handle || handle.flags === 0) return GNTST.bad_handle;
+  const { frame, remote } = handle;
+  const { flags } = handle;
+  if (request.dev_bus_addr !== 0n && flags & GNTMAP.device_map && request.dev_bus_addr !== BigInt(frame) << 12n) {
+    return GNTST.general_error;
+  }
+  if (request.host_addr !== 0n && flags & GNTMAP.host_map) {
+    const status = unmapGrant(vcpu, request.host_addr, frame, flags, request.new_addr ?? 0n);
+    if (status !== GNTST.okay) return status;
+    dropEntryHolds(remote, frame, flags);
+    handle.flags &= ~GNTMAP.host_map;
+  }
+  if (request.dev_bus_addr !== 0n && flags & GNTMAP.device_map) handle.flags &= ~GNTMAP.device_map;
+  if (!(handle.flags & (GNTMAP.host_map | GNTMAP.device_map))) closeHandle(domain, request.handle);
+  return GNTST.okay;
+}
+
+/** What a table entry of a granted frame held. */
+function dropEntryHolds(remote: XenDomain, frame: Mfn, flags: number): void {
+  if (!(flags & GNTMAP.readonly)) putPageType(remote.mm, frame);
+  remote.mmu.frames.putRef(frame);
+}
+
+/** Ends a handle: the right to reach the frame, and the use of the remote's entry. */
+export function closeHandle(domain: XenDomain, number: number): void {
+  const { handles, freeHandles } = domain.grants;
+  const handle = handles[number];
+  if (!handle) return;
+  handles[number] = undefined;
+  freeHandles.push(number);
+  const write = !(handle.flags & GNTMAP.readonly);
+  domain.mmu.holds.unhold(domain.id, handle.frame, write);
+  domain.mmu.tlb.dropFrame(handle.frame);
+  endUse(handle.remote, handle.ref, write);
+}
