@@ -20,6 +20,7 @@ import {
   entryWord,
   HI_GUEST_KERNEL,
   L1_DISALLOWED,
+  markWritten,
   UPPER_DISALLOWED,
   writeEntry,
 } from './pte.js';
@@ -161,23 +162,29 @@ function putL1Entries(mm: MmState, mfn: number, count: number): void {
 function validateL1(mm: MmState, mfn: number): number {
   const { u32 } = mm.mmu.machine;
   const base = entryWord(mm, mfn, 0);
+  const owner = mm.domid;
+  let adjusted = false;
+  let rc = 0;
   for (let index = 0; index < ENTRIES; index++) {
     const word = base + 2 * index;
     const lo = u32[word]!;
     if (!(lo & Pte.present)) continue;
     const hi = u32[word + 1]!;
-    const rc = getL1Entry(mm, lo, hi, mm.domid);
+    rc = getL1Entry(mm, lo, hi, owner);
     if (rc !== 0) {
       putL1Entries(mm, mfn, index);
-      return rc;
+      break;
     }
     // Written only where it changes: most tables are validated again with what they had.
     if (!(lo & Pte.user) || !(hi & HI_GUEST_KERNEL || lo & Pte.global)) {
       const newHi = adjustedHi(lo, hi);
-      writeEntry(mm, mfn, index, adjustedLo(lo, newHi), newHi);
+      u32[word] = adjustedLo(lo, newHi);
+      u32[word + 1] = newHi;
+      adjusted = true;
     }
   }
-  return 0;
+  if (adjusted) markWritten(mm, mfn, 0, 4096);
+  return rc;
 }
 
 /** What a present entry of an L2, L3 or L4 needs: a typed reference to the table below. */

@@ -31,12 +31,18 @@ export const adjustedLo = (lo: number, hi: number): number =>
 /** High half of a present L1 entry: a page without USER is marked as the kernel's. */
 export const adjustedHi = (lo: number, hi: number): number => (lo & Pte.user ? hi : hi | HI_GUEST_KERNEL) >>> 0;
 
-/** Writes one entry; the table's page counts as written for the dirty log and for code in it. */
-export function writeEntry(mm: MmState, table: number, index: number, lo: number, hi: number): void {
+/** A table was written: for the dirty log, and for code in it. */
+export function markWritten(mm: MmState, table: number, offset: number, length: number): void {
   const { mmu, frames } = mm;
-  const word = entryWord(mm, table, index);
-  mmu.machine.u32[word] = lo;
-  mmu.machine.u32[word + 1] = hi;
   frames.flags[table] = frames.flags[table]! | FrameFlag.dirty;
-  if (mmu.hasCode[table] !== 0) mmu.onCodeWrite?.(table as Mfn, index * 8, 8);
+  if (mmu.hasCode[table] !== 0) mmu.onCodeWrite?.(table as Mfn, offset, length);
+}
+
+/** Writes one entry. */
+export function writeEntry(mm: MmState, table: number, index: number, lo: number, hi: number): void {
+  const { u32 } = mm.mmu.machine;
+  const word = entryWord(mm, table, index);
+  u32[word] = lo;
+  u32[word + 1] = hi;
+  markWritten(mm, table, index * 8, 8);
 }
