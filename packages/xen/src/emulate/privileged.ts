@@ -5,7 +5,7 @@
  */
 import { type Exit, Flag, Gpr, type PrivilegedInstruction, Seg, Vector } from '@paravane/engine-api';
 import type { XenVcpu } from '../domain.js';
-import { readGuest } from '../guest-memory.js';
+import { readGuest, writeGuest } from '../guest-memory.js';
 import { setCr3 } from '../mm/index.js';
 import { hex, trace } from '../trace.js';
 import { injectException, injectPageFault } from '../traps/exceptions.js';
@@ -26,6 +26,9 @@ const CR4_OSXSAVE = 0x40000;
 export const CR4_FIXED = 0x660;
 const FSGSBASE_BIT = 1;
 const XSAVE_BIT = 1 << 26;
+/** Page faults of ring 3 on a page that is not there. */
+const PF_READ = 4;
+const PF_WRITE = 6;
 
 type Outcome =
   /** Go on behind the instruction. */
@@ -133,7 +136,7 @@ function nativeIret(vcpu: XenVcpu, { width }: PrivilegedInstruction): Outcome {
   const sp = core.mode === 64 ? regs[Gpr.rsp] : BigInt.asUintN(32, regs[Gpr.rsp]);
   const bytes = readGuest(vcpu, sp, size * words);
   if (!bytes) {
-    injectPageFault(vcpu, 4, sp);
+    injectPageFault(vcpu, PF_READ, sp);
     return 'stay';
   }
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -158,23 +161,95 @@ function nativeIret(vcpu: XenVcpu, { width }: PrivilegedInstruction): Outcome {
   return 'stay';
 }
 
-/** Far jump, call or return to code of the same ring; the core has done the stack. */
-function farTransfer(vcpu: XenVcpu, { selector, offset }: PrivilegedInstruction): Outcome {
+/** The bytes that tell the forms of an instruction apart: opcode, with 0x0F00 for the second map, and ModRM. */
+function opcodeAt(vcpu: XenVcpu, length: number): { opcode: number; modrm: number; bytes: Uint8Array } | null {
+  const { core } = vcpu;
+  const bytes = readGuest(vcpu, core.rip, length);
+  if (!bytes) return null;
+  let at = 0;
+  while (at < length - 1 && isPrefix(bytes[at], core.mode === 64)) at++;
+  let opcode = bytes[at];
+  if (opcode === 0x0f) opcode = 0x0f00 | bytes[++at];
+  return { opcode, modrm: bytes[at + 1] ?? 0, bytes };
+}
+const isPrefix = (byte: number, long: boolean): boolean =>
+  [0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65, 0x66, 0x67, 0xf0, 0xf2, 0xf3].includes(byte) || (long && (byte & 0xf0) === 0x40);
+
+const stackPointer = (vcpu: XenVcpu): bigint =>
+  vcpu.core.mode === 64 ? vcpu.core.regs[Gpr.rsp] : BigInt.asUintN(32, vcpu.core.regs[Gpr.rsp]);
+
+/** Enters code of the same ring through a selector; false means #GP of it. */
+function enterCode(vcpu: XenVcpu, selector: number, offset: bigint): boolean {
   const { core } = vcpu;
   const code = descriptor(vcpu, selector);
-  if (code === null || !isCode(code)) return 'general-protection';
+  if (code === null || !isCode(code)) return false;
   core.selectors[Seg.cs] = selector | 3;
   core.mode = codeModeOf(vcpu, selector | 3);
-  core.rip = offset;
+  core.rip = core.mode === 64 ? offset : BigInt.asUintN(32, offset);
+  return true;
+}
+
+/** Far jump, call or return to code of the same ring. */
+function farTransfer(vcpu: XenVcpu, instruction: PrivilegedInstruction): Outcome {
+  const { regs } = vcpu.core;
+  const found = opcodeAt(vcpu, instruction.length);
+  if (!found) return 'general-protection';
+  const { opcode, modrm, bytes } = found;
+  const size = instruction.width / 8;
+  const sp = stackPointer(vcpu);
+  const refuse = (selector: number): Outcome => {
+    injectException(vcpu, Vector.GP, selector & 0xfffc);
+    return 'stay';
+  };
+  if (opcode === 0xcb || opcode === 0xca) {
+    const frame = readGuest(vcpu, sp, size * 2);
+    if (!frame) {
+      injectPageFault(vcpu, PF_READ, sp);
+      return 'stay';
+    }
+    const word = (at: number): bigint => {
+      let value = 0n;
+      for (let byte = size - 1; byte >= 0; byte--) value = (value << 8n) | BigInt(frame[at * size + byte]);
+      return value;
+    };
+    const selector = Number(word(1) & 0xffffn);
+    if ((selector & 3) !== 3 || !enterCode(vcpu, selector, word(0))) return refuse(selector);
+    const drop = opcode === 0xca ? bytes[bytes.length - 2] | (bytes[bytes.length - 1] << 8) : 0;
+    regs[Gpr.rsp] = sp + BigInt(size * 2 + drop);
+    return 'stay';
+  }
+  const { selector, offset } = instruction;
+  const isCall = opcode === 0x9a || (opcode === 0xff && ((modrm >> 3) & 7) === 3);
+  if (!isCall) return enterCode(vcpu, selector, offset) ? 'stay' : refuse(selector);
+  const frame = new Uint8Array(size * 2);
+  const returnTo = vcpu.core.rip + BigInt(instruction.length);
+  for (let byte = 0; byte < size; byte++) {
+    frame[byte] = Number((returnTo >> BigInt(8 * byte)) & 0xffn);
+    frame[size + byte] = byte < 2 ? (vcpu.core.selectors[Seg.cs] >> (8 * byte)) & 0xff : 0;
+  }
+  const code = descriptor(vcpu, selector);
+  if (code === null || !isCode(code)) return refuse(selector);
+  if (!writeGuest(vcpu, sp - BigInt(frame.length), frame)) {
+    injectPageFault(vcpu, PF_WRITE, sp - BigInt(frame.length));
+    return 'stay';
+  }
+  regs[Gpr.rsp] = sp - BigInt(frame.length);
+  enterCode(vcpu, selector, offset);
   return 'stay';
 }
 
+/** MOV, POP and the LDS family into a segment register. */
 function segmentLoad(vcpu: XenVcpu, instruction: PrivilegedInstruction): Outcome {
-  const { selector, register } = instruction;
+  const { selector, register, gpr, offset, width } = instruction;
+  const opcode = opcodeAt(vcpu, instruction.length)?.opcode ?? 0x8e;
   if (!loadSegment(vcpu, register, selector)) {
     injectException(vcpu, Vector.GP, selector & 0xfffc);
     return 'stay';
   }
+  if (opcode === 0x8e) return 'next';
+  const { regs } = vcpu.core;
+  if (gpr === Gpr.rsp || width !== 16) regs[gpr] = offset;
+  else regs[gpr] = (regs[gpr] & ~0xffffn) | (offset & 0xffffn);
   return 'next';
 }
 

@@ -101,6 +101,8 @@ function validate(mm: MmState, mfn: number, type: number): number {
 
 function invalidate(mm: MmState, mfn: number, level: number): void {
   mm.budget -= ENTRIES;
+  // The frame may next be a root of another domain: nothing may be found under its tag.
+  if (level === FrameType.l4) mm.mmu.tlb.flushRoot(mfn as Mfn);
   if (level === FrameType.l1) putL1Entries(mm, mfn, ENTRIES);
   else putUpperEntries(mm, mfn, level, ENTRIES);
 }

@@ -72,7 +72,7 @@ function isForcedEmulation(vcpu: XenVcpu): boolean {
 export function handleInterrupt(vcpu: XenVcpu, exit: Exit): void {
   const { core } = vcpu;
   const { vector, length } = exit;
-  if (vector === Vector.BP || vector === Vector.OF) {
+  if (vector === Vector.DB || vector === Vector.BP || vector === Vector.OF) {
     injectException(vcpu, vector);
     return;
   }

@@ -1,0 +1,262 @@
+import { hypercall, VGCF_IN_SYSCALL } from '@paravane/abi-xen';
+import { describe, expect, it } from 'vitest';
+import { createTestGuest, type TestGuest } from '../test-machine.js';
+
+const KERNEL_CS = 0xe033n;
+const KERNEL_SS = 0xe02bn;
+
+/** A trap table with one handler. */
+function withHandler(guest: TestGuest, vector: number, address: bigint, flags = 0): void {
+  const table = guest.put(BigInt(vector) | (BigInt(flags) << 8n) | (KERNEL_CS << 16n), address, 0, 0);
+  expect(guest.call(hypercall.set_trap_table, table)).toBe(0n);
+}
+const stack = (guest: TestGuest, words: number): bigint[] =>
+  Array.from({ length: words }, (_, index) => guest.peek(guest.core.regs[4] + BigInt(8 * index)));
+const mask = (guest: TestGuest): number => guest.hypervisor.mmu.readU8((guest.vcpu.vcpuInfo + 1) as never);
+
+/** Gives the vCPU a user root (its own kernel root will do) and lets it return to user mode. */
+function enterUser(guest: TestGuest, rip = 0x400000n, rsp = 0x7fff0000n): void {
+  guest.vcpu.userRoot = guest.vcpu.kernelRoot;
+  const frame = guest.put(1, 2, 3, VGCF_IN_SYSCALL, rip, 0xe033n, 0x202, rsp, 0xe02bn);
+  guest.core.regs[4] = frame;
+  guest.core.regs[0] = BigInt(hypercall.iret);
+  guest.exit({ reason: 'syscall' });
+  expect(guest.vcpu.guestKernel).toBe(false);
+}
+
+describe('exceptions of a PV64 guest', () => {
+  it('reach the handler in the frame that Xen builds', () => {
+    const guest = createTestGuest();
+    withHandler(guest, 13, 0xffffffff80001000n);
+    const { core } = guest;
+    core.regs[1] = 0x11n;
+    core.regs[11] = 0x22n;
+    core.rip = 0xffffffff80000123n;
+    core.rflags = 0x10346;
+    const page = guest.page();
+    core.regs[4] = page.address + 0x805n;
+    guest.exit({ reason: 'exception', vector: 13, errorCode: 0x18 });
+    expect(core.regs[4]).toBe(page.address + 0x800n - 64n);
+    expect(stack(guest, 8)).toEqual([
+      0x11n,
+      0x22n,
+      0x18n,
+      0xffffffff80000123n,
+      0xe030n | (1n << 32n),
+      0x10146n,
+      page.address + 0x805n,
+      KERNEL_SS,
+    ]);
+    expect(core.rip).toBe(0xffffffff80001000n);
+    expect(core.rflags).toBe(0x246);
+    expect(core.selectors[1]).toBe(0xe033);
+  });
+
+  it('show page faults as an unprivileged processor would, with CR2 in vcpu_info', () => {
+    const guest = createTestGuest();
+    withHandler(guest, 14, 0xffffffff80001000n);
+    guest.core.regs[4] = guest.page().address + 4096n;
+    guest.exit({ reason: 'exception', vector: 14, errorCode: 6, address: 0xdead000n });
+    expect(guest.hypervisor.mmu.readU64((guest.vcpu.vcpuInfo + 16) as never)).toBe(0xdead000n);
+    expect(stack(guest, 3)[2]).toBe(2n);
+  });
+
+  it('from user mode arrive on the kernel stack with the user bit', () => {
+    const guest = createTestGuest();
+    withHandler(guest, 14, 0xffffffff80001000n, 4);
+    const kernelStack = guest.page().address + 4096n;
+    guest.call(hypercall.stack_switch, KERNEL_SS, kernelStack);
+    guest.core.gsBase = 0x1000n;
+    guest.vcpu.gsBaseOther = 0x2000n;
+    enterUser(guest);
+    expect(guest.core.gsBase).toBe(0x2000n);
+    guest.exit({ reason: 'exception', vector: 14, errorCode: 4, address: 0x1000n });
+    expect(guest.vcpu.guestKernel).toBe(true);
+    expect(guest.core.gsBase).toBe(0x1000n);
+    const frame = stack(guest, 8);
+    expect(frame[2]).toBe(4n);
+    expect(frame.slice(3)).toEqual([0x400000n, 0xe033n, 0x202n, 0x7fff0000n, KERNEL_SS]);
+    expect(mask(guest)).toBe(1);
+  });
+
+  it('without a handler end the domain with a report', () => {
+    const guest = createTestGuest();
+    guest.exit({ reason: 'exception', vector: 6 });
+    const { domain } = guest.pv;
+    expect(domain.state).toBe('crashed');
+    expect(domain.shutdownRecord?.detail).toContain('exception 6');
+    expect(domain.shutdownRecord?.report.join('\n')).toMatch(/RIP e033:[0-9a-f]{16}/);
+  });
+
+  it('on a stack that is not there end the domain', () => {
+    const guest = createTestGuest();
+    withHandler(guest, 6, 0xffffffff80001000n);
+    guest.core.regs[4] = 0x1000n;
+    guest.exit({ reason: 'exception', vector: 6 });
+    expect(guest.pv.domain.shutdownRecord?.detail).toContain("guest kernel's stack");
+  });
+});
+
+describe('iret', () => {
+  it('restores registers and the event mask', () => {
+    const guest = createTestGuest();
+    const { core } = guest;
+    core.regs[4] = guest.put(0xa, 0xb, 0xc, 0, 0xffffffff80000777n, 0xe030n, 0x3246, 0xffffffff80005000n, 0xe028n);
+    core.regs[0] = BigInt(hypercall.iret);
+    guest.exit({ reason: 'syscall' });
+    expect([core.regs[0], core.regs[11], core.regs[1], core.rip, core.regs[4]]).toEqual([
+      0xan,
+      0xbn,
+      0xcn,
+      0xffffffff80000777n,
+      0xffffffff80005000n,
+    ]);
+    expect(core.rflags).toBe(0x246);
+    expect(core.selectors[1]).toBe(0xe033);
+    expect(mask(guest)).toBe(0);
+    expect(guest.vcpu.guestKernel).toBe(true);
+  });
+
+  it('to user mode needs user page tables', () => {
+    const guest = createTestGuest();
+    guest.core.regs[4] = guest.put(0, 0, 0, 0, 0x400000n, 0x33, 0x202, 0, 0x2b);
+    guest.core.regs[0] = BigInt(hypercall.iret);
+    guest.exit({ reason: 'syscall' });
+    expect(guest.pv.domain.shutdownRecord?.detail).toContain('without user page tables');
+  });
+
+  it('as the last of a batch leaves the batch', () => {
+    const guest = createTestGuest();
+    const { core } = guest;
+    core.regs[4] = guest.put(0xa, 0xb, 0xc, 0, 0x777n, 0xe030n, 0x246, 0x5000n, 0xe028n);
+    const list = guest.put(23, 0, 0, 0, 0, 0, 0, 0);
+    core.regs[0] = 13n;
+    core.regs[7] = list;
+    core.regs[6] = 1n;
+    guest.exit({ reason: 'syscall' });
+    expect(core.rip).toBe(0x777n);
+    expect(core.regs[0]).toBe(0xan);
+  });
+});
+
+describe('system calls of a user program', () => {
+  it('go to the syscall callback with RCX and R11 as SYSCALL leaves them', () => {
+    const guest = createTestGuest();
+    guest.call(hypercall.set_callbacks, 0x1000n, 0x2000n, 0xffffffff80003000n);
+    guest.call(hypercall.stack_switch, KERNEL_SS, guest.page().address + 4096n);
+    enterUser(guest, 0x400100n);
+    guest.exit({ reason: 'syscall' });
+    expect(guest.core.rip).toBe(0xffffffff80003000n);
+    const frame = stack(guest, 7);
+    expect(frame).toEqual([0x400100n, 0x202n, 0x400100n, KERNEL_CS, 0x202n, 0x7fff0000n, KERNEL_SS]);
+  });
+
+  it('without a callback are #UD', () => {
+    const guest = createTestGuest();
+    withHandler(guest, 6, 0xffffffff80001000n);
+    guest.call(hypercall.stack_switch, KERNEL_SS, guest.page().address + 4096n);
+    enterUser(guest, 0x400100n);
+    guest.exit({ reason: 'syscall' });
+    expect(stack(guest, 3)[2]).toBe(0x4000fen);
+  });
+});
+
+describe('software interrupts', () => {
+  it('ask the DPL of the trap table', () => {
+    const guest = createTestGuest();
+    const table = guest.put(0x80n | (3n << 8n) | (KERNEL_CS << 16n), 0xffffffff80008000n, 13n | (KERNEL_CS << 16n), 0xffffffff8000d000n, 0, 0);
+    guest.call(hypercall.set_trap_table, table);
+    guest.call(hypercall.stack_switch, KERNEL_SS, guest.page().address + 4096n);
+    enterUser(guest, 0x400102n);
+    guest.exit({ reason: 'interrupt', vector: 0x80, length: 2 });
+    expect(guest.core.rip).toBe(0xffffffff80008000n);
+    enterUser(guest, 0x400102n);
+    guest.exit({ reason: 'interrupt', vector: 0x81, length: 2 });
+    expect(guest.core.rip).toBe(0xffffffff8000d000n);
+    expect(stack(guest, 4).slice(2)).toEqual([0x81n * 8n + 2n, 0x400100n]);
+  });
+});
+
+describe('privileged instructions', () => {
+  it('read absent ports as ones and remember the PCI address', () => {
+    const guest = createTestGuest();
+    guest.vcpu.iopl = 1;
+    const { core } = guest;
+    core.regs[0] = 0n;
+    core.regs[2] = 0x42n;
+    guest.privileged({ mnemonic: 'IN', width: 8, length: 1 });
+    expect(core.regs[0]).toBe(0xffn);
+    core.regs[2] = 0xcf8n;
+    core.regs[0] = 0x80000000n;
+    guest.privileged({ mnemonic: 'OUT', width: 32, length: 1 });
+    core.regs[0] = 0n;
+    guest.privileged({ mnemonic: 'IN', width: 32, length: 1 });
+    expect(core.regs[0]).toBe(0x80000000n);
+  });
+
+  it('show control registers and take what a guest may set', () => {
+    const guest = createTestGuest();
+    const { core } = guest;
+    guest.privileged({ mnemonic: 'MOV_FROM_CR', register: 4, gpr: 3 });
+    expect(core.regs[3]).toBe(0x660n);
+    guest.privileged({ mnemonic: 'MOV_FROM_CR', register: 0, gpr: 3 });
+    expect(core.regs[3]).toBe(0x80050033n);
+    core.regs[3] = 0x10660n;
+    guest.privileged({ mnemonic: 'MOV_TO_CR', register: 4, gpr: 3 });
+    guest.privileged({ mnemonic: 'MOV_FROM_CR', register: 4, gpr: 3 });
+    // FSGSBASE is taken only where the processor has it.
+    expect(core.regs[3]).toBe(0x660n);
+    guest.privileged({ mnemonic: 'MOV_FROM_CR', register: 3, gpr: 3 });
+    expect(core.regs[3]).toBe(BigInt(guest.vcpu.kernelRoot) << 12n);
+  });
+
+  it('answer MSRs as on the processor that is shown, and fault on others', () => {
+    const guest = createTestGuest();
+    withHandler(guest, 13, 0xffffffff80001000n);
+    const { core } = guest;
+    core.regs[4] = guest.page().address + 4096n;
+    core.regs[1] = 0x277n;
+    guest.privileged({ mnemonic: 'RDMSR', length: 2 });
+    expect([core.regs[2], core.regs[0]]).toEqual([0x501n, 0x70406n]);
+    core.regs[1] = 0xc0010055n;
+    guest.privileged({ mnemonic: 'RDMSR', length: 2 });
+    expect(core.rip).toBe(0xffffffff80001000n);
+  });
+
+  it('answer CPUID behind the forced-emulation prefix', () => {
+    const guest = createTestGuest();
+    const { core } = guest;
+    core.rip = guest.putBytes(new Uint8Array([0x0f, 0x0b, 0x78, 0x65, 0x6e, 0x0f, 0xa2]));
+    const start = core.rip;
+    core.regs[0] = 0x40000000n;
+    guest.exit({ reason: 'exception', vector: 6 });
+    expect(core.rip).toBe(start + 7n);
+    expect([core.regs[0], core.regs[3], core.regs[1], core.regs[2]]).toEqual([
+      0x40000005n,
+      0x566e6558n,
+      0x65584d4dn,
+      0x4d4d566en,
+    ]);
+  });
+
+  it('are #GP in user mode', () => {
+    const guest = createTestGuest();
+    withHandler(guest, 13, 0xffffffff80001000n);
+    guest.call(hypercall.stack_switch, KERNEL_SS, guest.page().address + 4096n);
+    enterUser(guest);
+    guest.privileged({ mnemonic: 'RDMSR', length: 2 });
+    expect(guest.core.rip).toBe(0xffffffff80001000n);
+    expect(stack(guest, 3)[2]).toBe(0n);
+  });
+
+  it('return within the ring without touching the event mask', () => {
+    const guest = createTestGuest();
+    const { core } = guest;
+    core.regs[4] = guest.put(0x1234, 0xe033n, 0x46, 0x9000, 0xe02bn);
+    guest.privileged({ mnemonic: 'IRET', width: 64, length: 2 });
+    expect(core.rip).toBe(0x1234n);
+    expect(core.rflags).toBe(0x246);
+    expect(core.regs[4]).toBe(0x9000n);
+    expect(mask(guest)).toBe(1);
+  });
+});
