@@ -19,7 +19,10 @@ const MAX_TAG = 0xfff;
 export interface Tlb {
   /** Offset of entry 0 in the machine's memory. */
   readonly base: number;
-  /** The 12-bit tag of an address space (root frame) under the given mode bits; stable until flushed. */
+  /**
+   * The 12-bit tag of an address space (root frame) under the given mode bits. Ask before each run: after a
+   * `flushRoot`, or when all tags are used up (which empties the TLB), it is another one.
+   */
   tag(root: Mfn, modeBits: number): number;
   fill(vaLo: number, vaHi: number, tag: number, mfn: Mfn, rights: { write: boolean; exec: boolean }): void;
   /** Remembers the code descriptor of the page that an execute tag maps. */
@@ -47,10 +50,9 @@ export function createTlb(machine: MachineMemory): Tlb {
   const filledIn = new Uint32Array(machine.frames);
 
   const entryAt = (vaLo: number): number => base + ((vaLo >>> 7) & ((TLB_ENTRIES - 1) << 5));
+  // Tags outlive a flush: code that is running under one goes on filling entries with it.
   function flushAll(): void {
     u8.fill(0, base, base + bytes);
-    tags.clear();
-    nextTag = 1;
     epoch++;
   }
   /** Runs `drop` on the word index of each entry that maps `mfn`. */
@@ -69,7 +71,11 @@ export function createTlb(machine: MachineMemory): Tlb {
       const key = root * 16 + modeBits;
       let tag = tags.get(key);
       if (tag === undefined) {
-        if (nextTag > MAX_TAG) flushAll();
+        if (nextTag > MAX_TAG) {
+          flushAll();
+          tags.clear();
+          nextTag = 1;
+        }
         tag = nextTag++;
         tags.set(key, tag);
       }

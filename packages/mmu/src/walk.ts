@@ -144,10 +144,13 @@ export function createWalker(machine: MachineMemory, frames: FrameTable, holds: 
         if (!(lo & Pte.user)) user = false;
       }
       let frame = (hi & 0xfffff) * 0x100000 + (lo >>> 12);
+      if (level === 4 && lo & Pte.pse) return fail(space, access, true, true);
       const leaf = level === 1 || (level <= 3 && (lo & Pte.pse) !== 0);
       if (leaf && level > 1) {
         if (level === 3 && space.paging === 'pae') return fail(space, access, true, true);
         const span = level === 2 ? 0x200 : 0x40000;
+        // Bit 12 is PAT; the other address bits below the page are reserved.
+        if (frame % span > 1) return fail(space, access, true, true);
         frame = frame - (frame % span) + (((vaHi & 0xffff) * 0x100000 + (vaLo >>> 12)) % span);
       }
       if (leaf) {
@@ -166,6 +169,7 @@ export function createWalker(machine: MachineMemory, frames: FrameTable, holds: 
       ) {
         lo |= marks;
         u32[word] = lo;
+        flags[table] = flags[table]! | FrameFlag.dirty;
       }
       if (leaf) {
         if (write && !probe) flags[machineFrame] = flags[machineFrame]! | FrameFlag.dirty;
