@@ -89,7 +89,10 @@ const LAST_ID = 0x7fef;
 export function createHypervisor(options: HypervisorOptions): Hypervisor {
   const { mmu, engine, clock, hostTime, slice = DEFAULT_SLICE, instructionNs = 1 } = options;
   if (clock === 'wall' && !hostTime) {
-    throw new ParavaneError('no-host-time', 'clock "wall" follows the host: pass hostTime, a monotonic clock in nanoseconds');
+    throw new ParavaneError(
+      'no-host-time',
+      'clock "wall" follows the host: pass hostTime, a monotonic clock in nanoseconds',
+    );
   }
   if (!(slice >= 1) || !Number.isInteger(instructionNs) || instructionNs < 1) {
     throw new ParavaneError('bad-slice', 'slice and instructionNs must be whole numbers above zero');
@@ -220,7 +223,10 @@ export function createHypervisor(options: HypervisorOptions): Hypervisor {
         );
       }
       if (id !== undefined && (domains.has(id) || !(id >= 0 && id <= LAST_ID))) {
-        throw new ParavaneError('domain-id-taken', `domain id ${id} is in use or out of range; leave it out to get a free one`);
+        throw new ParavaneError(
+          'domain-id-taken',
+          `domain id ${id} is in use or out of range; leave it out to get a free one`,
+        );
       }
       let chosen = id ?? nextId;
       // Ids are not reused at once, as on Xen: an old id in someone's hand names nobody for a while.

@@ -64,7 +64,11 @@ export function crashReport(vcpu: XenVcpu, reason: string, symbolize: Symbolize 
   for (let at = 0; at < STACK_WORDS; at += 4) {
     const row: string[] = [];
     for (let column = 0; column < 4; column++) {
-      const bytes = domain.mmu.readVirtual(core.space, BigInt.asUintN(64, regs[Gpr.rsp] + BigInt(8 * (at + column))), 8);
+      const bytes = domain.mmu.readVirtual(
+        core.space,
+        BigInt.asUintN(64, regs[Gpr.rsp] + BigInt(8 * (at + column))),
+        8,
+      );
       if (!bytes) break;
       const value = new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0, true);
       row.push(word(value));

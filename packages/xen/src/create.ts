@@ -3,17 +3,24 @@
  * the channels of console and store, and a first vCPU about to run its first
  * instruction (docs of public/xen.h, "start of day"; libxenguest's order).
  */
-import { E820, FLAT_KERNEL, GNTTAB_RESERVED_CONSOLE, GNTTAB_RESERVED_XENSTORE, VCPU_INFO_BYTES, VCPU_INFO_UPCALL_MASK } from '@paravane/abi-xen';
+import {
+  E820,
+  FLAT_KERNEL,
+  GNTTAB_RESERVED_CONSOLE,
+  GNTTAB_RESERVED_XENSTORE,
+  VCPU_INFO_BYTES,
+  VCPU_INFO_UPCALL_MASK,
+} from '@paravane/abi-xen';
 import { buildPvDomain, type KernelImage, planPvDomain } from '@paravane/domain-builder';
 import { Flag, Gpr, Seg } from '@paravane/engine-api';
 import type { Hypervisor } from '@paravane/hypervisor';
 import type { Domain } from '@paravane/personality-api';
-import { type Maddr, type Mfn, ParavaneError, port as asPort } from '@paravane/types';
+import { port as asPort, type Maddr, type Mfn, ParavaneError } from '@paravane/types';
 import { createWatchdogs } from './calls/sched.js';
 import { crashReport, type Symbolize } from './crash.js';
 import type { XenDomain } from './domain.js';
 import { BASELINE_FEATURES, type CpuFeatures, createCpuPolicy } from './emulate/cpuid.js';
-import { allocUnbound, bindHost, type HostPort, HOST_DOMAIN } from './events/channels.js';
+import { allocUnbound, bindHost, HOST_DOMAIN, type HostPort } from './events/channels.js';
 import { createEventState } from './events/state.js';
 import { createGrantState } from './grants/state.js';
 import { growTable, seedEntry } from './grants/table.js';
@@ -106,7 +113,10 @@ export function createPvDomain(hypervisor: Hypervisor, personality: XenPersonali
   const rc = initialTables(domain, entry.cr3);
   if (rc !== 0) {
     hypervisor.destroyDomain(hv);
-    throw new ParavaneError('initial-tables', `the page tables built for "${setup.name}" were refused with errno ${-rc}; this is a fault of the builder`);
+    throw new ParavaneError(
+      'initial-tables',
+      `the page tables built for "${setup.name}" were refused with errno ${-rc}; this is a fault of the builder`,
+    );
   }
   startVcpu0(domain, entry);
   growTable(domain, 1);
@@ -188,7 +198,10 @@ function takeMemory(domain: XenDomain, pages: number): Mfn[] {
   for (let pfn = 0; pfn < pages; pfn++) {
     const mfn = allocatePage(domain);
     if (mfn === -1) {
-      throw new ParavaneError('machine-full', `no frame is left for page ${pfn} of "${domain.hv.name}"; give the machine more memory`);
+      throw new ParavaneError(
+        'machine-full',
+        `no frame is left for page ${pfn} of "${domain.hv.name}"; give the machine more memory`,
+      );
     }
     domain.mm.machine.m2p.set(mfn, BigInt(pfn));
     p2m.push(mfn);
@@ -208,7 +221,8 @@ function setUpSharedInfo(domain: XenDomain): void {
     if (id >= 32 && id % 32 === 0) {
       // Beyond the 32 of shared_info a vCPU has none of the guest's until it registers one.
       const frame = allocateSharedPage(domain);
-      if (frame === -1) throw new ParavaneError('machine-full', `no frame is left for vCPU ${id} of "${domain.hv.name}"`);
+      if (frame === -1)
+        throw new ParavaneError('machine-full', `no frame is left for vCPU ${id} of "${domain.hv.name}"`);
       spare = frame;
       domain.spareInfo.push(frame);
     }
@@ -242,12 +256,7 @@ function startVcpu0(domain: XenDomain, entry: { rip: bigint; rsp: bigint; rsi: b
   vcpu.hv.online();
 }
 
-function openChannel(
-  domain: XenDomain,
-  port: number,
-  frame: Mfn,
-  serve: PvDomainSetup['console'],
-): GuestChannel {
+function openChannel(domain: XenDomain, port: number, frame: Mfn, serve: PvDomainSetup['console']): GuestChannel {
   const { mmu } = domain;
   let server: ChannelServer | null = null;
   let host: HostPort | null = null;

@@ -110,7 +110,13 @@ export interface XenVcpu {
   kernelSp: bigint;
   /** By vector. */
   readonly traps: TrapInfo[];
-  readonly callbacks: { event: Callback; failsafe: Callback; syscall: Callback; sysenter: Callback; syscall32: Callback };
+  readonly callbacks: {
+    event: Callback;
+    failsafe: Callback;
+    syscall: Callback;
+    sysenter: Callback;
+    syscall32: Callback;
+  };
   nmiAddress: bigint;
   nmiPending: boolean;
   /** Between NMI entry and iret. */

@@ -7,7 +7,13 @@
  */
 import { hypercall, VCPU_INFO_UPCALL_MASK, VCPU_INFO_UPCALL_PENDING } from '@paravane/abi-xen';
 import { type Exit, Vector } from '@paravane/engine-api';
-import { type Domain, PERSONALITY_API_VERSION, type Personality, type Services, type Vcpu } from '@paravane/personality-api';
+import {
+  type Domain,
+  PERSONALITY_API_VERSION,
+  type Personality,
+  type Services,
+  type Vcpu,
+} from '@paravane/personality-api';
 import type { Maddr } from '@paravane/types';
 import { dispatch, type HypercallTable } from './calls/dispatch.js';
 import { event_channel_op, event_channel_op_compat } from './calls/events.js';

@@ -1,9 +1,9 @@
 /** For tests: a machine whose processors run a script of exits in place of instructions. */
 import { readKernelImage } from '@paravane/domain-builder';
 import type { Engine, Exit, ExitReason, PrivilegedInstruction, VcpuCore } from '@paravane/engine-api';
+import { helloKernel } from '@paravane/guest-stubs';
 import { createHypervisor, type Hypervisor, type HypervisorOptions } from '@paravane/hypervisor';
 import { createMmu, emptySpace } from '@paravane/mmu';
-import { helloKernel } from '@paravane/guest-stubs';
 import { type DomId } from '@paravane/types';
 import { createPvDomain, type PvDomain, type PvDomainSetup } from './create.js';
 import type { XenVcpu } from './domain.js';
@@ -138,7 +138,8 @@ export function createTestGuest(
     core,
     call(number, ...args) {
       const registers = [7, 6, 2, 10, 8, 9];
-      for (const [index, register] of registers.entries()) core.regs[register] = BigInt.asUintN(64, BigInt(args[index] ?? 0));
+      for (const [index, register] of registers.entries())
+        core.regs[register] = BigInt.asUintN(64, BigInt(args[index] ?? 0));
       core.regs[0] = BigInt.asUintN(64, BigInt(number));
       for (let turn = 0; turn < 100_000; turn++) {
         const rip = core.rip;

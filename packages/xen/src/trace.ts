@@ -25,4 +25,9 @@ export function trace(vcpu: Traced, rest: string): void {
 
 /** Hexadecimal as C's %lx prints it. */
 export const hex = (value: bigint | number): string =>
-  (typeof value === 'bigint' ? BigInt.asUintN(64, value) : value < 0 ? BigInt.asUintN(64, BigInt(value)) : value).toString(16);
+  (typeof value === 'bigint'
+    ? BigInt.asUintN(64, value)
+    : value < 0
+      ? BigInt.asUintN(64, BigInt(value))
+      : value
+  ).toString(16);

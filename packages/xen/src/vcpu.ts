@@ -1,7 +1,7 @@
 /** A vCPU's record as it is before anything ran on it. */
 import { RUNSTATE } from '@paravane/abi-xen';
-import type { Vcpu } from '@paravane/personality-api';
 import { Flag } from '@paravane/engine-api';
+import type { Vcpu } from '@paravane/personality-api';
 import type { Mfn } from '@paravane/types';
 import type { XenDomain, XenVcpu } from './domain.js';
 import { CR4_FIXED } from './emulate/privileged.js';
@@ -36,7 +36,13 @@ export function createXenVcpu(domain: XenDomain, hv: Vcpu): XenVcpu {
     kernelSs: 0,
     kernelSp: 0n,
     traps: Array.from({ length: 256 }, () => ({ dpl: 0, masksEvents: false, cs: 0, address: 0n })),
-    callbacks: { event: { address: 0n, masksEvents: true }, failsafe: none(), syscall: none(), sysenter: none(), syscall32: none() },
+    callbacks: {
+      event: { address: 0n, masksEvents: true },
+      failsafe: none(),
+      syscall: none(),
+      sysenter: none(),
+      syscall32: none(),
+    },
     nmiAddress: 0n,
     nmiPending: false,
     nmiInProgress: false,

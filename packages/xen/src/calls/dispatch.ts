@@ -37,7 +37,8 @@ export function dispatch(table: HypercallTable, vcpu: XenVcpu): void {
   const args = [regs[Gpr.rdi], regs[Gpr.rsi], regs[Gpr.rdx], regs[Gpr.r10], regs[Gpr.r8], regs[Gpr.r9]];
   if (domain.trace) traceCall(vcpu, number, args);
   const rip = core.rip;
-  const result = number === hypercall.multicall ? multicall(table, vcpu, args) : (table[number]?.(vcpu, args) ?? -Errno.ENOSYS);
+  const result =
+    number === hypercall.multicall ? multicall(table, vcpu, args) : (table[number]?.(vcpu, args) ?? -Errno.ENOSYS);
   if (result === LEFT) return;
   if (isPreempted(result)) {
     if (domain.trace) trace(vcpu, 'R P');
@@ -82,8 +83,7 @@ function multicall(table: HypercallTable, vcpu: XenVcpu, args: bigint[]): Hyperc
       iret(vcpu);
       return LEFT;
     }
-    const result =
-      number === hypercall.multicall ? -Errno.EINVAL : (table[number]?.(vcpu, call) ?? -Errno.ENOSYS);
+    const result = number === hypercall.multicall ? -Errno.EINVAL : (table[number]?.(vcpu, call) ?? -Errno.ENOSYS);
     if (isPreempted(result)) {
       for (let index = 0; index < 6; index++) entryView.setBigUint64(8 * index, result.args[index], true);
       if (!writeGuest(vcpu, list + 16n, entry.subarray(0, 48))) return -Errno.EFAULT;

@@ -1,6 +1,5 @@
 /** event_channel_op and its old form (public/event_channel.h). */
 import {
-  type FieldMap,
   DOMID_SELF,
   Errno,
   EVTCHN_FIFO_LINK_BITS,
@@ -19,6 +18,7 @@ import {
   evtchn_set_priority,
   evtchn_status,
   evtchn_unmask,
+  type FieldMap,
   type Struct,
 } from '@paravane/abi-xen';
 import type { HypercallHandler, XenDomain, XenVcpu } from '../domain.js';
@@ -88,7 +88,12 @@ function status(vcpu: XenVcpu, argument: bigint): number {
     {
       status: STATES[state],
       vcpu: channel.vcpu,
-      u0: state === 'virq' ? channel.virq : state === 'unbound' || state === 'interdomain' ? channel.remoteDom : request.u0,
+      u0:
+        state === 'virq'
+          ? channel.virq
+          : state === 'unbound' || state === 'interdomain'
+            ? channel.remoteDom
+            : request.u0,
       u1: state === 'interdomain' ? channel.remotePort : request.u1,
     },
     abiOf(vcpu),

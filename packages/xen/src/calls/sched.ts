@@ -2,7 +2,15 @@
  * sched_op: giving up the processor, shutting down, polling, watchdogs
  * (public/sched.h), and the old form of the call.
  */
-import { Errno, SCHEDOP, SHUTDOWN, sched_poll, sched_remote_shutdown, sched_shutdown, sched_watchdog } from '@paravane/abi-xen';
+import {
+  Errno,
+  SCHEDOP,
+  SHUTDOWN,
+  sched_poll,
+  sched_remote_shutdown,
+  sched_shutdown,
+  sched_watchdog,
+} from '@paravane/abi-xen';
 import type { Services, Timer } from '@paravane/personality-api';
 import type { HypercallHandler, HypercallResult, XenDomain, XenVcpu } from '../domain.js';
 import { channelOf } from '../events/channels.js';

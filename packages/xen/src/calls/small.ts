@@ -3,14 +3,7 @@
  * physdev_op and its old form, xenpmu_op, and those that an unprivileged domain
  * is refused.
  */
-import {
-  CONSOLEIO,
-  Errno,
-  PHYSDEVOP,
-  physdev_set_iobitmap,
-  physdev_set_iopl,
-  VMASST_TYPE,
-} from '@paravane/abi-xen';
+import { CONSOLEIO, Errno, PHYSDEVOP, physdev_set_iobitmap, physdev_set_iopl, VMASST_TYPE } from '@paravane/abi-xen';
 import type { HypercallHandler, XenVcpu } from '../domain.js';
 import { mapWritable } from '../events/pages.js';
 import { asS32, asU32, readGuestStruct, readGuestU32 } from '../guest-memory.js';

@@ -18,10 +18,19 @@ import {
 } from '@paravane/abi-xen';
 import type { Maddr, Mfn } from '@paravane/types';
 import type { HypercallHandler, XenVcpu } from '../domain.js';
-import { mapWritable, unmapWritable } from '../events/pages.js';
 import { selectAll } from '../events/delivery.js';
+import { mapWritable, unmapWritable } from '../events/pages.js';
 import { asU32, readGuest, readGuestStruct, writeGuest } from '../guest-memory.js';
-import { runstateBytes, setRunstate, setSingleshot, startPeriodic, stopPeriodic, timeInfo, updateRunstateArea, updateTime } from '../time.js';
+import {
+  runstateBytes,
+  setRunstate,
+  setSingleshot,
+  startPeriodic,
+  stopPeriodic,
+  timeInfo,
+  updateRunstateArea,
+  updateTime,
+} from '../time.js';
 import { loadContext } from '../vcpu-context.js';
 
 const MILLISECOND = 1_000_000n;

@@ -1,12 +1,5 @@
 /** xen_version: who Xen says it is (public/version.h). */
-import {
-  Errno,
-  HYPERVISOR_VIRT_START,
-  XENFEAT,
-  XENVER,
-  xen_compile_info,
-  xen_feature_info,
-} from '@paravane/abi-xen';
+import { Errno, HYPERVISOR_VIRT_START, XENFEAT, XENVER, xen_compile_info, xen_feature_info } from '@paravane/abi-xen';
 import type { HypercallHandler } from '../domain.js';
 import { abiOf, asU32, readGuestStruct, writeGuest, writeGuestStruct } from '../guest-memory.js';
 
@@ -23,7 +16,8 @@ const text = (value: string, length: number): Uint8Array => {
 };
 
 export const xen_version: HypercallHandler = (vcpu, [command, argument]) => {
-  const answer = (bytes: Uint8Array, result = 0): number => (writeGuest(vcpu, argument, bytes) ? result : -Errno.EFAULT);
+  const answer = (bytes: Uint8Array, result = 0): number =>
+    writeGuest(vcpu, argument, bytes) ? result : -Errno.EFAULT;
   switch (asU32(command)) {
     case XENVER.version:
       return (MAJOR << 16) | MINOR;

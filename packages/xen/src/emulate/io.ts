@@ -89,7 +89,12 @@ export function emulateStringIo(
         injectPageFault(vcpu, PF_READ_USER, address);
         return 'faulted';
       }
-      writePort(vcpu, port, bytes, data.reduceRight((value, byte) => value * 256 + byte, 0));
+      writePort(
+        vcpu,
+        port,
+        bytes,
+        data.reduceRight((value, byte) => value * 256 + byte, 0),
+      );
     }
     regs[register] = clip(regs[register] + step);
     if (!rep) return 'done';

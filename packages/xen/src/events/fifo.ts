@@ -18,7 +18,12 @@ import { mapWritable, unmapWritable } from './pages.js';
 const CONTROL_BLOCK_BYTES = 72;
 const MAX_PAGES = EVTCHN_FIFO_NR_CHANNELS / EVTCHN_FIFO_WORDS_PER_PAGE;
 
-export function initControl(domain: XenDomain, claimedVcpu: number, claimedFrame: bigint, claimedOffset: number): number {
+export function initControl(
+  domain: XenDomain,
+  claimedVcpu: number,
+  claimedFrame: bigint,
+  claimedOffset: number,
+): number {
   const vcpu = domain.vcpus[claimedVcpu];
   if (!vcpu) return -Errno.ENOENT;
   if (claimedOffset > 4096 - CONTROL_BLOCK_BYTES || claimedOffset & 7) return -Errno.EINVAL;

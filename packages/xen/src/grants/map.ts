@@ -22,14 +22,18 @@ function takeHandle(domain: XenDomain, entry: MapHandle): number {
   return number;
 }
 
-export function mapRef(vcpu: XenVcpu, request: { host_addr: bigint; flags: number; ref: number; dom: number }): MapResult {
+export function mapRef(
+  vcpu: XenVcpu,
+  request: { host_addr: bigint; flags: number; ref: number; dom: number },
+): MapResult {
   const { domain } = vcpu;
   const { mmu, grants } = domain;
   const flags = request.flags;
   if (!(flags & (GNTMAP.host_map | GNTMAP.device_map))) return failed(GNTST.bad_gntref);
   const remote = domain.machine.domain(request.dom);
   if (!remote || remote.dying) return failed(GNTST.bad_domain);
-  if (grants.freeHandles.length === 0 && grants.handles.length >= grants.maxHandles) return failed(GNTST.no_device_space);
+  if (grants.freeHandles.length === 0 && grants.handles.length >= grants.maxHandles)
+    return failed(GNTST.no_device_space);
   const write = !(flags & GNTMAP.readonly);
   const use = beginUse(remote, request.ref, domain.id, write, true);
   if (!use.active) return failed(use.status);

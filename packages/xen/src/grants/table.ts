@@ -162,7 +162,14 @@ const refuse = (status: number): Use => ({ status, active: null });
  * Takes an entry into use by domain `user`. For a mapping (`forMap`) the entry
  * must name a whole page of the domain itself. A frame in use keeps a reference.
  */
-export function beginUse(domain: XenDomain, ref: number, user: number, write: boolean, forMap: boolean, depth = 0): Use {
+export function beginUse(
+  domain: XenDomain,
+  ref: number,
+  user: number,
+  write: boolean,
+  forMap: boolean,
+  depth = 0,
+): Use {
   const { grants } = domain;
   if (!(ref < entryCount(domain))) return refuse(GNTST.bad_gntref);
   const known = grants.active.get(ref);

@@ -28,8 +28,7 @@ export const NO_ERROR_CODE = -1;
 
 const maskAddress = (vcpu: XenVcpu): Maddr => (vcpu.vcpuInfo + VCPU_INFO_UPCALL_MASK) as Maddr;
 export const upcallMask = (vcpu: XenVcpu): number => vcpu.domain.mmu.readU8(maskAddress(vcpu));
-export const setUpcallMask = (vcpu: XenVcpu, value: number): void =>
-  vcpu.domain.mmu.writeU8(maskAddress(vcpu), value);
+export const setUpcallMask = (vcpu: XenVcpu, value: number): void => vcpu.domain.mmu.writeU8(maskAddress(vcpu), value);
 
 /** Enters the guest kernel at `address`. A stack that can't be written ends the domain. */
 export function enterKernel(vcpu: XenVcpu, address: bigint, masksEvents: boolean, errorCode = NO_ERROR_CODE): void {

@@ -65,7 +65,12 @@ export function handleException(vcpu: XenVcpu, exit: Exit): void {
 /** At #UD: `ud2; "xen"` stands at RIP, and CPUID behind it. */
 function isForcedEmulation(vcpu: XenVcpu): boolean {
   const bytes = readGuest(vcpu, vcpu.core.rip, 7);
-  return bytes !== null && XEN_EMULATE_PREFIX.every((byte, at) => bytes[at] === byte) && bytes[5] === 0x0f && bytes[6] === 0xa2;
+  return (
+    bytes !== null &&
+    XEN_EMULATE_PREFIX.every((byte, at) => bytes[at] === byte) &&
+    bytes[5] === 0x0f &&
+    bytes[6] === 0xa2
+  );
 }
 
 /** INT n, with RIP behind it. INT3 and INTO are open to all; others ask the trap table's DPL. */

@@ -164,7 +164,14 @@ describe('system calls of a user program', () => {
 describe('software interrupts', () => {
   it('ask the DPL of the trap table', () => {
     const guest = createTestGuest();
-    const table = guest.put(0x80n | (3n << 8n) | (KERNEL_CS << 16n), 0xffffffff80008000n, 13n | (KERNEL_CS << 16n), 0xffffffff8000d000n, 0, 0);
+    const table = guest.put(
+      0x80n | (3n << 8n) | (KERNEL_CS << 16n),
+      0xffffffff80008000n,
+      13n | (KERNEL_CS << 16n),
+      0xffffffff8000d000n,
+      0,
+      0,
+    );
     guest.call(hypercall.set_trap_table, table);
     guest.call(hypercall.stack_switch, KERNEL_SS, guest.page().address + 4096n);
     enterUser(guest, 0x400102n);

@@ -1,0 +1,222 @@
+import type { Engine, Exit, VcpuCore } from '@paravane/engine-api';
+import { createMmu, emptySpace } from '@paravane/mmu';
+import { type Domain, PERSONALITY_API_VERSION, type Personality, type Vcpu } from '@paravane/personality-api';
+import type { DomId } from '@paravane/types';
+import { describe, expect, it } from 'vitest';
+import { createHypervisor, createStateHash, type HypervisorOptions } from './index.js';
+
+/** A core that halts after each `period` instructions. */
+function createCountingCore(period: number): VcpuCore {
+  const exit: Exit = { reason: 'budget', vector: 0, errorCode: -1, address: 0n, length: 0, instruction: null };
+  let count = 0;
+  return {
+    regs: new BigUint64Array(16),
+    selectors: new Uint16Array(6),
+    rip: 0n,
+    rflags: 2,
+    fsBase: 0n,
+    gsBase: 0n,
+    cr0: 0,
+    cr4: 0,
+    xcr0: 1,
+    mode: 64,
+    get count() {
+      return count;
+    },
+    tscRatio: 1,
+    tscOffset: 0,
+    tscAux: 0,
+    space: emptySpace(1 as DomId),
+    run(budget) {
+      const untilHalt = period - (count % period);
+      exit.reason = untilHalt <= budget ? 'halt' : 'budget';
+      count += Math.min(untilHalt, budget);
+      return exit;
+    },
+    runEmulatingStore: () => null,
+    readFxState: () => new Uint8Array(512),
+    writeFxState: () => undefined,
+    save: () => new Uint8Array([count & 0xff]),
+    restore: () => undefined,
+  };
+}
+
+function createMachine(options: Partial<HypervisorOptions> = {}, period = Infinity, onHalt?: (vcpu: Vcpu) => void) {
+  const mmu = createMmu({ frames: 64, coreBytes: 1 << 18 });
+  const engine: Engine = {
+    name: 'counting',
+    createVcpu: () => createCountingCore(period),
+    disassemble: () => ({ text: '??', length: 1 }),
+    stats: () => ({}),
+  };
+  const hypervisor = createHypervisor({ mmu, engine, clock: 'virtual', slice: 1000, ...options });
+  const order: string[] = [];
+  const personality: Personality = {
+    name: 'test',
+    apiVersion: PERSONALITY_API_VERSION,
+    beforeRun: (vcpu) => void order.push(`${vcpu.domain.id}.${vcpu.id}@${hypervisor.now()}`),
+    handleExit: (vcpu) => onHalt?.(vcpu),
+    scheduled: () => undefined,
+    destroyDomain: () => undefined,
+    hashState: () => undefined,
+  };
+  const start = (name: string, vcpus = 1): Domain => {
+    const domain = hypervisor.createDomain({ name, personality });
+    for (let id = 0; id < vcpus; id++) domain.addVcpu().online();
+    domain.unpause();
+    return domain;
+  };
+  return { hypervisor, order, start, personality };
+}
+
+describe('the scheduler', () => {
+  it('gives turns in the order in which vCPUs became runnable', () => {
+    const { hypervisor, order, start } = createMachine();
+    start('a', 2);
+    start('b');
+    hypervisor.run(6000);
+    expect(order).toEqual(['1.0@0', '1.1@1000', '2.0@2000', '1.0@3000', '1.1@4000', '2.0@5000']);
+  });
+
+  it('ends a turn early when the vCPU yields or blocks, and wakes it later', () => {
+    const { hypervisor, start } = createMachine({}, 100, (vcpu) => vcpu.block());
+    const domain = start('a');
+    expect(hypervisor.run(5000)).toBe('idle');
+    expect(hypervisor.now()).toBe(100);
+    domain.vcpus[0].wake();
+    hypervisor.run(5000);
+    expect(hypervisor.now()).toBe(200);
+  });
+
+  it('runs no paused domain, and says so when none can ever run', () => {
+    const { hypervisor, start } = createMachine();
+    const domain = start('a');
+    domain.pause();
+    expect(hypervisor.runSlice()).toBe('idle');
+    domain.unpause();
+    domain.shutdown({ reason: 'poweroff', code: 0, detail: '', report: [], vcpu: 0, time: 0 });
+    expect(hypervisor.runSlice()).toBe('done');
+    hypervisor.destroyDomain(domain);
+    expect(hypervisor.domains.size).toBe(0);
+  });
+});
+
+describe('time', () => {
+  it('fires timers at their exact instruction, in order of deadline and of setting', () => {
+    const { hypervisor, start } = createMachine();
+    start('a');
+    const fired: string[] = [];
+    const timer = (name: string, deadline: number): void => {
+      const it = hypervisor.services.createTimer(() => fired.push(`${name}@${hypervisor.now()}`));
+      it.set(deadline);
+    };
+    timer('late', 700);
+    timer('first', 250);
+    timer('second', 250);
+    hypervisor.services.createTimer(() => fired.push('never')).set(90_000);
+    hypervisor.run(1000);
+    expect(fired).toEqual(['first@250', 'second@250', 'late@700']);
+  });
+
+  it('skips to the next timer when nobody can run, unless held', () => {
+    const { hypervisor, start } = createMachine({}, 10, (vcpu) => vcpu.block());
+    const domain = start('a');
+    const timer = hypervisor.services.createTimer(() => domain.vcpus[0].wake());
+    timer.set(1_000_000);
+    const release = hypervisor.holdIdle();
+    expect(hypervisor.run()).toBe('idle');
+    expect(hypervisor.now()).toBe(10);
+    expect(hypervisor.sleepNs).toBe(999_990);
+    release();
+    hypervisor.run();
+    expect(hypervisor.now()).toBe(1_000_010);
+  });
+
+  it('follows the host in the wall clock and never runs backwards', () => {
+    let host = 0;
+    const { hypervisor, start } = createMachine({ clock: 'wall', hostTime: () => host });
+    start('a');
+    host = 5000;
+    hypervisor.runSlice();
+    expect(hypervisor.now()).toBe(6000);
+    host = 5500;
+    hypervisor.runSlice();
+    expect(hypervisor.now()).toBe(7000);
+    host = 20_000;
+    hypervisor.runSlice();
+    expect(hypervisor.now()).toBe(21_000);
+  });
+
+  it('lets a timer that is always late run once per turn', () => {
+    const { hypervisor, start } = createMachine();
+    start('a');
+    let fired = 0;
+    const timer = hypervisor.services.createTimer(() => {
+      fired++;
+      timer.set(0);
+    });
+    timer.set(0);
+    hypervisor.runSlice(3);
+    expect(fired).toBeGreaterThan(0);
+    expect(fired).toBeLessThan(10);
+  });
+});
+
+describe('the inbox', () => {
+  it('hands inputs over between turns, stamped, and replays them at the same places', () => {
+    function play(records?: Parameters<ReturnType<typeof createMachine>['hypervisor']['inbox']['replay']>[0]) {
+      const { hypervisor, start } = createMachine();
+      start('a');
+      const got: string[] = [];
+      hypervisor.inbox.source('console', (data) => got.push(`${data[0]}@${hypervisor.now()}`));
+      if (records) hypervisor.inbox.replay(records);
+      hypervisor.run(2000);
+      if (!records) hypervisor.inbox.post('console', new Uint8Array([65]));
+      hypervisor.run(3000);
+      if (!records) hypervisor.inbox.post('console', new Uint8Array([66]));
+      hypervisor.run(1000);
+      return { got, recording: hypervisor.inbox.recording };
+    }
+    const first = play();
+    expect(first.got).toEqual(['65@2000', '66@5000']);
+    expect(play(first.recording).got).toEqual(first.got);
+  });
+
+  it('has each source once', () => {
+    const { hypervisor } = createMachine();
+    hypervisor.inbox.source('console', () => undefined);
+    expect(() => hypervisor.inbox.source('console', () => undefined)).toThrow('name each source once');
+  });
+});
+
+describe('options', () => {
+  it('say what is missing', () => {
+    expect(() => createMachine({ clock: 'wall' })).toThrow('pass hostTime');
+    expect(() => createMachine({ instructionNs: 0.5 })).toThrow('whole numbers');
+  });
+  it('refuse a personality of another interface', () => {
+    const { hypervisor, personality } = createMachine();
+    const old = { ...personality, apiVersion: 0 };
+    expect(() => hypervisor.createDomain({ name: 'x', personality: old })).toThrow('matching packages');
+  });
+});
+
+describe('the state hash', () => {
+  it('is the same for the same run and differs after one byte', () => {
+    const hash = (): string => {
+      const { hypervisor, start } = createMachine();
+      const domain = start('a');
+      const frame = hypervisor.mmu.frames.allocate(domain.id);
+      if (frame !== -1) hypervisor.mmu.write(frame, 7, new Uint8Array([1]));
+      hypervisor.run(1500);
+      return hypervisor.stateHash(domain);
+    };
+    expect(hash()).toBe(hash());
+    const a = createStateHash();
+    const b = createStateHash();
+    a.bytes(new Uint8Array([1, 2, 3]));
+    b.bytes(new Uint8Array([1, 2, 4]));
+    expect(a.digest()).not.toBe(b.digest());
+    expect(a.digest()).toMatch(/^[0-9a-f]{16}$/);
+  });
+});
