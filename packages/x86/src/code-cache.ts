@@ -1,0 +1,252 @@
+/**
+ * Blocks of micro-operations by the machine frame, page offset and code mode that
+ * they were decoded from.
+ *
+ * A descriptor per frame and mode holds, for each page offset, the micro-
+ * operation of the block that begins there (0: none), and a generation at
+ * 0x4000. Invariants: a frame with live blocks has `mmu.hasCode` set, so no write
+ * tag for it exists; a change to any 64 bytes that code was made from drops every
+ * block of the frame; micro-operations are not reused before everything is
+ * dropped (`reset`).
+ */
+import type { CodeMode } from '@paravane/engine-api';
+import type { Mmu } from '@paravane/mmu';
+import type { Mfn } from '@paravane/types';
+import { decode, type Instruction } from './decode.js';
+import { SpecialOp } from './interpreter.js';
+import { endsBlock, lower, type UopSink, writeSpecial } from './lower.js';
+import { MAX_BLOCK, Uop, UOP_BYTES } from './state.js';
+
+const DESCRIPTOR_BYTES = 0x4040;
+const GENERATION = 0x4000;
+const MAX_UOPS = 2 << 20;
+const MAX_DESCRIPTORS = 4096;
+/** Micro-operations at the start of the arena for blocks that are used once. */
+const ONCE_UOPS = 4 * MAX_BLOCK;
+
+/** Bytes of the core's area that a code cache needs. */
+export const CODE_CACHE_BYTES = MAX_UOPS * UOP_BYTES + MAX_DESCRIPTORS * DESCRIPTOR_BYTES;
+
+/** Where the bytes that follow the end of a page come from, if the guest can fetch them. */
+export interface SecondPage {
+  mfn: Mfn;
+}
+
+export interface CodeCache {
+  /** Handler number by key, as the interpreter was built. */
+  readonly instructions: readonly Instruction[];
+  descriptor(mfn: Mfn, mode: CodeMode): number;
+  /** Micro-operation of the block at an offset, decoding it if need be; null when bytes of `second` are needed. */
+  block(mfn: Mfn, offset: number, mode: CodeMode, second: () => SecondPage | null): number | null;
+  /** A block of exactly `count` instructions (fewer if it branches), not kept. */
+  once(mfn: Mfn, offset: number, mode: CodeMode, count: number, second: () => SecondPage | null): number | null;
+  /** Whether the check at `uop` was made for this frame as second page, and its code is still the same. */
+  isFrom(uop: number, second: Mfn, mode: CodeMode): boolean;
+  /** Drops the one block that begins at a micro-operation. */
+  forget(uop: number): void;
+  /** Bytes were changed; true if blocks were dropped. */
+  invalidate(mfn: number, offset: number, length: number): boolean;
+  /** Page offset and length of the instruction that a micro-operation belongs to. */
+  offsetOf(uop: number): number;
+  lengthOf(uop: number): number;
+  /** Times that everything was dropped. */
+  readonly resets: number;
+  readonly decoded: number;
+  readonly invalidations: number;
+}
+
+export function createCodeCache(mmu: Mmu, handlers: ReadonlyMap<string, number>): CodeCache {
+  const { machine, tlb } = mmu;
+  const { u8, i32, view } = machine;
+  const arena = machine.reserve(MAX_UOPS * UOP_BYTES, 16);
+  const pool = machine.reserve(MAX_DESCRIPTORS * DESCRIPTOR_BYTES, 64);
+  const offsets = new Uint16Array(MAX_UOPS);
+  const lengths = new Uint8Array(MAX_UOPS);
+  const descriptors = { 64: new Int32Array(machine.frames), 32: new Int32Array(machine.frames) };
+  const chunks = new Uint32Array(machine.frames * 2);
+  const instructions: Instruction[] = [];
+  const withCode = new Set<number>();
+  let nextUop = arena + ONCE_UOPS * UOP_BYTES;
+  let nextDescriptor = pool;
+  let resets = 0;
+  let decoded = 0;
+  let invalidations = 0;
+  let generation = 1;
+  const joined = new Uint8Array(32);
+
+  const sink: UopSink = {
+    view,
+    at: 0,
+    note(offset, length) {
+      const n = (this.at - arena) >> 4;
+      offsets[n] = offset;
+      lengths[n] = length;
+    },
+    remember: (insn) => instructions.push(insn) - 1,
+  };
+
+  function reset(): void {
+    for (const mfn of withCode) {
+      mmu.hasCode[mfn] = 0;
+      chunks.fill(0, mfn * 2, mfn * 2 + 2);
+    }
+    withCode.clear();
+    descriptors[64].fill(0);
+    descriptors[32].fill(0);
+    nextUop = arena + ONCE_UOPS * UOP_BYTES;
+    nextDescriptor = pool;
+    instructions.length = 0;
+    generation++;
+    tlb.flushAll();
+    resets++;
+  }
+
+  function descriptor(mfn: Mfn, mode: CodeMode): number {
+    const known = descriptors[mode][mfn]!;
+    if (known !== 0) return known;
+    const at = nextDescriptor;
+    nextDescriptor += DESCRIPTOR_BYTES;
+    u8.fill(0, at, at + DESCRIPTOR_BYTES);
+    i32[(at + GENERATION) >> 2] = generation;
+    descriptors[mode][mfn] = at;
+    return at;
+  }
+
+  /** Marks bytes as the source of code; from the first one on, writes to the frame are seen. */
+  function mark(mfn: Mfn, offset: number, length: number): void {
+    if (!mmu.hasCode[mfn]) {
+      mmu.hasCode[mfn] = 1;
+      withCode.add(mfn);
+      tlb.dropWrites(mfn);
+    }
+    for (let chunk = offset >> 6; chunk <= (offset + length - 1) >> 6; chunk++) {
+      chunks[mfn * 2 + (chunk >> 5)] = chunks[mfn * 2 + (chunk >> 5)]! | (1 << (chunk & 31));
+    }
+  }
+
+  /**
+   * Decodes up to `limit` instructions at `sink.at`. Returns false when the first
+   * instruction needs the second page and there is none.
+   */
+  function decodeInto(mfn: Mfn, start: number, mode: CodeMode, limit: number, once: boolean, second: () => SecondPage | null): boolean {
+    const page = machine.frameBase + mfn * 4096;
+    let offset = start;
+    for (let n = 0; n < limit; n++) {
+      if (offset >= 4096) {
+        writeSpecial(sink, once ? SpecialOp.end : SpecialOp.chainFar, n, offset, offset);
+        return true;
+      }
+      let insn = decode(u8, page + offset, page + 4096, mode);
+      let crossing = false;
+      if (insn === 'short') {
+        const next = second();
+        if (next === null) {
+          if (n === 0) return false;
+          writeSpecial(sink, once ? SpecialOp.end : SpecialOp.chain, n, offset, 0, offset);
+          return true;
+        }
+        const here = 4096 - offset;
+        joined.set(u8.subarray(page + offset, page + 4096));
+        const nextPage = machine.frameBase + next.mfn * 4096;
+        joined.set(u8.subarray(nextPage, nextPage + 15), here);
+        insn = decode(joined, 0, here + 15, mode);
+        crossing = insn !== null && insn !== 'short' && insn.length > here;
+        if (crossing && !once) {
+          // A block of its own, which checks the second page each time.
+          if (n > 0) {
+            writeSpecial(sink, SpecialOp.chain, n, offset, 0, offset);
+            return true;
+          }
+          const other = descriptor(next.mfn, mode);
+          mark(next.mfn, 0, 15);
+          writeSpecial(sink, SpecialOp.crossCheck, 0, offset, i32[(other + GENERATION) >> 2]!, other);
+        }
+      }
+      decoded++;
+      if (insn === null || insn === 'short') {
+        writeSpecial(sink, SpecialOp.invalid, n, offset);
+        if (!once) mark(mfn, offset, Math.min(15, 4096 - offset));
+        return true;
+      }
+      lower(sink, insn, handlers, offset, n);
+      if (!once) mark(mfn, offset, Math.min(insn.length, 4096 - offset));
+      offset += insn.length;
+      if (endsBlock(insn)) return true;
+    }
+    if (once) writeSpecial(sink, SpecialOp.end, limit, offset);
+    else if (offset >= 4096) writeSpecial(sink, SpecialOp.chainFar, limit, offset, offset);
+    else writeSpecial(sink, SpecialOp.chain, limit, offset, 0, offset);
+    return true;
+  }
+
+  return {
+    instructions,
+    descriptor,
+    block(mfn, offset, mode, second) {
+      // Room for the longest block and for two new descriptors: nothing below needs to make more.
+      const full =
+        nextUop + 4 * MAX_BLOCK * UOP_BYTES > arena + MAX_UOPS * UOP_BYTES ||
+        nextDescriptor + 2 * DESCRIPTOR_BYTES > pool + MAX_DESCRIPTORS * DESCRIPTOR_BYTES ||
+        instructions.length > MAX_UOPS;
+      if (full) reset();
+      const table = descriptor(mfn, mode);
+      const known = i32[(table >> 2) + offset]!;
+      if (known !== 0) return known;
+      const at = nextUop;
+      sink.at = at;
+      if (!decodeInto(mfn, offset, mode, MAX_BLOCK, false, second)) return null;
+      nextUop = sink.at;
+      i32[(descriptor(mfn, mode) >> 2) + offset] = at;
+      return at;
+    },
+    once(mfn, offset, mode, count, second) {
+      sink.at = arena;
+      return decodeInto(mfn, offset, mode, count, true, second) ? arena : null;
+    },
+    isFrom(uop, second, mode) {
+      const table = descriptors[mode][second]!;
+      return table !== 0 && table === view.getInt32(uop + Uop.imm, true) && i32[(table + GENERATION) >> 2] === view.getInt32(uop + Uop.disp, true);
+    },
+    forget(uop) {
+      // Blocks over two pages begin near the end of their page: few entries to look at.
+      const offset = offsets[(uop - arena) >> 4]!;
+      for (let at = pool; at < nextDescriptor; at += DESCRIPTOR_BYTES) {
+        if (i32[(at >> 2) + offset] === uop) i32[(at >> 2) + offset] = 0;
+      }
+    },
+    invalidate(mfn, offset, length) {
+      if (!mmu.hasCode[mfn]) return false;
+      let hit = false;
+      for (let chunk = offset >> 6; chunk <= (offset + length - 1) >> 6; chunk++) {
+        if (chunks[mfn * 2 + (chunk >> 5)]! & (1 << (chunk & 31))) hit = true;
+      }
+      if (!hit) return false;
+      invalidations++;
+      generation++;
+      for (const mode of [64, 32] as const) {
+        const table = descriptors[mode][mfn]!;
+        if (table === 0) continue;
+        u8.fill(0, table, table + 0x4000);
+        i32[(table + GENERATION) >> 2] = generation;
+      }
+      chunks.fill(0, mfn * 2, mfn * 2 + 2);
+      mmu.hasCode[mfn] = 0;
+      withCode.delete(mfn);
+      return true;
+    },
+    offsetOf: (uop) => offsets[(uop - arena) >> 4]!,
+    lengthOf: (uop) => lengths[(uop - arena) >> 4]!,
+    get resets() {
+      return resets;
+    },
+    get decoded() {
+      return decoded;
+    },
+    get invalidations() {
+      return invalidations;
+    },
+  };
+}
+
+/** Page offset of the target of a linked branch or chain. */
+export const linkTarget = (view: DataView, uop: number): number => view.getUint16(uop + Uop.imm, true);

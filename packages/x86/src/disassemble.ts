@@ -1,0 +1,73 @@
+/** Text of instructions for reports, from the same table as the decoder. */
+import type { VcpuCore } from '@paravane/engine-api';
+import type { Mmu } from '@paravane/mmu';
+import { decode, type Instruction, type Operand } from './decode.js';
+
+const NAMES64 = ['rax', 'rcx', 'rdx', 'rbx', 'rsp', 'rbp', 'rsi', 'rdi', 'r8', 'r9', 'r10', 'r11', 'r12', 'r13', 'r14', 'r15'];
+const NAMES8 = ['al', 'cl', 'dl', 'bl', 'spl', 'bpl', 'sil', 'dil'];
+const HIGH8 = ['ah', 'ch', 'dh', 'bh'];
+const SEGMENTS = ['es', 'cs', 'ss', 'ds', 'fs', 'gs'];
+
+export function registerName(n: number, width: number, high = false): string {
+  if (high) return HIGH8[n]!;
+  if (n >= 8) return NAMES64[n]! + (width === 64 ? '' : width === 32 ? 'd' : width === 16 ? 'w' : 'b');
+  if (width === 8) return NAMES8[n]!;
+  const name = NAMES64[n]!;
+  return width === 64 ? name : width === 32 ? `e${name.slice(1)}` : name.slice(1);
+}
+
+const hex = (value: number | bigint): string => (value < 0 ? `-0x${(-value).toString(16)}` : `0x${value.toString(16)}`);
+
+function memoryText(insn: Instruction, width: number): string {
+  const memory = insn.memory;
+  const size = ({ 8: 'byte ', 16: 'word ', 32: 'dword ', 64: 'qword ', 80: 'tword ', 128: 'oword ' } as Record<number, string>)[width] ?? '';
+  if (!memory) return size.trim();
+  const parts: string[] = [];
+  if (memory.base === -2) parts.push('rip');
+  else if (memory.base >= 0) parts.push(registerName(memory.base, insn.addressWidth));
+  if (memory.index >= 0) parts.push(registerName(memory.index, insn.addressWidth) + (memory.scale ? `*${1 << memory.scale}` : ''));
+  const disp = memory.wide ?? BigInt(memory.disp);
+  let text = parts.join('+');
+  if (text === '') text = hex(memory.wide ?? BigInt.asUintN(insn.addressWidth, disp));
+  else if (disp !== 0n) text += (disp < 0n ? '' : '+') + hex(disp);
+  return `${size}${insn.segment >= 0 ? `${SEGMENTS[insn.segment]}:` : ''}[${text}]`;
+}
+
+function operandText(insn: Instruction, operand: Operand, address: bigint): string {
+  switch (operand.kind) {
+    case 'r':
+      return registerName(operand.n, operand.width, operand.high);
+    case 'x':
+      return `xmm${operand.n}`;
+    case 'p':
+      return `mm${operand.n}`;
+    case 'st':
+      return `st${operand.n}`;
+    case 's':
+      return SEGMENTS[operand.n] ?? `${operand.n}`;
+    case 'm':
+      return memoryText(insn, operand.width);
+    case 'i':
+      return hex(operand.wide ?? operand.value);
+    case 'c':
+      return 'cl';
+    case 'j':
+      return hex(BigInt.asUintN(64, address + BigInt(insn.length + operand.value)));
+  }
+}
+
+/** Intel-syntax text of an instruction at `address`. */
+export function disassemble(insn: Instruction, address: bigint): string {
+  const prefix = (insn.lock ? 'lock ' : '') + (insn.rep === 0xf3 ? 'rep ' : insn.rep === 0xf2 ? 'repne ' : '');
+  const operands = insn.operands.map((operand) => operandText(insn, operand, address));
+  return `${prefix}${insn.mnemonic.toLowerCase()}${operands.length > 0 ? ` ${operands.join(', ')}` : ''}`;
+}
+
+export function disassembleAt(mmu: Mmu, vcpu: VcpuCore, address: bigint): { text: string; length: number } {
+  const inPage = 4096 - Number(address & 0xfffn);
+  const bytes = mmu.readVirtual(vcpu.space, address, 15) ?? mmu.readVirtual(vcpu.space, address, Math.min(15, inPage));
+  if (!bytes) return { text: '??', length: 1 };
+  const insn = decode(bytes, 0, bytes.length, vcpu.mode);
+  if (insn === null || insn === 'short') return { text: '(bad)', length: 1 };
+  return { text: disassemble(insn, address), length: insn.length };
+}

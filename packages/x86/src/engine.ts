@@ -1,0 +1,79 @@
+/**
+ * The engine: runs vCPUs on the generated interpreter and does what generated
+ * code leaves to it: translations that miss, branches not yet linked, stores
+ * over two pages or to code, and instructions defined in TypeScript.
+ *
+ * Trusts the MMU's walks; trusts nothing of the guest. Every path through `run`
+ * counts each instruction once.
+ */
+import type { Engine, VcpuCore } from '@paravane/engine-api';
+import type { Mmu } from '@paravane/mmu';
+import { CODE_CACHE_BYTES, createCodeCache } from './code-cache.js';
+import { disassembleAt } from './disassemble.js';
+import { buildInterpreter } from './interpreter.js';
+import { MemoryAccess } from './memory-access.js';
+import { STATE_BYTES } from './state.js';
+import { X86Vcpu } from './vcpu.js';
+
+/** Bytes of the machine's core area that an engine with its TLB needs (`MachineMemoryOptions.coreBytes`). */
+export const CORE_BYTES = CODE_CACHE_BYTES + (2 << 20);
+
+export interface EngineOptions {
+  mmu: Mmu;
+  /** Source of RDRAND and RDSEED: 64 random bits. */
+  random?: () => bigint;
+}
+
+type RunFunction = (cpu: number, ip: number, left: number, tag: bigint) => number;
+
+/** What the parts of one engine share. */
+export interface EngineParts {
+  readonly mmu: Mmu;
+  readonly access: MemoryAccess;
+  readonly cache: ReturnType<typeof createCodeCache>;
+  readonly run: RunFunction;
+  /** Materialises lazy flags: kind, a, b → RFLAGS bits. */
+  readonly eflags: (kind: number, a: bigint, b: bigint) => number;
+  readonly random: () => bigint;
+  /** The vCPU whose code runs now. */
+  current: X86Vcpu | null;
+}
+
+export function createX86Engine(options: EngineOptions): Engine {
+  const { mmu } = options;
+  const { machine } = mmu;
+  const pages = machine.memory.buffer.byteLength / 0x10000;
+  const image = buildInterpreter({ shared: machine.shared, pages }, mmu.tlb.base);
+  const cache = createCodeCache(mmu, image.handlers);
+  mmu.onCodeWrite = (mfn, offset, length) => void cache.invalidate(mfn, offset, length);
+  const access = new MemoryAccess(mmu, cache);
+  const module = new WebAssembly.Module(image.bytes);
+  const instance = new WebAssembly.Instance(module, {
+    env: {
+      memory: machine.memory,
+      miss: (lo: number, hi: number, how: number, ip: number) => parts.current!.miss(lo, hi, how, ip),
+      commit: () => (access.commit() ? 1 : 0),
+      slow: (ip: number, left: number) => parts.current!.slow(ip, left),
+    },
+  });
+  const parts: EngineParts = {
+    mmu,
+    access,
+    cache,
+    run: instance.exports.run as RunFunction,
+    eflags: instance.exports.eflags as EngineParts['eflags'],
+    random: options.random ?? (() => 0x9e3779b97f4a7c15n),
+    current: null,
+  };
+  return {
+    name: 'interpreter',
+    createVcpu: (): VcpuCore => new X86Vcpu(parts, machine.reserve(STATE_BYTES, 64)),
+    disassemble: (vcpu, address) => disassembleAt(mmu, vcpu, address),
+    stats: () => ({
+      decodedInstructions: cache.decoded,
+      codeResets: cache.resets,
+      codeInvalidations: cache.invalidations,
+      tlbMisses: access.misses,
+    }),
+  };
+}

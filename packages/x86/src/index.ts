@@ -1,0 +1,3 @@
+export { decode, type Instruction, type Operand } from './decode.js';
+export { disassemble } from './disassemble.js';
+export { CORE_BYTES, createX86Engine, type EngineOptions } from './engine.js';

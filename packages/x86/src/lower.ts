@@ -1,0 +1,124 @@
+/** Instructions to micro-operations (see `state.ts` for their layout). */
+import type { Instruction, MemoryOperand } from './decode.js';
+import { formsOf, isGenerated, keyOf } from './handlers.js';
+import { SpecialOp } from './interpreter.js';
+import { SLOW_DEFINITIONS } from './slow/definitions.js';
+import { State, Uop, UOP_BYTES } from './state.js';
+
+/** Where micro-operations are written: `at` moves on; the engine remembers the instruction of a slow one by number. */
+export interface UopSink {
+  readonly view: DataView;
+  at: number;
+  /** Notes page offset and length of the instruction that the micro-operation at `at` belongs to. */
+  note(offset: number, length: number): void;
+  remember(insn: Instruction): number;
+}
+
+interface Place {
+  base: number;
+  index: number;
+  scale: number;
+  disp: number;
+}
+
+function write(sink: UopSink, handler: number, slot1: number, slot2: number, place: Place, n: number, imm: number): void {
+  const { view, at } = sink;
+  view.setUint16(at + Uop.handler, handler, true);
+  view.setUint8(at + Uop.slot1, slot1);
+  view.setUint8(at + Uop.slot2, slot2);
+  view.setUint8(at + Uop.base, place.base);
+  view.setUint8(at + Uop.index, place.index);
+  view.setUint8(at + Uop.scale, place.scale);
+  view.setUint8(at + Uop.number, n);
+  view.setInt32(at + Uop.disp, place.disp, true);
+  view.setInt32(at + Uop.imm, imm, true);
+  sink.at = at + UOP_BYTES;
+}
+
+const NOWHERE: Place = { base: State.zero, index: State.zero, scale: 0, disp: 0 };
+
+export function writeSpecial(sink: UopSink, handler: number, n: number, offset: number, disp = 0, imm = 0): void {
+  sink.note(offset, 0);
+  write(sink, handler, 0, 0, { ...NOWHERE, disp }, n, imm);
+}
+
+const slotOf = (n: number): number => (n === -2 ? State.pcBase : n < 0 ? State.zero : n * 8);
+
+/**
+ * The place of a memory operand; writes the prefix micro-operations that an
+ * address needs when it has more than base, index and displacement.
+ */
+function lowerMemory(sink: UopSink, insn: Instruction, memory: MemoryOperand, offset: number, n: number, segmented: boolean): Place {
+  const segment = segmented && insn.segment >= 4 ? (insn.segment === 4 ? State.fsBase : State.gsBase) : State.zero;
+  let place: Place = { base: slotOf(memory.base), index: slotOf(memory.index), scale: memory.scale, disp: memory.disp };
+  const prefix = (handler: number, from: Place, imm: number): Place => {
+    sink.note(offset, insn.length);
+    write(sink, handler, 0, 0, from, n, imm);
+    return { ...NOWHERE, base: State.temp };
+  };
+  if (memory.wide !== undefined) {
+    sink.note(offset, insn.length);
+    const at = sink.at;
+    write(sink, SpecialOp.absolute, 0, 0, NOWHERE, n, 0);
+    sink.view.setBigUint64(at + Uop.disp, memory.wide, true);
+    place = { ...NOWHERE, base: State.temp };
+  } else if (memory.base === -2) {
+    const fromPage = memory.disp + offset + insn.length;
+    if (fromPage === (fromPage | 0)) place.disp = fromPage;
+    else place = { ...prefix(SpecialOp.address64, place, 0), disp: offset + insn.length };
+  }
+  if (insn.addressWidth !== 64) place = prefix(SpecialOp.address, place, insn.addressWidth === 32 ? -1 : 0xffff);
+  if (segment === State.zero) return place;
+  if (place.index === State.zero) return { ...place, index: segment, scale: 0 };
+  if (place.base === State.zero) return { ...place, base: segment };
+  return { ...prefix(SpecialOp.address64, place, 0), index: segment };
+}
+
+/** Mnemonics after which a block ends: control does not fall through, or always stops. */
+const ENDS = /^(JMP|CALL|RET|SYSCALL|SYSRET|SYSENTER|SYSEXIT|IRET|INT|INT3|INT1|UD[012]|HLT|JMP_FAR|CALL_FAR|RET_FAR)$/;
+export const endsBlock = (insn: Instruction): boolean => ENDS.test(insn.mnemonic);
+
+/** Writes the micro-operations of an instruction at `offset` in its page, number `n` of its block. */
+export function lower(sink: UopSink, insn: Instruction, handlers: ReadonlyMap<string, number>, offset: number, n: number): void {
+  if (!isGenerated(insn)) return lowerSlow(sink, insn, offset, n);
+  const branch = insn.operands[0]?.kind === 'j' ? insn.operands[0].value + offset + insn.length : 0;
+  const near = branch >= 0 && branch < 4096 && insn.width !== 16;
+  const forms = formsOf(insn, near);
+  const handler = handlers.get(keyOf(insn, forms));
+  if (handler === undefined) return lowerSlow(sink, insn, offset, n);
+  let place = NOWHERE;
+  if (insn.memory && forms.some((form) => form.kind === 'm') && insn.mnemonic !== 'NOP') {
+    place = lowerMemory(sink, insn, insn.memory, offset, n, insn.mnemonic !== 'LEA');
+  }
+  const slots = [0, 0, place.base];
+  let next = 0;
+  let imm: number | null = null;
+  let wide: bigint | null = null;
+  for (const operand of insn.operands) {
+    if (operand.kind === 'r') slots[next++] = operand.n * 8 + (operand.high ? 1 : 0);
+    else if (operand.kind === 'x' || operand.kind === 'p') slots[next++] = operand.n * 16;
+    else if (operand.kind === 'i') {
+      imm = operand.value;
+      wide = operand.wide ?? null;
+    }
+  }
+  if (insn.mnemonic === 'CALL' || insn.operands[0]?.kind === 'j') {
+    imm = ((offset + insn.length) << 16) | (near ? branch : 0);
+    if (!near) place = { ...place, disp: branch | 0 };
+    else if (insn.operands[0]?.kind === 'j') place = { ...place, disp: 0 };
+  }
+  // A vector instruction with an immediate byte may need both.
+  if (SLOW_DEFINITIONS.has(insn.mnemonic) && (imm === null || insn.operands[0]?.kind === 'x')) {
+    imm = (sink.remember(insn) << 8) | ((imm ?? 0) & 0xff);
+  }
+  sink.note(offset, insn.length);
+  const at = sink.at;
+  write(sink, handler, slots[0]!, slots[1]!, next > 2 || place !== NOWHERE ? { ...place, base: slots[2]! } : place, n, imm ?? 0);
+  if (wide !== null) sink.view.setBigUint64(at + Uop.disp, wide, true);
+}
+
+function lowerSlow(sink: UopSink, insn: Instruction, offset: number, n: number): void {
+  sink.note(offset, insn.length);
+  if (!SLOW_DEFINITIONS.has(insn.mnemonic)) write(sink, SpecialOp.invalid, 0, 0, NOWHERE, n, 0);
+  else write(sink, SpecialOp.slow, 0, 0, NOWHERE, n, sink.remember(insn) << 8);
+}

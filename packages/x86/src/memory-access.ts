@@ -1,0 +1,143 @@
+/**
+ * The guest's memory accesses that generated code can't finish itself: TLB
+ * misses, accesses over two pages, stores to frames that hold code, and stores
+ * that are being emulated. The last three go through a scratch area below the
+ * frames: the access is done there, and `commit` carries a store on.
+ */
+import type { CodeMode } from '@paravane/engine-api';
+import { AccessBit, type AddressSpace, type Mmu } from '@paravane/mmu';
+import type { CodeCache } from './code-cache.js';
+import { SCRATCH } from './state.js';
+
+/** Fault of the last failed access. */
+export interface AccessFault {
+  vector: number;
+  errorCode: number;
+  addressLo: number;
+  addressHi: number;
+}
+
+interface Piece {
+  /** Offset in memory. */
+  host: number;
+  mfn: number;
+  length: number;
+}
+
+export type StoreHook = { page: bigint; store: (address: bigint, bytes: Uint8Array) => boolean; refused: boolean; done: boolean };
+
+export class MemoryAccess {
+  readonly fault: AccessFault = { vector: 0, errorCode: 0, addressLo: 0, addressHi: 0 };
+  hook: StoreHook | null = null;
+  misses = 0;
+  private pending: Piece[] = [];
+  private pendingAddress = 0n;
+  private pendingHooked = false;
+  private lastMfn = 0;
+
+  constructor(
+    private readonly mmu: Mmu,
+    private readonly cache: CodeCache,
+  ) {}
+
+  /**
+   * Offset in memory of the page at a linear address, filling the TLB; -1 with
+   * `fault` set if it can't be accessed so.
+   */
+  page(space: AddressSpace, tag: number, lo: number, hi: number, access: number): number {
+    const { walker, tlb, machine, hasCode } = this.mmu;
+    this.misses++;
+    const error = walker.walk(space, lo, hi, access);
+    if (error !== 0) {
+      this.fault.vector = 14;
+      this.fault.errorCode = error & 0xffff;
+      this.fault.addressLo = lo;
+      this.fault.addressHi = hi;
+      return -1;
+    }
+    const { mfn, write, exec } = walker.result;
+    tlb.fill(lo, hi, tag, mfn, { write: write && !hasCode[mfn], exec });
+    this.lastMfn = mfn;
+    return machine.frameBase + mfn * 4096;
+  }
+
+  /** Offset in memory for an access of `bytes` bytes, in the scratch area if it needs `commit`; -1 for a fault. */
+  translate(space: AddressSpace, tag: number, mode: CodeMode, lo: number, hi: number, bytes: number, write: boolean): number {
+    const top = hi >> 15;
+    if (mode === 64 ? top !== 0 && top !== -1 : hi !== 0) {
+      this.fault.vector = 13;
+      this.fault.errorCode = 0;
+      return -1;
+    }
+    const offset = lo & 0xfff;
+    const access = write ? AccessBit.write : 0;
+    const hooked = write && this.hook !== null && this.isHooked(lo, hi, bytes);
+    const first = Math.min(bytes, 4096 - offset);
+    const host = this.page(space, tag, lo, hi, hooked ? 0 : access);
+    if (host === -1) return -1;
+    const mfn = this.lastMfn;
+    const { hasCode, machine } = this.mmu;
+    if (first === bytes && !hooked && !(write && hasCode[mfn])) return host + offset;
+    const pieces: Piece[] = [{ host: host + offset, mfn, length: first }];
+    if (first < bytes) {
+      const nextLo = ((lo & ~0xfff) + 4096) | 0;
+      const nextHi = nextLo === 0 && mode === 64 ? (hi + 1) | 0 : hi;
+      if (mode === 64 && nextLo === 0 && nextHi === 0x8000) {
+        this.fault.vector = 13;
+        this.fault.errorCode = 0;
+        return -1;
+      }
+      const second = this.page(space, tag, nextLo, nextHi, hooked ? 0 : access);
+      if (second === -1) return -1;
+      pieces.push({ host: second, mfn: this.lastMfn, length: bytes - first });
+    }
+    let at = SCRATCH;
+    for (const piece of pieces) {
+      machine.u8.copyWithin(at, piece.host, piece.host + piece.length);
+      at += piece.length;
+    }
+    if (write) {
+      this.pending = pieces;
+      this.pendingHooked = hooked;
+      if (hooked) this.pendingAddress = (BigInt.asUintN(32, BigInt(hi)) << 32n) | BigInt.asUintN(32, BigInt(lo));
+    }
+    return SCRATCH;
+  }
+
+  private isHooked(lo: number, hi: number, bytes: number): boolean {
+    const address = (BigInt.asUintN(32, BigInt(hi)) << 32n) | BigInt.asUintN(32, BigInt(lo));
+    const last = address + BigInt(bytes - 1);
+    return address >> 12n === this.hook!.page >> 12n || last >> 12n === this.hook!.page >> 12n;
+  }
+
+  /** Carries a store on from the scratch area; true if the code that runs may have changed. */
+  commit(): boolean {
+    const { u8 } = this.mmu.machine;
+    let at = SCRATCH;
+    if (this.pendingHooked) {
+      const length = this.pending.reduce((sum, piece) => sum + piece.length, 0);
+      const hook = this.hook!;
+      hook.done = true;
+      if (!hook.store(this.pendingAddress, u8.slice(SCRATCH, SCRATCH + length))) hook.refused = true;
+      return true;
+    }
+    let changed = false;
+    for (const { host, mfn, length } of this.pending) {
+      u8.copyWithin(host, at, at + length);
+      at += length;
+      if (this.changed(host, mfn, length)) changed = true;
+    }
+    return changed;
+  }
+
+  private changed(host: number, mfn: number, length: number): boolean {
+    return this.cache.invalidate(mfn, host & 0xfff, length);
+  }
+
+  /** Tells of bytes of a frame that were written in place. */
+  written(host: number, length: number): boolean {
+    const { frameBase } = this.mmu.machine;
+    const mfn = Math.floor((host - frameBase) / 4096);
+    return this.cache.invalidate(mfn, (host - frameBase) % 4096, length);
+  }
+}

@@ -1,0 +1,82 @@
+/** Moves, conversions and stack (Intel SDM vol. 2). */
+import { CONDITIONS, EFL, i32, i64, op, type Sem } from '../sem.js';
+import type { Definition, Definitions } from './definitions.js';
+
+const perCondition = (prefix: string, make: (code: number) => Definition): Definitions =>
+  Object.fromEntries(CONDITIONS.map((name, code) => [prefix + name, make(code)]));
+
+/** Direction and flag instructions change one bit of the arithmetic flags. */
+const carryFlag =
+  (next: (s: Sem) => ReturnType<Sem['eflags']>): Definition =>
+  (s) =>
+    s.flagsBits(s.let(next(s)));
+
+export const data: Definitions = {
+  MOV: (s) => s.set(0, s.get(1)),
+  MOVZX: (s) => s.set(0, s.getUnsigned(1)),
+  MOVSX: (s) => s.set(0, s.get(1)),
+  LEA: (s) => s.set(0, s.address()),
+  NOP: () => undefined,
+  PAUSE: () => undefined,
+  LFENCE: () => undefined,
+  MFENCE: () => undefined,
+  SFENCE: () => undefined,
+  XCHG: (s) => {
+    const a = s.modify(0);
+    const b = s.get(1);
+    s.set(0, b);
+    s.set(1, a);
+  },
+  PUSH: (s) => s.push(s.get(0)),
+  POP: (s) => {
+    // The address of a memory destination uses the moved stack pointer: TypeScript does that one.
+    if (s.forms[0]!.kind === 'm') return s.bail();
+    const value = s.top();
+    s.drop(s.width / 8);
+    s.set(0, value);
+  },
+  LEAVE: (s) => {
+    const frame = s.let(s.stackAddress(s.gpr(5)));
+    const value = s.loadAt(frame, s.width);
+    s.setGpr(4, s.stackAddress(op('i64.add', frame, i64(s.width / 8))), s.mode);
+    s.setGpr(5, value, s.width);
+  },
+  CBW: (s) => {
+    if (s.width === 16) s.setGpr(0, s.gpr(0, 8), 16);
+    else if (s.width === 32) s.setGpr(0, s.gpr(0, 16), 32);
+    else s.setGpr(0, s.gpr(0, 32), 64);
+  },
+  CWD: (s) => s.setGpr(2, op('i64.shr_s', s.gpr(0, s.width), i64(63)), s.width),
+  ...perCondition('SET', (code) => (s) => {
+    s.prepare(0);
+    s.set(0, op('i64.extend_i32_u', s.condition(code)));
+  }),
+  ...perCondition('CMOV', (code) => (s) => {
+    const source = s.get(1);
+    // A 32-bit destination is cleared above even when the condition is false.
+    const old = s.get(0);
+    const condition = s.condition(code);
+    s.set(0, s.choose(condition, () => source, () => old));
+  }),
+  CMC: carryFlag((s) => op('i32.xor', s.eflags(), i32(EFL.CF))),
+  CLC: carryFlag((s) => op('i32.and', s.eflags(), i32(~EFL.CF))),
+  STC: carryFlag((s) => op('i32.or', s.eflags(), i32(EFL.CF))),
+  LAHF: (s) => {
+    const flags = op('i64.extend_i32_u', op('i32.or', op('i32.and', s.eflags(), i32(0xd5)), i32(2)));
+    s.setGpr(0, op('i64.or', op('i64.and', s.gpr(0, 16, false), i64(0xff)), op('i64.shl', flags, i64(8))), 16);
+  },
+  SAHF: (s) => {
+    const ah = op('i32.and', op('i32.wrap_i64', op('i64.shr_u', s.gpr(0, 16, false), i64(8))), i32(0xd5));
+    s.flagsBits(s.let(op('i32.or', op('i32.and', s.eflags(), i32(EFL.OF)), ah)));
+  },
+  MOVBE: (s) => {
+    const a = s.getUnsigned(1);
+    const width = s.operandWidth(s.forms[0]!.kind === 'm' ? 0 : 1);
+    const byte = (from: number, to: number) =>
+      op('i64.shl', op('i64.and', op('i64.shr_u', a, i64(from * 8)), i64(0xff)), i64(to * 8));
+    const count = width / 8;
+    let swapped = byte(0, count - 1);
+    for (let i = 1; i < count; i++) swapped = op('i64.or', swapped, byte(i, count - 1 - i));
+    s.set(0, swapped);
+  },
+};

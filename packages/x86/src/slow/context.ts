@@ -1,0 +1,209 @@
+/** The one implementation of `SlowCpu`: a vCPU's state seen by a definition in TypeScript. */
+import type { PrivilegedInstruction } from '@paravane/engine-api';
+import type { Instruction } from '../decode.js';
+import { MAX_BLOCK, SCRATCH_TOP, State } from '../state.js';
+import type { X86Vcpu } from '../vcpu.js';
+import type { SlowCpu } from './slow-cpu.js';
+
+/** Leaves a definition; caught by `X86Vcpu.slow`. */
+export const LEAVE_DEFINITION = { signal: 'leave' } as const;
+
+export class SlowContext implements SlowCpu {
+  insn!: Instruction;
+  readonly regs: BigUint64Array;
+  readonly view: DataView;
+  readonly base: number;
+  /** Instructions left at this one, this one included. */
+  allowance = 0;
+  extra = 0;
+  jumped = false;
+  codeChanged = false;
+  rip = 0n;
+  /** Instructions retired before this one. */
+  count = 0;
+
+  constructor(private readonly vcpu: X86Vcpu) {
+    this.regs = vcpu.regs;
+    this.view = vcpu.parts.mmu.machine.view;
+    this.base = vcpu.base;
+  }
+
+  begin(insn: Instruction, rip: bigint, left: number, number: number, count: number): void {
+    this.insn = insn;
+    this.rip = rip;
+    this.allowance = this.bulk ? left + MAX_BLOCK - number : 1;
+    this.extra = 0;
+    this.jumped = false;
+    this.codeChanged = false;
+    this.count = count;
+  }
+
+  get eflags(): number {
+    return this.vcpu.rflags;
+  }
+  set eflags(value: number) {
+    this.vcpu.rflags = value;
+  }
+  get pointerWidth(): 64 | 32 {
+    return this.vcpu.mode;
+  }
+  get bulk(): boolean {
+    return this.vcpu.parts.access.hook === null;
+  }
+
+  operand(i: number): bigint {
+    const operand = this.insn.operands[i]!;
+    switch (operand.kind) {
+      case 'r': {
+        const value = this.regs[operand.n]!;
+        return operand.high ? (value >> 8n) & 0xffn : BigInt.asUintN(operand.width, value);
+      }
+      case 'm':
+        return this.load(this.address(), operand.width / 8);
+      case 'i':
+        return BigInt.asUintN(this.insn.width, operand.wide ?? BigInt(operand.value));
+      case 'c':
+        return this.regs[1]! & 0xffn;
+      default:
+        return 0n;
+    }
+  }
+  setOperand(i: number, value: bigint): void {
+    const operand = this.insn.operands[i]!;
+    if (operand.kind === 'm') this.store(this.address(), operand.width / 8, value);
+    else if (operand.kind === 'r' && operand.high) {
+      this.regs[operand.n] = (this.regs[operand.n]! & ~0xff00n) | ((value & 0xffn) << 8n);
+    } else if (operand.kind === 'r') this.setGpr(operand.n, value, operand.width);
+  }
+  setGpr(n: number, value: bigint, width: number): void {
+    if (width >= 32) this.regs[n] = BigInt.asUintN(width, value);
+    else {
+      const mask = (1n << BigInt(width)) - 1n;
+      this.regs[n] = (this.regs[n]! & ~mask) | (value & mask);
+    }
+  }
+  segmentBase(segment: number): bigint {
+    return segment === 4 ? this.vcpu.fsBase : segment === 5 ? this.vcpu.gsBase : 0n;
+  }
+  address(): bigint {
+    const memory = this.insn.memory!;
+    const scaled = memory.index < 0 ? 0n : this.regs[memory.index]! << BigInt(memory.scale);
+    const base = memory.base === -2 ? this.rip + BigInt(this.insn.length) : memory.base < 0 ? 0n : this.regs[memory.base]!;
+    const effective = BigInt.asUintN(this.insn.addressWidth, memory.wide ?? base + scaled + BigInt(memory.disp));
+    const segment = this.insn.segment >= 4 ? this.segmentBase(this.insn.segment) : 0n;
+    return BigInt.asUintN(this.pointerWidth, effective + segment);
+  }
+
+  /** Offset in memory for an access, or leaves with the fault. */
+  private host(va: bigint, bytes: number, write: boolean): number {
+    const lo = Number(va & 0xffffffffn) | 0;
+    const hi = Number(va >> 32n) | 0;
+    const host = this.vcpu.translate(lo, hi, bytes, write);
+    if (host === -1) {
+      this.vcpu.faulted(this.insn);
+      throw LEAVE_DEFINITION;
+    }
+    return host;
+  }
+  private finish(host: number): void {
+    if (host < SCRATCH_TOP && this.vcpu.parts.access.commit()) this.codeChanged = true;
+  }
+  load(va: bigint, bytes: number): bigint {
+    const at = this.host(va, bytes, false);
+    switch (bytes) {
+      case 1:
+        return BigInt(this.view.getUint8(at));
+      case 2:
+        return BigInt(this.view.getUint16(at, true));
+      case 4:
+        return BigInt(this.view.getUint32(at, true));
+      default:
+        return this.view.getBigUint64(at, true);
+    }
+  }
+  store(va: bigint, bytes: number, value: bigint): void {
+    const at = this.host(va, bytes, true);
+    if (bytes === 1) this.view.setUint8(at, Number(value & 0xffn));
+    else if (bytes === 2) this.view.setUint16(at, Number(value & 0xffffn), true);
+    else if (bytes === 4) this.view.setUint32(at, Number(value & 0xffffffffn), true);
+    else this.view.setBigUint64(at, value, true);
+    this.finish(at);
+  }
+  loadBytes(va: bigint, length: number): Uint8Array {
+    const out = new Uint8Array(length);
+    for (let done = 0; done < length; ) {
+      const at = BigInt.asUintN(this.pointerWidth, va + BigInt(done));
+      const piece = Math.min(length - done, 4096 - Number(at & 0xfffn));
+      const host = this.pageAt(at, false);
+      out.set(new Uint8Array(this.view.buffer, host, piece), done);
+      done += piece;
+    }
+    return out;
+  }
+  storeBytes(va: bigint, bytes: Uint8Array): void {
+    const pieces: { at: bigint; host: number; from: number; length: number }[] = [];
+    for (let done = 0; done < bytes.length; ) {
+      const at = BigInt.asUintN(this.pointerWidth, va + BigInt(done));
+      const length = Math.min(bytes.length - done, 4096 - Number(at & 0xfffn));
+      pieces.push({ at, host: this.pageAt(at, true), from: done, length });
+      done += length;
+    }
+    const memory = new Uint8Array(this.view.buffer);
+    for (const { at, host, from, length } of pieces) {
+      memory.set(bytes.subarray(from, from + length), host);
+      this.changed(at, length);
+    }
+  }
+  pageAt(va: bigint, write: boolean): number {
+    const lo = Number(va & 0xffffffffn) | 0;
+    const hi = Number(va >> 32n) | 0;
+    const host = this.vcpu.pageAt(lo, hi, write);
+    if (host === -1) {
+      this.vcpu.faulted(this.insn);
+      throw LEAVE_DEFINITION;
+    }
+    return host;
+  }
+  changed(va: bigint, bytes: number): void {
+    if (this.vcpu.parts.access.written(this.pageAt(va, true), bytes)) this.codeChanged = true;
+  }
+  countExtra(iterations: number): void {
+    this.extra += iterations;
+  }
+  interrupt(): never {
+    this.vcpu.stopAs('budget');
+    throw LEAVE_DEFINITION;
+  }
+  raise(vector: number, errorCode: number): never {
+    this.vcpu.stopWithException(vector, errorCode);
+    throw LEAVE_DEFINITION;
+  }
+  privileged(fields: Partial<PrivilegedInstruction> & Pick<PrivilegedInstruction, 'mnemonic'>): never {
+    this.vcpu.stopPrivileged({
+      length: this.insn.length,
+      width: this.insn.width,
+      register: 0,
+      gpr: 0,
+      immediate: false,
+      rep: false,
+      selector: 0,
+      offset: 0n,
+      ...fields,
+    });
+    throw LEAVE_DEFINITION;
+  }
+  stop(reason: 'syscall' | 'cpuid' | 'halt' | 'interrupt', vector = 0): never {
+    this.vcpu.stopBehind(reason, vector, this.insn.length);
+    throw LEAVE_DEFINITION;
+  }
+  jump(target: bigint): void {
+    this.jumped = true;
+    this.view.setBigUint64(this.base + State.rip, BigInt.asUintN(this.pointerWidth, target), true);
+  }
+  tsc(): bigint {
+    return this.vcpu.tscAt(this.count);
+  }
+  random(): bigint {
+    return this.vcpu.parts.random();
+  }
+}

@@ -1,0 +1,62 @@
+/**
+ * What an instruction defined in TypeScript works on: the vCPU's state, its
+ * operands, and its linear memory with the rights of the guest.
+ *
+ * A fault leaves the definition at once by `raise` or by an access that fails;
+ * so a definition makes every access that can fault before it changes a
+ * register. The signal is caught where the definition was called and goes no
+ * further.
+ */
+import type { PrivilegedInstruction } from '@paravane/engine-api';
+import type { Instruction } from '../decode.js';
+
+export interface SlowCpu {
+  readonly insn: Instruction;
+  readonly regs: BigUint64Array;
+  /** The machine's memory, and where in it this vCPU's state (`State`) begins. */
+  readonly view: DataView;
+  readonly base: number;
+  /** All of RFLAGS. */
+  eflags: number;
+  readonly pointerWidth: 64 | 32;
+  /** Operand `i`, zero-extended from its width. Immediates are sign-extended to the operand size, then cut to it. */
+  operand(i: number): bigint;
+  setOperand(i: number, value: bigint): void;
+  /** Writes a general register; 32 bits clear the upper half, fewer leave the rest. */
+  setGpr(n: number, value: bigint, width: number): void;
+  /** Linear address of the memory operand. */
+  address(): bigint;
+  /** Base of a segment that a memory operand may name. */
+  segmentBase(segment: number): bigint;
+  load(va: bigint, bytes: number): bigint;
+  store(va: bigint, bytes: number, value: bigint): void;
+  loadBytes(va: bigint, length: number): Uint8Array;
+  storeBytes(va: bigint, bytes: Uint8Array): void;
+  /** Offset in memory of up to `bytes` bytes that lie on one page; raises #PF if the page can't be accessed so. */
+  pageAt(va: bigint, write: boolean): number;
+  /** Bytes that `pageAt` of a write gave were changed. */
+  changed(va: bigint, bytes: number): void;
+  /** False while stores are being emulated: then each goes through `store`, one by one. */
+  readonly bulk: boolean;
+  /** Instructions that this one may count for at most (at least 1): the bound for repetitions. */
+  readonly allowance: number;
+  /** Counts repetitions beyond the one that every instruction counts. */
+  countExtra(iterations: number): void;
+  /** Stops here with the budget used up; the instruction is run again later. */
+  interrupt(): never;
+  raise(vector: number, errorCode: number): never;
+  /** Stops with `privileged`. */
+  privileged(fields: Partial<PrivilegedInstruction> & Pick<PrivilegedInstruction, 'mnemonic'>): never;
+  /** Stops behind the instruction with a reason. */
+  stop(reason: 'syscall' | 'cpuid' | 'halt' | 'interrupt', vector?: number): never;
+  /** Goes on at a linear address. */
+  jump(target: bigint): void;
+  /** Linear address of the instruction. */
+  readonly rip: bigint;
+  /** The time-stamp counter. */
+  tsc(): bigint;
+  random(): bigint;
+}
+
+export type SlowDefinition = (c: SlowCpu) => void;
+export type SlowDefinitions = Record<string, SlowDefinition>;

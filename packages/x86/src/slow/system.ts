@@ -1,0 +1,170 @@
+/**
+ * System instructions. What needs a privilege, or a table or device that the core
+ * does not own, stops the core with the decoded instruction; the personality
+ * answers.
+ */
+import { Flag, type PrivilegedMnemonic } from '@paravane/engine-api';
+import { State } from '../state.js';
+import type { SlowCpu, SlowDefinition, SlowDefinitions } from './slow-cpu.js';
+
+const CR4_TSD = 4;
+const CR4_FSGSBASE = 1 << 16;
+const CR4_OSXSAVE = 1 << 18;
+
+const gprOf = (c: SlowCpu, i: number): number => {
+  const operand = c.insn.operands[i];
+  return operand?.kind === 'r' ? operand.n : 0;
+};
+const selectorRegister = (c: SlowCpu, i: number): number => {
+  const operand = c.insn.operands[i];
+  return operand?.kind === 's' ? operand.n : 0;
+};
+const plain =
+  (mnemonic: PrivilegedMnemonic): SlowDefinition =>
+  (c) =>
+    c.privileged({ mnemonic });
+
+/** IN and OUT: the port is an immediate or DX. `port` is the operand that names it. */
+const portAccess =
+  (mnemonic: 'IN' | 'OUT', port: number): SlowDefinition =>
+  (c) => {
+    const operand = c.insn.operands[port]!;
+    const data = c.insn.operands[1 - port]!;
+    const width = data.kind === 'r' ? Math.min(data.width, 32) : 32;
+    if (operand.kind === 'i') c.privileged({ mnemonic, register: operand.value & 0xff, immediate: true, width });
+    else c.privileged({ mnemonic, width });
+  };
+
+/** A selector and an offset in memory (LDS and its like, far branches). */
+function farPointer(c: SlowCpu): { selector: number; offset: bigint } {
+  const at = c.address();
+  const size = c.insn.width / 8;
+  const offset = c.load(at, size);
+  return { offset, selector: Number(c.load(at + BigInt(size), 2)) };
+}
+const loadFar =
+  (segment: number): SlowDefinition =>
+  (c) =>
+    c.privileged({ mnemonic: 'LOAD_SEGMENT', register: segment, gpr: gprOf(c, 0), ...farPointer(c) });
+
+const farBranch: SlowDefinition = (c) => {
+  const operand = c.insn.operands[0];
+  if (operand?.kind === 'i' && operand.wide !== undefined) {
+    const width = BigInt(c.insn.width);
+    const offset = BigInt.asUintN(c.insn.width, operand.wide);
+    c.privileged({ mnemonic: 'FAR_TRANSFER', selector: Number(operand.wide >> width) & 0xffff, offset });
+  }
+  if (operand?.kind === 'm') c.privileged({ mnemonic: 'FAR_TRANSFER', ...farPointer(c) });
+  c.privileged({ mnemonic: 'FAR_TRANSFER' });
+};
+
+/** FS and GS base instructions are there only when CR4.FSGSBASE is set. */
+const segmentBase =
+  (slot: number, write: boolean): SlowDefinition =>
+  (c) => {
+    if (!(c.view.getUint32(c.base + State.cr4, true) & CR4_FSGSBASE)) c.raise(6, -1);
+    if (!write) return c.setOperand(0, c.view.getBigUint64(c.base + slot, true));
+    const value = c.operand(0);
+    if (BigInt.asUintN(64, BigInt.asIntN(48, value)) !== value) c.raise(13, 0);
+    c.view.setBigUint64(c.base + slot, value, true);
+  };
+
+const random: SlowDefinition = (c) => {
+  c.setOperand(0, c.random());
+  c.eflags = (c.eflags & ~(Flag.OF | Flag.SF | Flag.ZF | Flag.AF | Flag.PF)) | Flag.CF;
+};
+
+const readTsc = (c: SlowCpu): void => {
+  if (c.view.getUint32(c.base + State.cr4, true) & CR4_TSD) c.raise(13, 0);
+  const tsc = BigInt.asUintN(64, c.tsc());
+  c.regs[0] = tsc & 0xffffffffn;
+  c.regs[2] = tsc >> 32n;
+};
+
+export const systemSlow: SlowDefinitions = {
+  SYSCALL: (c) => c.stop('syscall'),
+  CPUID: (c) => c.stop('cpuid'),
+  INT: (c) => c.stop('interrupt', Number(c.operand(0) & 0xffn)),
+  INT3: (c) => c.stop('interrupt', 3),
+  INTO: (c) => {
+    if (c.eflags & Flag.OF) c.stop('interrupt', 4);
+  },
+  INT1: (c) => c.stop('interrupt', 1),
+  UD0: (c) => c.raise(6, -1),
+  UD1: (c) => c.raise(6, -1),
+  UD2: (c) => c.raise(6, -1),
+  RDTSC: readTsc,
+  RDTSCP: (c) => {
+    readTsc(c);
+    c.regs[1] = BigInt(c.view.getUint32(c.base + State.tscAux, true));
+  },
+  RDRAND: random,
+  RDSEED: random,
+  XGETBV: (c) => {
+    if (!(c.view.getUint32(c.base + State.cr4, true) & CR4_OSXSAVE)) c.raise(6, -1);
+    if ((c.regs[1]! & 0xffffffffn) !== 0n) c.raise(13, 0);
+    c.regs[0] = BigInt(c.view.getUint32(c.base + State.xcr0, true));
+    c.regs[2] = 0n;
+  },
+  RDFSBASE: segmentBase(State.fsBase, false),
+  RDGSBASE: segmentBase(State.gsBase, false),
+  WRFSBASE: segmentBase(State.fsBase, true),
+  WRGSBASE: segmentBase(State.gsBase, true),
+  CLFLUSH: (c) => {
+    c.load(c.address(), 1);
+  },
+  IN: portAccess('IN', 1),
+  OUT: portAccess('OUT', 0),
+  INS: (c) => c.privileged({ mnemonic: 'INS', rep: c.insn.rep !== 0 }),
+  OUTS: (c) => c.privileged({ mnemonic: 'OUTS', rep: c.insn.rep !== 0 }),
+  MOV_FROM_CR: (c) => c.privileged({ mnemonic: 'MOV_FROM_CR', register: selectorRegister(c, 1), gpr: gprOf(c, 0) }),
+  MOV_TO_CR: (c) => c.privileged({ mnemonic: 'MOV_TO_CR', register: selectorRegister(c, 0), gpr: gprOf(c, 1) }),
+  MOV_FROM_DR: (c) => c.privileged({ mnemonic: 'MOV_FROM_DR', register: selectorRegister(c, 1), gpr: gprOf(c, 0) }),
+  MOV_TO_DR: (c) => c.privileged({ mnemonic: 'MOV_TO_DR', register: selectorRegister(c, 0), gpr: gprOf(c, 1) }),
+  MOV_FROM_SEG: (c) => {
+    const selector = BigInt(c.view.getUint16(c.base + State.selectors + selectorRegister(c, 1) * 2, true));
+    // To memory always 16 bits; to a register the selector with zeros above.
+    if (c.insn.memory) c.store(c.address(), 2, selector);
+    else c.setOperand(0, selector);
+  },
+  MOV_TO_SEG: (c) => {
+    const register = selectorRegister(c, 0);
+    if (register === 1) c.raise(6, -1);
+    c.privileged({ mnemonic: 'LOAD_SEGMENT', register, selector: Number(c.operand(1) & 0xffffn) });
+  },
+  PUSH_SEG: (c) => {
+    const selector = BigInt(c.view.getUint16(c.base + State.selectors + selectorRegister(c, 0) * 2, true));
+    const size = c.insn.width / 8;
+    const at = BigInt.asUintN(c.pointerWidth, c.regs[4]! - BigInt(size));
+    c.store(at, size, selector);
+    c.setGpr(4, at, c.pointerWidth);
+  },
+  POP_SEG: (c) => {
+    const size = c.insn.width / 8;
+    const selector = Number(c.load(BigInt.asUintN(c.pointerWidth, c.regs[4]!), size) & 0xffffn);
+    // `gpr` is RSP and `offset` its value behind the popped selector.
+    c.privileged({
+      mnemonic: 'LOAD_SEGMENT',
+      register: selectorRegister(c, 0),
+      selector,
+      gpr: 4,
+      offset: BigInt.asUintN(c.pointerWidth, c.regs[4]! + BigInt(size)),
+    });
+  },
+  LES: loadFar(0),
+  LDS: loadFar(3),
+  LSS: loadFar(2),
+  LFS: loadFar(4),
+  LGS: loadFar(5),
+  CALL_FAR: farBranch,
+  JMP_FAR: farBranch,
+  RET_FAR: farBranch,
+  ...Object.fromEntries(
+    (
+      [
+        'CLI', 'STI', 'CLTS', 'HLT', 'WBINVD', 'INVD', 'INVLPG', 'LMSW', 'RDMSR', 'WRMSR', 'RDPMC', 'XSETBV', 'SYSRET',
+        'SYSENTER', 'SYSEXIT', 'IRET', 'SWAPGS', 'LGDT', 'LIDT', 'LLDT', 'LTR', 'MONITOR', 'MWAIT', 'VMCALL', 'VMMCALL',
+      ] as const
+    ).map((mnemonic) => [mnemonic, plain(mnemonic)]),
+  ),
+};

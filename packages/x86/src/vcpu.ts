@@ -1,0 +1,435 @@
+/** A vCPU: its state in the core's area of memory, and the loop around generated code that runs it. */
+import type { CodeMode, Exit, ExitReason, PrivilegedInstruction, VcpuCore } from '@paravane/engine-api';
+import { AccessBit, type AddressSpace, emptySpace, TlbField } from '@paravane/mmu';
+import type { DomId } from '@paravane/types';
+import { linkTarget } from './code-cache.js';
+import type { Instruction } from './decode.js';
+import type { EngineParts } from './engine.js';
+import { readFxState, writeFxState } from './fx-state.js';
+import { SpecialOp } from './interpreter.js';
+import { LEAVE_DEFINITION, SlowContext } from './slow/context.js';
+import { SLOW_DEFINITIONS } from './slow/definitions.js';
+import { FlagKind, MAX_BLOCK, State, STATE_BYTES, Stop, Uop } from './state.js';
+
+const ARITHMETIC_FLAGS = 0x8d5;
+const MASK32 = 0xffffffffn;
+
+export class X86Vcpu implements VcpuCore {
+  readonly regs: BigUint64Array;
+  readonly selectors: Uint16Array;
+  count = 0;
+  tscRatio = 1;
+  tscOffset = 0;
+  rip = 0n;
+  space: AddressSpace = emptySpace(0 as DomId);
+  private readonly view: DataView;
+  private readonly i32: Int32Array;
+  private readonly word: number;
+  private readonly slowContext: SlowContext;
+  private tag = 0;
+  private startLeft = 0;
+  private readonly exit: Exit = { reason: 'budget', vector: 0, errorCode: -1, address: 0n, length: 0, instruction: null };
+  /** Whether the exit that a slow instruction recorded lies behind it. */
+  private behind = false;
+
+  constructor(
+    readonly parts: EngineParts,
+    readonly base: number,
+  ) {
+    const { machine } = parts.mmu;
+    this.view = machine.view;
+    this.i32 = machine.i32;
+    this.word = base >> 2;
+    this.regs = new BigUint64Array(machine.memory.buffer, base + State.gpr, 16);
+    this.selectors = new Uint16Array(machine.memory.buffer, base + State.selectors, 6);
+    this.view.setUint32(base + State.mxcsr, 0x1f80, true);
+    this.view.setUint16(base + State.fcw, 0x37f, true);
+    this.view.setUint32(base + State.mode, 64, true);
+    this.rflags = 2;
+    this.slowContext = new SlowContext(this);
+  }
+
+  get rflags(): number {
+    const kind = this.i32[this.word + State.flagKind / 4]!;
+    const other = this.i32[this.word + State.eflags / 4]!;
+    if (kind !== FlagKind.bits) {
+      this.i32[this.word + State.flagB / 4] = this.arithmeticFlags(kind);
+      this.i32[this.word + State.flagB / 4 + 1] = 0;
+      this.i32[this.word + State.flagKind / 4] = FlagKind.bits;
+    }
+    return (this.i32[this.word + State.flagB / 4]! & ARITHMETIC_FLAGS) | other | 2;
+  }
+  set rflags(value: number) {
+    this.i32[this.word + State.flagKind / 4] = FlagKind.bits;
+    this.i32[this.word + State.flagB / 4] = value & ARITHMETIC_FLAGS;
+    this.i32[this.word + State.flagB / 4 + 1] = 0;
+    this.i32[this.word + State.eflags / 4] = value & ~ARITHMETIC_FLAGS;
+  }
+  private arithmeticFlags(kind: number): number {
+    const a = this.view.getBigInt64(this.base + State.flagA, true);
+    const b = this.view.getBigInt64(this.base + State.flagB, true);
+    return this.parts.eflags(kind, a, b);
+  }
+  get fsBase(): bigint {
+    return this.view.getBigUint64(this.base + State.fsBase, true);
+  }
+  set fsBase(value: bigint) {
+    this.view.setBigUint64(this.base + State.fsBase, value, true);
+  }
+  get gsBase(): bigint {
+    return this.view.getBigUint64(this.base + State.gsBase, true);
+  }
+  set gsBase(value: bigint) {
+    this.view.setBigUint64(this.base + State.gsBase, value, true);
+  }
+  get cr0(): number {
+    return this.view.getUint32(this.base + State.cr0, true);
+  }
+  set cr0(value: number) {
+    this.view.setUint32(this.base + State.cr0, value, true);
+  }
+  get cr4(): number {
+    return this.view.getUint32(this.base + State.cr4, true);
+  }
+  set cr4(value: number) {
+    this.view.setUint32(this.base + State.cr4, value, true);
+  }
+  get xcr0(): number {
+    return this.view.getUint32(this.base + State.xcr0, true);
+  }
+  set xcr0(value: number) {
+    this.view.setUint32(this.base + State.xcr0, value, true);
+  }
+  get tscAux(): number {
+    return this.view.getUint32(this.base + State.tscAux, true);
+  }
+  set tscAux(value: number) {
+    this.view.setUint32(this.base + State.tscAux, value, true);
+  }
+  get mode(): CodeMode {
+    return this.view.getUint32(this.base + State.mode, true) as CodeMode;
+  }
+  set mode(value: CodeMode) {
+    this.view.setUint32(this.base + State.mode, value, true);
+  }
+  /** Time-stamp counter after `count` instructions. */
+  tscAt(count: number): bigint {
+    return BigInt(Math.floor(count * this.tscRatio + this.tscOffset));
+  }
+  readFxState(): Uint8Array {
+    return readFxState(this.view, this.base);
+  }
+  writeFxState(bytes: Uint8Array): void {
+    writeFxState(this.view, this.base, bytes);
+  }
+  save(): Uint8Array {
+    this.rflags = this.rflags;
+    const bytes = new Uint8Array(STATE_BYTES + 32);
+    bytes.set(new Uint8Array(this.view.buffer, this.base, STATE_BYTES));
+    // Fields that only mean something while code runs.
+    bytes.fill(0, State.pcBase, State.pcBase + 8);
+    bytes.fill(0, State.temp, State.temp + 8);
+    bytes.fill(0, State.ip, State.flagKind);
+    bytes.fill(0, State.vector, State.errorCode + 4);
+    const tail = new DataView(bytes.buffer, STATE_BYTES);
+    new DataView(bytes.buffer).setBigUint64(State.rip, this.rip, true);
+    tail.setFloat64(0, this.count, true);
+    tail.setFloat64(8, this.tscRatio, true);
+    tail.setFloat64(16, this.tscOffset, true);
+    return bytes;
+  }
+  restore(bytes: Uint8Array): void {
+    new Uint8Array(this.view.buffer, this.base, STATE_BYTES).set(bytes.subarray(0, STATE_BYTES));
+    const tail = new DataView(bytes.buffer, bytes.byteOffset + STATE_BYTES);
+    this.rip = this.view.getBigUint64(this.base + State.rip, true);
+    this.count = tail.getFloat64(0, true);
+    this.tscRatio = tail.getFloat64(8, true);
+    this.tscOffset = tail.getFloat64(16, true);
+  }
+
+  run(budget: number): Exit {
+    const { parts } = this;
+    parts.current = this;
+    const { mmu } = parts;
+    const { exit } = this;
+    let left = budget - MAX_BLOCK;
+    this.startLeft = left;
+    exit.instruction = null;
+    for (;;) {
+      if (left + MAX_BLOCK <= 0) {
+        exit.reason = 'budget';
+        break;
+      }
+      this.tag = mmu.tlb.tag(this.space.root, (this.space.user ? 1 : 0) | (this.mode === 32 ? 2 : 0) | (this.space.nxe ? 4 : 0) | (this.space.wp ? 8 : 0));
+      const ip = this.blockAt(this.rip, left);
+      if (ip === 0) {
+        // The fetch faulted: an instruction that never began counts as one.
+        left--;
+        exit.reason = 'exception';
+        break;
+      }
+      let stop = parts.run(this.base, ip, left, BigInt(this.tag));
+      left = this.i32[this.word + State.left / 4]!;
+      while (stop === Stop.link) {
+        const linked = this.link();
+        if (linked === 0) break;
+        if (left < 0) {
+          this.rip = this.ripOf(linked);
+          stop = Stop.budget;
+          break;
+        }
+        stop = parts.run(this.base, linked, left, BigInt(this.tag));
+        left = this.i32[this.word + State.left / 4]!;
+      }
+      const uop = this.i32[this.word + State.ip / 4]!;
+      if (stop === Stop.resolve) {
+        this.rip = this.view.getBigUint64(this.base + State.rip, true);
+        continue;
+      }
+      if (stop === Stop.link) continue;
+      if (stop === Stop.budget || stop === Stop.end) {
+        this.rip = this.ripOf(uop);
+        continue;
+      }
+      if (stop === Stop.leave) {
+        // `ip` is behind the instruction that changed code.
+        const done = uop - 16;
+        this.rip = this.wrap(this.ripOf(done) + BigInt(parts.cache.lengthOf(done)));
+        left -= this.numberOf(done) + 1;
+        if (parts.access.hook?.done) {
+          exit.reason = 'budget';
+          break;
+        }
+        continue;
+      }
+      left -= this.numberOf(uop) + 1;
+      this.rip = this.ripOf(uop);
+      if (stop === Stop.exit) {
+        if (this.behind) this.rip = this.wrap(this.rip + BigInt(parts.cache.lengthOf(uop)));
+        // An interrupted repetition has counted itself already.
+        if (exit.reason === 'budget') left++;
+      } else if (stop === Stop.raise) {
+        this.stopWithException(this.i32[this.word + State.vector / 4]!, this.i32[this.word + State.errorCode / 4]!);
+      } else exit.reason = 'exception';
+      break;
+    }
+    this.count += this.startLeft - left;
+    return exit;
+  }
+
+  private wrap(rip: bigint): bigint {
+    return this.mode === 64 ? BigInt.asUintN(64, rip) : rip & MASK32;
+  }
+  private ripOf(uop: number): bigint {
+    return this.wrap(this.view.getBigUint64(this.base + State.pcBase, true) + BigInt(this.parts.cache.offsetOf(uop)));
+  }
+  private numberOf(uop: number): number {
+    return this.view.getUint8(uop + Uop.number);
+  }
+
+  /** Micro-operation for a linear address, 0 with the exit's exception set if it can't be fetched. */
+  private blockAt(rip: bigint, left: number): number {
+    const { cache } = this.parts;
+    const mode = this.mode;
+    const lo = Number(rip & MASK32) | 0;
+    const hi = Number(rip >> 32n) | 0;
+    const top = hi >> 15;
+    if (top !== 0 && top !== -1) {
+      this.stopWithException(13, 0);
+      return 0;
+    }
+    const mfn = this.fetchPage(lo, hi);
+    if (mfn === 0) return 0;
+    const offset = lo & 0xfff;
+    const second = (): { mfn: number } | null => {
+      const nextLo = ((lo & ~0xfff) + 4096) | 0;
+      const next = this.fetchPage(nextLo, nextLo === 0 ? hi + 1 : hi);
+      return next === 0 ? null : { mfn: next };
+    };
+    const found =
+      left < 0
+        ? cache.once(mfn as never, offset, mode, left + MAX_BLOCK, second as never)
+        : cache.block(mfn as never, offset, mode, second as never);
+    if (found === null) return 0;
+    this.view.setBigUint64(this.base + State.pcBase, rip & ~0xfffn, true);
+    if (left >= 0) this.cacheDescriptors(lo, hi, mfn);
+    return found;
+  }
+  /** Leaves the page's descriptor in its TLB entry, where branches look for it. */
+  private cacheDescriptors(lo: number, hi: number, mfn: number): void {
+    const { tlb, machine } = this.parts.mmu;
+    const descriptor = this.parts.cache.descriptor(mfn as never, this.mode);
+    const word = (tlb.base + ((lo >>> 7) & 0x1ffe0)) >> 2;
+    // A reset of the cache empties the TLB: then there is no entry to mark.
+    if (machine.i32[word + TlbField.execTag / 4] === ((lo & ~0xfff) | this.tag) && machine.i32[word + TlbField.execTag / 4 + 1] === hi) {
+      machine.i32[word + TlbField.code / 4] = descriptor;
+    }
+  }
+  /** Frame of a page to fetch from; 0 with the exit's page fault set if there is none. */
+  private fetchPage(lo: number, hi: number): number {
+    const { tlb, machine } = this.parts.mmu;
+    const word = (tlb.base + ((lo >>> 7) & 0x1ffe0)) >> 2;
+    const { i32 } = machine;
+    if (i32[word + 4] === ((lo & ~0xfff) | this.tag) && i32[word + 5] === hi) {
+      return (((i32[word + 6]! + (lo & ~0xfff)) >>> 0) - machine.frameBase) / 4096;
+    }
+    const host = this.parts.access.page(this.space, this.tag, lo, hi, AccessBit.fetch);
+    if (host === -1) {
+      this.recordFault();
+      return 0;
+    }
+    return (host - machine.frameBase) / 4096;
+  }
+  /** Links the branch at `ip` to its target in the same page; returns the target's micro-operation or 0. */
+  private link(): number {
+    const uop = this.i32[this.word + State.ip / 4]!;
+    const { cache } = this.parts;
+    const target = linkTarget(this.view, uop);
+    const page = this.view.getBigUint64(this.base + State.pcBase, true);
+    this.rip = page + BigInt(target);
+    // In the last instructions of a budget every block is made anew.
+    const left = this.i32[this.word + State.left / 4]!;
+    if (left < 0) return 0;
+    const resets = cache.resets;
+    const invalidations = cache.invalidations;
+    const found = this.blockAt(this.rip, left);
+    if (found !== 0 && cache.resets === resets && cache.invalidations === invalidations) {
+      this.view.setInt32(uop + Uop.disp, found, true);
+    }
+    return found;
+  }
+
+  /** A translation that generated code has not got (import `miss`). */
+  miss(lo: number, hi: number, how: number, ip: number): number {
+    const write = (how & 0x100) !== 0;
+    const host = this.parts.access.translate(this.space, this.tag, this.mode, lo, hi, how & 0xff, write);
+    if (host === -1) {
+      this.recordFault();
+      if (this.parts.access.fault.vector === 13 && this.usesStack(ip)) this.exit.vector = 12;
+    }
+    return host;
+  }
+  translate(lo: number, hi: number, bytes: number, write: boolean): number {
+    return this.parts.access.translate(this.space, this.tag, this.mode, lo, hi, bytes, write);
+  }
+  pageAt(lo: number, hi: number, write: boolean): number {
+    const top = hi >> 15;
+    const { access } = this.parts;
+    if (this.mode === 64 ? top !== 0 && top !== -1 : hi !== 0) {
+      access.fault.vector = 13;
+      access.fault.errorCode = 0;
+      return -1;
+    }
+    const page = access.page(this.space, this.tag, lo, hi, write ? AccessBit.write : 0);
+    return page === -1 ? -1 : page + (lo & 0xfff);
+  }
+  /** Whether an access of the micro-operation at `ip` goes through SS (a non-canonical address is then #SS). */
+  private usesStack(ip: number): boolean {
+    const base = this.view.getUint8(ip + Uop.base);
+    if (base === 4 * 8 || base === 5 * 8) return this.view.getUint8(ip + Uop.index) < State.fsBase;
+    return base === State.zero && this.view.getUint8(ip + Uop.index) === State.zero && this.view.getUint16(ip, true) !== SpecialOp.slow;
+  }
+  /** An access of a slow instruction failed. */
+  faulted(insn: Instruction): void {
+    this.recordFault();
+    const base = insn.memory?.base ?? 4;
+    if (this.exit.vector === 13 && insn.segment < 4 && (base === 4 || base === 5) && !/^(MOVS|STOS|LODS|CMPS|SCAS)$/.test(insn.mnemonic)) {
+      this.exit.vector = 12;
+    }
+  }
+  private recordFault(): void {
+    const { fault } = this.parts.access;
+    this.stopWithException(fault.vector, fault.errorCode);
+    if (fault.vector === 14) {
+      this.exit.address = (BigInt.asUintN(32, BigInt(fault.addressHi)) << 32n) | BigInt.asUintN(32, BigInt(fault.addressLo));
+    }
+  }
+  stopAs(reason: ExitReason): void {
+    this.exit.reason = reason;
+    this.behind = false;
+  }
+  stopWithException(vector: number, errorCode: number): void {
+    this.exit.reason = 'exception';
+    this.exit.vector = vector;
+    this.exit.errorCode = errorCode;
+    this.behind = false;
+  }
+  stopPrivileged(instruction: PrivilegedInstruction): void {
+    this.exit.reason = 'privileged';
+    this.exit.instruction = instruction;
+    this.behind = false;
+  }
+  stopBehind(reason: ExitReason, vector: number, length: number): void {
+    this.exit.reason = reason;
+    this.exit.vector = vector;
+    this.exit.length = length;
+    this.behind = true;
+  }
+
+  /** The instruction at `ip`, in TypeScript (import `slow`). */
+  slow(ip: number, left: number): number {
+    const { cache } = this.parts;
+    const number = this.numberOf(ip);
+    if (this.view.getUint16(ip, true) === SpecialOp.crossCheck) {
+      return this.checkSecondPage(ip);
+    }
+    const insn = cache.instructions[this.view.getInt32(ip + Uop.imm, true) >>> 8]!;
+    const context = this.slowContext;
+    context.begin(insn, this.ripOf(ip), left, number, this.count + this.startLeft - left + number);
+    let stop: number = Stop.go;
+    try {
+      SLOW_DEFINITIONS.get(insn.mnemonic)!(context);
+    } catch (signal) {
+      if (signal !== LEAVE_DEFINITION) throw signal;
+      stop = Stop.exit;
+    }
+    let after = left - context.extra;
+    if (stop === Stop.go && context.jumped) {
+      after -= number + 1;
+      stop = Stop.resolve;
+    } else if (stop === Stop.go && context.codeChanged) {
+      const next = this.wrap(this.ripOf(ip) + BigInt(insn.length));
+      this.view.setBigUint64(this.base + State.rip, next, true);
+      after -= number + 1;
+      stop = Stop.resolve;
+    }
+    this.i32[this.word + State.left / 4] = after;
+    return stop;
+  }
+
+  /** The instruction at `ip` goes on to a page whose TLB entry says nothing of its code. */
+  private checkSecondPage(ip: number): number {
+    const { cache } = this.parts;
+    const next = BigInt.asUintN(64, this.view.getBigUint64(this.base + State.pcBase, true) + 4096n);
+    const lo = Number(next & MASK32) | 0;
+    const hi = Number(next >> 32n) | 0;
+    const mfn = this.fetchPage(lo, hi);
+    if (mfn === 0) return Stop.fault;
+    if (cache.isFrom(ip, mfn as never, this.mode)) {
+      this.cacheDescriptors(lo, hi, mfn);
+      return Stop.go;
+    }
+    // The second page is another now: the block is decoded anew, nothing of it has run.
+    cache.forget(ip);
+    this.view.setBigUint64(this.base + State.rip, this.ripOf(ip), true);
+    return Stop.resolve;
+  }
+
+  runEmulatingStore(page: bigint, store: (address: bigint, bytes: Uint8Array) => boolean): Exit | null {
+    const { access } = this.parts;
+    const before = this.save();
+    const hook = { page, store, refused: false, done: false };
+    access.hook = hook;
+    // The page must not be reachable by a write tag, and no block may run past the one instruction.
+    const exit = this.run(1);
+    access.hook = null;
+    if (exit.reason !== 'budget') return exit;
+    if (!hook.refused) return null;
+    const count = this.count;
+    this.restore(before);
+    this.count = count;
+    this.stopWithException(14, 7);
+    exit.address = page;
+    return exit;
+  }
+}
