@@ -24,7 +24,7 @@ import { allocUnbound, bindHost, HOST_DOMAIN, type HostPort } from './events/cha
 import { createEventState } from './events/state.js';
 import { createGrantState } from './grants/state.js';
 import { growTable, seedEntry } from './grants/table.js';
-import { allocatePage, allocateSharedPage, createMm, initialTables, machineMm } from './mm/index.js';
+import { allocatePage, allocateSharedPage, createMm, hostMayWrite, initialTables, machineMm } from './mm/index.js';
 import type { XenPersonality } from './personality.js';
 import { startLegacyPeriodic, updateTime, updateWallclock } from './time.js';
 import type { TraceSink } from './trace.js';
@@ -263,7 +263,7 @@ function openChannel(domain: XenDomain, port: number, frame: Mfn, serve: PvDomai
   const channel: GuestChannel = {
     page: {
       bytes() {
-        if (domain.dying || mmu.frames.owner[frame] !== domain.id) return undefined;
+        if (domain.dying || !hostMayWrite(domain.mm, frame)) return undefined;
         // Pinned for the moment only: the server reads and writes before it returns.
         const bytes = mmu.pin(frame, 'write');
         mmu.unpin(frame);

@@ -3,9 +3,11 @@
  * table, and gets bytes instead of page-table entries.
  */
 import { GNTST } from '@paravane/abi-xen';
+import { FrameType } from '@paravane/mmu';
 import type { Mfn } from '@paravane/types';
 import type { XenDomain } from '../domain.js';
 import { HOST_DOMAIN } from '../events/channels.js';
+import { getPageType, putPageType } from '../mm/index.js';
 import { beginUse, endUse } from './table.js';
 
 /** A granted page, mapped until `unmap`. */
@@ -23,6 +25,11 @@ export function mapForHost(domain: XenDomain, ref: number, write: boolean): Host
   if (!use.active) return use.status;
   const { frame } = use.active;
   const { mmu } = domain;
+  const unhold = write ? holdWritable(domain, frame) : () => undefined;
+  if (!unhold) {
+    endUse(domain, ref, write);
+    return GNTST.general_error;
+  }
   let mapped = true;
   return {
     frame,
@@ -32,10 +39,18 @@ export function mapForHost(domain: XenDomain, ref: number, write: boolean): Host
       return bytes;
     },
     unmap() {
-      if (mapped) endUse(domain, ref, write);
+      if (!mapped) return;
       mapped = false;
+      unhold();
+      endUse(domain, ref, write);
     },
   };
+}
+
+/** Keeps a frame from becoming a page table while the host may write to it; null if it is one. Returns the way back. */
+function holdWritable(domain: XenDomain, frame: Mfn): (() => void) | null {
+  const { mm } = domain.machine.domain(domain.mmu.frames.owner[frame]!) ?? domain;
+  return getPageType(mm, frame, FrameType.writable) === 0 ? () => putPageType(mm, frame) : null;
 }
 
 /** Copies bytes out of a granted page; a negative `GNTST_*` on refusal. */
@@ -55,7 +70,10 @@ export function copyToGuest(domain: XenDomain, ref: number, offset: number, byte
   if (!use.active) return use.status;
   const { frame, start, length } = use.active;
   const inside = offset >= start && offset + bytes.length <= start + length;
-  if (inside) domain.mmu.write(frame, offset, bytes);
+  const unhold = holdWritable(domain, frame);
+  if (inside && unhold) domain.mmu.write(frame, offset, bytes);
+  unhold?.();
   endUse(domain, ref, true);
+  if (!unhold) return GNTST.general_error;
   return inside ? GNTST.okay : GNTST.bad_copy_arg;
 }

@@ -12,7 +12,7 @@ export { mapGrant, unmapGrant } from './grant-pte.js';
 export { memoryOp } from './memory-op.js';
 export { leafEntry, mmuUpdate, updateVaMapping, updateVaMappingOtherdomain } from './mmu-update.js';
 export { mmuextOp } from './mmuext.js';
-export { getPageAndType, getPageType, putPageAndType, putPageType } from './page-type.js';
+export { getPageAndType, getPageType, hostMayWrite, putPageAndType, putPageType } from './page-type.js';
 export { handlePageFault } from './ptwr.js';
 export { relinquish } from './relinquish.js';
 export { initialTables, loadRoots, setCr3, setKernelRoot, setUserRoot, toggleGuestMode } from './roots.js';

@@ -47,7 +47,7 @@ export function mmuextOp(vcpu: XenVcpu, args: bigint[]): HypercallResult {
     const command = op.getUint32(0, true);
     const arg1 = op.getBigUint64(8, true);
     const arg2 = op.getBigUint64(16, true);
-    if (domain.trace) trace(vcpu, `X ${hex(command)} ${hex(arg1)} ${hex(arg2)}`);
+    if (domain.trace) trace(vcpu, `X ${command} ${hex(arg1)} ${hex(arg2)}`);
     rc = extended(vcpu, command, arg1, arg2);
     if (rc !== 0) break;
   }

@@ -81,6 +81,12 @@ export function getPageAndType(mm: MmState, mfn: number, wanted: FrameType): num
   return rc;
 }
 
+/** Whether the host may write to a frame of the domain now: it is no table and no descriptor page. */
+export function hostMayWrite(mm: MmState, mfn: number): boolean {
+  const { owner, typeCount, type } = mm.frames;
+  return owner[mfn] === mm.domid && (typeCount[mfn] === 0 || type[mfn] === FrameType.writable);
+}
+
 /** Drops both. Past the budget of the hypercall a table is put off; see `preempt.ts`. */
 export function putPageAndType(mm: MmState, mfn: number): void {
   if (mm.budget <= 0 && mm.frames.typeCount[mfn] === 1 && isTable(mm.frames.type[mfn]!)) {
@@ -129,11 +135,26 @@ export function getL1Entry(mm: MmState, lo: number, hi: number, owner: number): 
   return 0;
 }
 
+/**
+ * Whether an entry of a validated table can hold references of this frame. It always should; were a
+ * table ever written past these rules, the counts of another domain's frame must not pay for it.
+ */
+function holdsFrame(mm: MmState, frame: number, write: boolean): boolean {
+  const { frames, mmu } = mm;
+  return (
+    frame < frames.frames &&
+    (frames.owner[frame] === mm.domid || mmu.holds.allows(mm.domid, frame as Mfn, write)) &&
+    frames.refCount[frame] !== 0 &&
+    (!write || frames.typeCount[frame] !== 0)
+  );
+}
+
 /** Gives back what an L1 entry holds. */
 export function putL1Entry(mm: MmState, lo: number, hi: number): void {
   if (!(lo & Pte.present)) return;
   const frame = entryFrame(lo, hi);
   const { frames } = mm;
+  if (!holdsFrame(mm, frame, (lo & Pte.rw) !== 0)) return;
   if (lo & Pte.rw) frames.typeCount[frame] = frames.typeCount[frame]! - 1;
   else if (frames.type[frame] === FrameType.segdesc && frames.owner[frame] === mm.domid) dropLdts(mm);
   frames.putRef(frame as Mfn);
@@ -201,7 +222,7 @@ export function getUpperEntry(mm: MmState, table: number, level: number, lo: num
 export function putUpperEntry(mm: MmState, table: number, level: number, lo: number, hi: number): void {
   if (!(lo & Pte.present)) return;
   const frame = entryFrame(lo, hi);
-  if (frame === table) return;
+  if (frame === table || !holdsFrame(mm, frame, true)) return;
   if (mm.frames.type[frame] === level) {
     const { linear } = mm.machine;
     linear[frame] = linear[frame]! + 1;

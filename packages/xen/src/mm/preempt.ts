@@ -42,6 +42,7 @@ export const preempted = (mm: MmState): boolean => mm.budget <= 0 || mm.deferred
 /** Validates below and including `mfn`, children first. False: out of budget, call again. */
 export function validateAhead(mm: MmState, mfn: number, level: number): boolean {
   const { frames } = mm;
+  if (frames.typeCount[mfn] !== 0) return true;
   const { u32 } = mm.mmu.machine;
   // A failure ends the search: the operation itself will find and report it.
   let failed = false;

@@ -9,6 +9,7 @@ import type { XenDomain } from '../domain.js';
 import { destroyGdt } from './descriptor-tables.js';
 import { dropLdt, putPageAndType, putPageType } from './page-type.js';
 import { dropAhead } from './preempt.js';
+import { forgetIfGone } from './state.js';
 
 /** Gives back all that the domain's tables, roots and descriptor tables hold, and then its frames. */
 export function relinquish(domain: XenDomain): void {
@@ -47,4 +48,6 @@ export function relinquish(domain: XenDomain): void {
     if (owner[mfn] === domain.id) mmu.free(mfn);
   }
   mmu.tlb.flushAll();
+  domain.dying = true;
+  forgetIfGone(mm.machine, domain);
 }

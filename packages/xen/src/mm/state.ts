@@ -78,11 +78,20 @@ export function machineMm(mmu: Mmu): MachineMm {
   mmu.onFrameFree = (mfn) => {
     const owner = machine.domains.get(mmu.frames.owner[mfn]!);
     if (machine.shared[mfn]) machine.shared[mfn] = 0;
-    else if (owner) owner.totPages--;
+    else if (owner) {
+      owner.totPages--;
+      forgetIfGone(machine, owner);
+    }
     machine.linear[mfn] = 0;
     machine.m2p.forget(mfn);
   };
   return machine;
+}
+
+/** Ends the record of a dead domain once its last frame is free: others may map some for longer. */
+export function forgetIfGone(machine: MachineMm, domain: XenDomain): void {
+  const current = machine.domains.get(domain.id) === domain;
+  if (domain.dying && domain.totPages === 0 && current) machine.domains.delete(domain.id);
 }
 
 /** The memory side's record of a new domain. */

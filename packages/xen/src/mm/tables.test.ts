@@ -301,6 +301,26 @@ describe('pages shared by the hypervisor', () => {
   });
 });
 
+describe('a table written past these rules', () => {
+  it('costs nobody else a frame when it is taken apart', () => {
+    const other = machine.domain(2, 64);
+    other.boot(16);
+    const { frames } = machine.mmu;
+    const l1 = guest.path(BASE)[3]!;
+    const victims = [other.frames[9]!, other.vcpu.kernelRoot, 1023, 0xfffff];
+    const counts = (): unknown[] =>
+      victims.map((mfn) => [frames.owner[mfn], frames.refCount[mfn], frames.typeCount[mfn]]);
+    const before = counts();
+    victims.forEach((mfn, i) => {
+      machine.mmu.writeU64((l1 * 4096 + (300 + i) * 8) as Maddr, pte(mfn, RW));
+      machine.mmu.writeU64((guest.path(BASE)[2]! * 4096 + (300 + i) * 8) as Maddr, pte(mfn, RW));
+    });
+    relinquish(guest.domain);
+    expect(counts()).toEqual(before);
+    guest = other;
+  });
+});
+
 describe('teardown', () => {
   it('gives every frame back, tables in a circle and all', () => {
     const { frames } = machine.mmu;
