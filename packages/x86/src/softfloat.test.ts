@@ -83,7 +83,9 @@ describe.each([
     const values = [...samples(f, 200)].filter((x) => Number.isFinite(decode(f, x)));
     for (const [i, a] of values.entries()) {
       const b = values[(i * 5 + 1) % values.length]!;
-      const [down, up, zero] = [Rounding.down, Rounding.up, Rounding.zero].map((rc) => run(add, f, a, b, MASKED | (rc << 13)));
+      const [down, up, zero] = [Rounding.down, Rounding.up, Rounding.zero].map((rc) =>
+        run(add, f, a, b, MASKED | (rc << 13)),
+      );
       expect((down!.flags & PE) !== 0).toBe(down!.number !== up!.number);
       expect(zero!.number).toBe(Math.abs(down!.number) < Math.abs(up!.number) ? down!.number : up!.number);
     }
@@ -110,7 +112,10 @@ describe('exceptions', () => {
   it('that are not masked fault; those of operands hide those of results', () => {
     const unmasked = (flag: number): number => MASKED & ~(flag << 7);
     expect(run(div, DOUBLE, 1, 3, unmasked(PE))).toMatchObject({ fault: true, mxcsr: unmasked(PE) | PE });
-    expect(run(add, DOUBLE, Number.MIN_VALUE, 1, unmasked(DE))).toMatchObject({ fault: true, mxcsr: unmasked(DE) | DE });
+    expect(run(add, DOUBLE, Number.MIN_VALUE, 1, unmasked(DE))).toMatchObject({
+      fault: true,
+      mxcsr: unmasked(DE) | DE,
+    });
     expect(run(mul, DOUBLE, 2 ** -1022, 0.5, unmasked(UE))).toMatchObject({ fault: true, flags: UE });
     expect(run(mul, DOUBLE, 2 ** -1022, 0.5)).toMatchObject({ fault: false, flags: 0, number: 2 ** -1023 });
   });
@@ -157,7 +162,9 @@ describe('comparisons and conversions', () => {
     const context = new FloatContext(MASKED);
     expect(convert(context, SINGLE, DOUBLE, 0x7fa00001n)).toBe(0x7ffc000020000000n);
     expect(context.flags).toBe(IE);
-    expect(decode(SINGLE, convert(new FloatContext(MASKED), DOUBLE, SINGLE, encode(DOUBLE, 0.1)))).toBe(Math.fround(0.1));
+    expect(decode(SINGLE, convert(new FloatContext(MASKED), DOUBLE, SINGLE, encode(DOUBLE, 0.1)))).toBe(
+      Math.fround(0.1),
+    );
     expect(decode(DOUBLE, fromInteger(new FloatContext(MASKED), DOUBLE, -(2n ** 63n)))).toBe(-(2 ** 63));
   });
   it('ROUND chooses its mode and may keep quiet', () => {
