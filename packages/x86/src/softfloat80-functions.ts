@@ -84,7 +84,9 @@ function inverseTangent(t: bigint): bigint {
   const eighths = (t * 8n + UNIT / 2n) >> BITS;
   const near = (eighths << BITS) / 8n;
   // The table's own entries need two steps, as the series converges slowly near 1.
-  const far = remembered(tangents, eighths, () => (eighths === 0n ? 0n : PI / 4n - inverseSeries(((UNIT - near) << BITS) / (UNIT + near), -1)));
+  const far = remembered(tangents, eighths, () =>
+    eighths === 0n ? 0n : PI / 4n - inverseSeries(((UNIT - near) << BITS) / (UNIT + near), -1),
+  );
   return far + inverseSeries(((t - near) << BITS) / (UNIT + times(t, near)), -1);
 }
 /** Sine and cosine of a fixed-point value within ±π/4. */

@@ -157,7 +157,13 @@ export function roundWide(sign: number, mantissa: bigint, scale: number, smaller
   const exp = extra + scale + 63 + BIAS;
   if (extra <= 0) return roundFull(sign, exp, mantissa << BigInt(-extra), smaller ? 1 : 0, r);
   const shift = BigInt(extra);
-  return roundFull(sign, exp, mantissa >> shift, restOf(BigInt.asUintN(extra, mantissa), 1n << (shift - 1n), smaller), r);
+  return roundFull(
+    sign,
+    exp,
+    mantissa >> shift,
+    restOf(BigInt.asUintN(extra, mantissa), 1n << (shift - 1n), smaller),
+    r,
+  );
 }
 
 /** A result with the exponent of a denormal has its integer bit clear and the lowest exponent. */
@@ -194,7 +200,9 @@ function roundTo(sign: number, exp: number, sig: bigint, rest: Rest, r: Rounding
     if (r.masks & OE || (target.wrap !== 0 && e - target.wrap > target.highest)) {
       r.flags |= PE;
       r.up = r.control === 0 || (r.control === 1 && sign === 1) || (r.control === 2 && sign === 0);
-      return r.up ? new F80(sign, target.highest + 1, INTEGER_BIT) : new F80(sign, target.highest, TWO_64 - (1n << BigInt(drop)));
+      return r.up
+        ? new F80(sign, target.highest + 1, INTEGER_BIT)
+        : new F80(sign, target.highest, TWO_64 - (1n << BigInt(drop)));
     }
     e -= target.wrap;
   }
@@ -364,7 +372,19 @@ export function compare(a: F80, b: F80, signalQuiet: boolean, r: Rounding): numb
   if (a.sign !== b.sign) return a.sign === 1 ? -1 : 1;
   // A pseudo-denormal equals the normal with exponent one.
   const [ae, be] = [a.exp || 1, b.exp || 1];
-  const magnitude = isZero(a) ? -1 : isZero(b) ? 1 : ae !== be ? (ae < be ? -1 : 1) : a.sig < b.sig ? -1 : a.sig > b.sig ? 1 : 0;
+  const magnitude = isZero(a)
+    ? -1
+    : isZero(b)
+      ? 1
+      : ae !== be
+        ? ae < be
+          ? -1
+          : 1
+        : a.sig < b.sig
+          ? -1
+          : a.sig > b.sig
+            ? 1
+            : 0;
   return magnitude === 0 ? 0 : a.sign === 1 ? -magnitude : magnitude;
 }
 

@@ -7,7 +7,7 @@ import { extractLane, type Operator } from '@paravane/wasm-emit';
 import { type Expr, i32, i64, load, op, type Sem, select } from '../sem.js';
 import { State } from '../state.js';
 import type { Definition, Definitions } from './definitions.js';
-import { and, BYTES, everySecond, imm8, not, or, pick, repeat, u16, u32, u8, xor, ZERO } from './vector-parts.js';
+import { and, BYTES, everySecond, imm8, not, or, pick, repeat, u8, u16, u32, xor, ZERO } from './vector-parts.js';
 
 const CR0_EM = 4;
 const CR0_TS = 8;
@@ -66,10 +66,11 @@ const join = (a: Expr, b: Expr): Expr => pick(a, b, 8, [0, 2]);
 const low64 = (v: Expr): Expr => extractLane('i64x2.extract_lane', 0, v);
 const from64 = (value: Expr): Expr => op('i64x2.splat', value);
 
-const pack = (operator: Operator): Definition => binary((a, b, s) => {
-  const both = s.let(join(a, b));
-  return op(operator, both, both);
-});
+const pack = (operator: Operator): Definition =>
+  binary((a, b, s) => {
+    const both = s.let(join(a, b));
+    return op(operator, both, both);
+  });
 /** Lanes of the low half of each operand, one of `a`, one of `b`, from lane `first`. */
 const interleave = (size: number, high: boolean): Definition => {
   const count = 8 / size;

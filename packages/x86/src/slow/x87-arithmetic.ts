@@ -31,7 +31,7 @@ import {
   zero,
 } from '../softfloat80.js';
 import type { SlowDefinition, SlowDefinitions } from './slow-cpu.js';
-import { enter, memorySource, replaceResult, stackIndex, Status, type X87 } from './x87-unit.js';
+import { enter, memorySource, replaceResult, Status, stackIndex, type X87 } from './x87-unit.js';
 
 type Binary = (destination: F80, source: F80, r: Rounding) => F80;
 
@@ -114,10 +114,17 @@ const compareFlags =
   (c) => {
     const fpu = enter(c);
     const from = stackIndex(c, 1);
-    comparison(fpu, [0, from], () => fpu.read(from), signalQuiet, pops, (order) => {
-      const flags = order === 2 ? Flag.ZF | Flag.PF | Flag.CF : order === 0 ? Flag.ZF : order < 0 ? Flag.CF : 0;
-      c.eflags = (c.eflags & ~(Flag.OF | Flag.SF | Flag.ZF | Flag.AF | Flag.PF | Flag.CF)) | flags;
-    });
+    comparison(
+      fpu,
+      [0, from],
+      () => fpu.read(from),
+      signalQuiet,
+      pops,
+      (order) => {
+        const flags = order === 2 ? Flag.ZF | Flag.PF | Flag.CF : order === 0 ? Flag.ZF : order < 0 ? Flag.CF : 0;
+        c.eflags = (c.eflags & ~(Flag.OF | Flag.SF | Flag.ZF | Flag.AF | Flag.PF | Flag.CF)) | flags;
+      },
+    );
   };
 
 /** FXAM's class of a value in C3, C2, C0. */
@@ -151,7 +158,11 @@ function scale(a: F80, b: F80, r: Rounding): F80 {
   const truncated = roundToInteger(b, { ...r, control: 3 });
   const limit = 0x12000;
   const distance = BIAS + 63 - truncated.exp;
-  const magnitude = isZero(truncated) ? 0 : distance < 40 ? limit : Math.min(limit, Number(truncated.sig >> BigInt(distance)));
+  const magnitude = isZero(truncated)
+    ? 0
+    : distance < 40
+      ? limit
+      : Math.min(limit, Number(truncated.sig >> BigInt(distance)));
   return scaleBy(a, b.sign === 1 ? -magnitude : magnitude, r);
 }
 

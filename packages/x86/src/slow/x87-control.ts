@@ -2,7 +2,7 @@
 import { isDenormal, isNormal, isZero } from '../softfloat80.js';
 import { State } from '../state.js';
 import type { SlowCpu, SlowDefinition, SlowDefinitions } from './slow-cpu.js';
-import { enter, enterNoWait, stackIndex, Status, X87 } from './x87-unit.js';
+import { enter, enterNoWait, Status, stackIndex, X87 } from './x87-unit.js';
 
 /** Bits of the control word that can be written; bit 6 reads as one. */
 const CONTROL_BITS = 0x1f3f;

@@ -1,8 +1,19 @@
 /** x87 loads, stores, moves and constants (Intel SDM vol. 2). */
 import { Flag } from '@paravane/engine-api';
-import { BIAS, F80, fromInteger, INDEFINITE, ONE, RoundingControl, toDouble, toInteger, toSingle, zero } from '../softfloat80.js';
+import {
+  BIAS,
+  F80,
+  fromInteger,
+  INDEFINITE,
+  ONE,
+  RoundingControl,
+  toDouble,
+  toInteger,
+  toSingle,
+  zero,
+} from '../softfloat80.js';
 import type { SlowCpu, SlowDefinition, SlowDefinitions } from './slow-cpu.js';
-import { enter, memoryBytes, memorySource, pushResult, stackIndex, Status, type X87 } from './x87-unit.js';
+import { enter, memoryBytes, memorySource, pushResult, Status, stackIndex, type X87 } from './x87-unit.js';
 
 /** Packed decimal of eighteen digits: magnitude below this. */
 const DECIMAL_LIMIT = 10n ** 18n;

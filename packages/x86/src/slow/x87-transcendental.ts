@@ -1,6 +1,13 @@
 /** x87 transcendental instructions (Intel SDM vol. 2). */
 import { type F80, INDEFINITE, type Rounding } from '../softfloat80.js';
-import { type Angles, angleOf, angles, powerLessOne, timesLogarithm, timesLogarithmOfSum } from '../softfloat80-functions.js';
+import {
+  type Angles,
+  angleOf,
+  angles,
+  powerLessOne,
+  timesLogarithm,
+  timesLogarithmOfSum,
+} from '../softfloat80-functions.js';
 import type { SlowDefinition, SlowDefinitions } from './slow-cpu.js';
 import { enter, replaceResult, Status, type X87 } from './x87-unit.js';
 

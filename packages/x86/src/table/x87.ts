@@ -16,7 +16,9 @@ const arithmetic = [
     `DA /${i}  FI${name.slice(1)} Md  mem`,
     `DE /${i}  FI${name.slice(1)} Mw  mem`,
   ]),
-  ...TO_STACK.flatMap((name, i) => (name === '' ? [] : [`DC /${i}  ${name} STi,ST0  reg`, `DE /${i}  ${name}P STi,ST0  reg`])),
+  ...TO_STACK.flatMap((name, i) =>
+    name === '' ? [] : [`DC /${i}  ${name} STi,ST0  reg`, `DE /${i}  ${name}P STi,ST0  reg`],
+  ),
 ].join('\n');
 
 const FPU = `
