@@ -150,7 +150,7 @@ export function createCodeCache(mmu: Mmu, handlers: ReadonlyMap<string, number>)
         const nextPage = machine.frameBase + next.mfn * 4096;
         joined.set(u8.subarray(nextPage, nextPage + 15), here);
         insn = decode(joined, 0, here + 15, mode);
-        crossing = insn !== null && insn !== 'short' && insn.length > here;
+        crossing = insn !== null && typeof insn !== 'string' && insn.length > here;
         if (crossing && !once) {
           // A block of its own, which checks the second page each time.
           if (n > 0) {
@@ -163,8 +163,8 @@ export function createCodeCache(mmu: Mmu, handlers: ReadonlyMap<string, number>)
         }
       }
       decoded++;
-      if (insn === null || insn === 'short') {
-        writeSpecial(sink, SpecialOp.invalid, n, offset);
+      if (insn === null || typeof insn === 'string') {
+        writeSpecial(sink, insn === 'long' ? SpecialOp.tooLong : SpecialOp.invalid, n, offset);
         if (!once) mark(mfn, offset, Math.min(15, 4096 - offset));
         return true;
       }

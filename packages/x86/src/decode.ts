@@ -1,7 +1,8 @@
 /**
  * The decoder: bytes to an `Instruction`, by the instruction table (Intel SDM
  * vol. 2, chapter 2). Bytes are the guest's: any sequence gives an instruction,
- * `null` (invalid opcode) or `'short'` (more bytes are needed), never an error.
+ * `null` (invalid opcode), `'short'` (more bytes are needed) or `'long'` (over 15
+ * bytes, #GP), never an error.
  */
 import type { CodeMode } from '@paravane/engine-api';
 import { BY_OPCODE, type Entry, type OpcodeMap, opcodeIndex } from './notation.js';
@@ -88,9 +89,9 @@ interface Parts {
   modrm: number;
 }
 
-export function decode(bytes: Uint8Array, at: number, end: number, mode: CodeMode): Instruction | null | 'short' {
+export function decode(bytes: Uint8Array, at: number, end: number, mode: CodeMode): Instruction | null | 'short' | 'long' {
   const limit = Math.min(end, at + MAX_LENGTH);
-  const tooShort = end - at < MAX_LENGTH ? 'short' : null;
+  const tooShort = end - at < MAX_LENGTH ? 'short' : 'long';
   const parts: Parts = { mode, p66: false, addressWidth: mode, rep: 0, rex: 0, vexW: 0, vvvv: 0, vexL: 0, modrm: -1 };
   let lock = false;
   let segment = -1;

@@ -68,6 +68,6 @@ export function disassembleAt(mmu: Mmu, vcpu: VcpuCore, address: bigint): { text
   const bytes = mmu.readVirtual(vcpu.space, address, 15) ?? mmu.readVirtual(vcpu.space, address, Math.min(15, inPage));
   if (!bytes) return { text: '??', length: 1 };
   const insn = decode(bytes, 0, bytes.length, vcpu.mode);
-  if (insn === null || insn === 'short') return { text: '(bad)', length: 1 };
+  if (insn === null || typeof insn === 'string') return { text: '(bad)', length: 1 };
   return { text: disassemble(insn, address), length: insn.length };
 }

@@ -76,7 +76,7 @@ function* samples(entry: Entry): Generator<Instruction> {
           bytes[p++] = entry.opcode;
           if (modrm >= 0) bytes[p++] = entry.modrmByte >= 0 ? modrm : modrm | ((entry.digit < 0 ? 2 : entry.digit) << 3);
           const insn = decode(bytes, 0, bytes.length, mode);
-          if (insn !== null && insn !== 'short' && insn.entry.line === entry.line) yield insn;
+          if (insn !== null && typeof insn !== 'string' && insn.entry.line === entry.line) yield insn;
         }
       }
     }

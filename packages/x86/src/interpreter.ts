@@ -28,7 +28,10 @@ export const SpecialOp = {
   /** The next instruction lies on two pages: checks that the second is still the one it was decoded from. */
   crossCheck: 6,
   end: 7,
+  /** #UD. */
   invalid: 8,
+  /** #GP(0): over 15 bytes. */
+  tooLong: 9,
 } as const;
 const SPECIAL_COUNT = 16;
 
@@ -219,11 +222,13 @@ function loopFunction(hot: HandlerShape[], tlbBase: number, functions: HandlerSi
             retire(0);
             leave(Stop.end);
           };
-          specials[SpecialOp.invalid] = () => {
-            f.store('i32.store', cpu, i32(6), State.vector);
-            f.store('i32.store', cpu, i32(-1), State.errorCode);
+          const raise = (vector: number, errorCode: number) => (): void => {
+            f.store('i32.store', cpu, i32(vector), State.vector);
+            f.store('i32.store', cpu, i32(errorCode), State.errorCode);
             leave(Stop.raise);
           };
+          specials[SpecialOp.invalid] = raise(6, -1);
+          specials[SpecialOp.tooLong] = raise(13, 0);
 
           const site: HandlerSite = {
             f,

@@ -7,8 +7,8 @@ import {
   add,
   type Binary,
   convert,
-  div,
   DOUBLE,
+  div,
   FloatContext,
   type Format,
   fromInteger,
@@ -42,6 +42,7 @@ function createCore() {
   const fx = new DataView(new ArrayBuffer(512));
   let at = 0;
   return {
+    vcpu,
     /** Code for an instruction, once; then run it from a state of XMM0, XMM1, RAX and MXCSR. */
     place(code: number[]): bigint {
       mmu.write(tables[4]!, at, Uint8Array.from(code));
@@ -54,6 +55,7 @@ function createCore() {
       vcpu.writeFxState(new Uint8Array(fx.buffer));
       vcpu.regs[0] = rax;
       vcpu.rip = rip;
+      vcpu.cr0 = 0;
       const fault = vcpu.run(1).reason === 'exception';
       const after = new DataView(vcpu.readFxState().buffer);
       const result = [after.getBigUint64(XMM, true), after.getBigUint64(XMM + 8, true)];
@@ -201,6 +203,39 @@ describe('conversions', () => {
         const got = core.run(rip, [0n, 0n], [0n, 0n], integer, mxcsr);
         expect({ ...got }).toEqual({ rax: integer, ...state, result: state.fault ? [0n, 0n] : [converted, 0n] });
       }
+    }
+  });
+});
+
+describe('where SSE is not to be used', () => {
+  const CODES: [string, number[]][] = [
+    ['MOVAPS', [0x0f, 0x28, 0xc1]],
+    ['ADDPS from memory', [0x0f, 0x58, 0x00]],
+    ['DPPS', [0x66, 0x0f, 0x3a, 0x40, 0xc1, 0xff]],
+  ];
+  it.each(CODES)('%s raises #NM under CR0.TS and #UD under CR0.EM', (_name, code) => {
+    const rip = core.place(code);
+    for (const [cr0, vector] of [
+      [8, 7],
+      [4, 6],
+      [12, 6],
+    ] as const) {
+      core.vcpu.cr0 = cr0;
+      core.vcpu.rip = rip;
+      expect(core.vcpu.run(1)).toMatchObject({ reason: 'exception', vector, errorCode: -1 });
+      expect(core.vcpu.rip).toBe(rip);
+    }
+    core.vcpu.cr0 = 0;
+  });
+  it('a memory operand that is not aligned raises #GP, before its page is looked at', () => {
+    for (const code of [
+      [0x0f, 0x28, 0x00],
+      [0x0f, 0x58, 0x00],
+      [0x66, 0x0f, 0x3a, 0x40, 0x00, 0xff],
+    ]) {
+      core.vcpu.rip = core.place(code);
+      core.vcpu.regs[0] = 0x700008n;
+      expect(core.vcpu.run(1)).toMatchObject({ reason: 'exception', vector: 13, errorCode: 0 });
     }
   });
 });

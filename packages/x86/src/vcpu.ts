@@ -3,7 +3,7 @@ import type { CodeMode, Exit, ExitReason, PrivilegedInstruction, VcpuCore } from
 import { AccessBit, type AddressSpace, emptySpace, TlbField } from '@paravane/mmu';
 import type { DomId } from '@paravane/types';
 import { linkTarget } from './code-cache.js';
-import type { Instruction } from './decode.js';
+import { decode, type Instruction } from './decode.js';
 import type { EngineParts } from './engine.js';
 import { readFxState, writeFxState } from './fx-state.js';
 import { SpecialOp } from './interpreter.js';
@@ -184,6 +184,11 @@ export class X86Vcpu implements VcpuCore {
       const uop = this.i32[this.word + State.ip / 4]!;
       if (stop === Stop.resolve) {
         this.rip = this.view.getBigUint64(this.base + State.rip, true);
+        if (this.mode === 64 && BigInt.asUintN(64, BigInt.asIntN(48, this.rip)) !== this.rip) {
+          this.undoBranch(uop);
+          this.stopWithException(13, 0);
+          break;
+        }
         continue;
       }
       if (stop === Stop.link) continue;
@@ -299,13 +304,32 @@ export class X86Vcpu implements VcpuCore {
     return found;
   }
 
+  /** A branch to a non-canonical address faults at the branch: takes its move of the stack pointer back. */
+  private undoBranch(uop: number): void {
+    this.rip = this.ripOf(uop);
+    const bytes = this.parts.mmu.readVirtual(this.space, this.rip, 15);
+    const insn = bytes && decode(bytes, 0, bytes.length, this.mode);
+    if (!insn || typeof insn === 'string') return;
+    // A call has written its return address, as on processors, but the pointer stays.
+    if (insn.mnemonic === 'CALL') this.regs[4] = BigInt.asUintN(64, this.regs[4]! + BigInt(insn.width / 8));
+    if (insn.mnemonic !== 'RET') return;
+    const operand = insn.operands[0];
+    const extra = operand?.kind === 'i' ? operand.value & 0xffff : 0;
+    this.regs[4] = BigInt.asUintN(64, this.regs[4]! - BigInt(insn.width / 8 + extra));
+  }
+
   /** A translation that generated code has not got (import `miss`). */
   miss(lo: number, hi: number, how: number, ip: number): number {
     const write = (how & 0x100) !== 0;
     const host = this.parts.access.translate(this.space, this.tag, this.mode, lo, hi, how & 0xff, write);
     if (host === -1) {
       this.recordFault();
-      if (this.parts.access.fault.vector === 13 && this.usesStack(ip)) this.exit.vector = 12;
+      if (this.parts.access.fault.vector === 13) {
+        const base = this.view.getUint8(ip + Uop.base);
+        const segmented = this.view.getUint8(ip + Uop.index) >= State.fsBase;
+        const va = (BigInt.asUintN(32, BigInt(hi)) << 32n) | BigInt.asUintN(32, BigInt(lo));
+        if (this.throughStack(base < State.zero ? base / 8 : -1, segmented, va)) this.exit.vector = 12;
+      }
     }
     return host;
   }
@@ -323,19 +347,18 @@ export class X86Vcpu implements VcpuCore {
     const page = access.page(this.space, this.tag, lo, hi, write ? AccessBit.write : 0);
     return page === -1 ? -1 : page + (lo & 0xfff);
   }
-  /** Whether an access of the micro-operation at `ip` goes through SS (a non-canonical address is then #SS). */
-  private usesStack(ip: number): boolean {
-    const base = this.view.getUint8(ip + Uop.base);
-    if (base === 4 * 8 || base === 5 * 8) return this.view.getUint8(ip + Uop.index) < State.fsBase;
-    return base === State.zero && this.view.getUint8(ip + Uop.index) === State.zero && this.view.getUint16(ip, true) !== SpecialOp.slow;
+  /** Whether an access at a linear address goes through SS (a non-canonical address is then #SS, not #GP). */
+  private throughStack(base: number, segmented: boolean, va: bigint): boolean {
+    if (!segmented && (base === 4 || base === 5)) return true;
+    const below = BigInt.asUintN(64, this.regs[4]! - va);
+    return below <= 8n || (va === this.regs[5] && base < 0);
   }
-  /** An access of a slow instruction failed. */
-  faulted(insn: Instruction): void {
+  private static readonly UNSEGMENTED = /^(MOVS|STOS|LODS|CMPS|SCAS|XLAT)$/;
+  /** An access of a slow instruction to `va` failed. */
+  faulted(insn: Instruction, va: bigint): void {
     this.recordFault();
-    const base = insn.memory?.base ?? 4;
-    if (this.exit.vector === 13 && insn.segment < 4 && (base === 4 || base === 5) && !/^(MOVS|STOS|LODS|CMPS|SCAS)$/.test(insn.mnemonic)) {
-      this.exit.vector = 12;
-    }
+    if (this.exit.vector !== 13 || X86Vcpu.UNSEGMENTED.test(insn.mnemonic)) return;
+    if (this.throughStack(insn.memory?.base ?? -1, insn.segment >= 4, va)) this.exit.vector = 12;
   }
   private recordFault(): void {
     const { fault } = this.parts.access;

@@ -4,18 +4,18 @@ import type { Definition, Definitions } from './definitions.js';
 import {
   aligned,
   and,
+  BYTES,
   binary,
   imm8,
   isMemory,
   operators,
   or,
   pick,
+  repeat,
+  u8,
   u16,
   u32,
-  u8,
   unary,
-  BYTES,
-  repeat,
 } from './vector-parts.js';
 
 const move: Definition = (s) => s.setVector(0, s.vector(1));

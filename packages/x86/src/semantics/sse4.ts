@@ -1,10 +1,10 @@
 /** SSE4.1 and SSE4.2 but for floating point and strings (Intel SDM vol. 2). */
 import { extractLane } from '@paravane/wasm-emit';
-import { State } from '../state.js';
 import { EFL, type Expr, i32, load, op, type Sem } from '../sem.js';
+import { State } from '../state.js';
 import type { Definition, Definitions } from './definitions.js';
 import { multiplyEven } from './sse-int.js';
-import { aligned, and, binary, imm8, isMemory, laneMask, operators, repeat, u32, u8, ZERO } from './vector-parts.js';
+import { aligned, and, binary, imm8, isMemory, laneMask, operators, repeat, u8, u32, ZERO } from './vector-parts.js';
 
 const simple = operators(`
   PCMPEQQ i64x2.eq

@@ -100,7 +100,7 @@ export class SlowContext implements SlowCpu {
     const hi = Number(va >> 32n) | 0;
     const host = this.vcpu.translate(lo, hi, bytes, write);
     if (host === -1) {
-      this.vcpu.faulted(this.insn);
+      this.vcpu.faulted(this.insn, va);
       throw LEAVE_DEFINITION;
     }
     return host;
@@ -159,7 +159,7 @@ export class SlowContext implements SlowCpu {
     const hi = Number(va >> 32n) | 0;
     const host = this.vcpu.pageAt(lo, hi, write);
     if (host === -1) {
-      this.vcpu.faulted(this.insn);
+      this.vcpu.faulted(this.insn, va);
       throw LEAVE_DEFINITION;
     }
     return host;

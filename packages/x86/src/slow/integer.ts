@@ -129,6 +129,8 @@ export const integerSlow: SlowDefinitions = {
   CMPXCHG16B: (c) => {
     const at = c.address();
     if (at & 15n) c.raise(13, 0);
+    // It writes in every case: a fault tells so.
+    if (c.bulk) c.pageAt(at, true);
     const [low, high] = [c.load(at, 8), c.load(at + 8n, 8)];
     const equal = low === c.regs[0] && high === c.regs[2];
     c.store(at, 8, equal ? c.regs[3]! : low);

@@ -1,10 +1,14 @@
 /** SSE to SSE4.2, AES, PCLMULQDQ and SHA: what is not generated (Intel SDM vol. 2). */
+import { State } from '../state.js';
 import type { SlowDefinition, SlowDefinitions } from './slow-cpu.js';
 import { immediate, register, source } from './sse-access.js';
 import { sseCrypto } from './sse-crypto.js';
 import { sseFloatSlow } from './sse-float.js';
 import { sseMmx } from './sse-mmx.js';
 import { sseString } from './sse-string.js';
+
+const CR0_EM = 4;
+const CR0_TS = 8;
 
 /** Stores the bytes whose mask has the sign bit, all or none; the other bytes are not looked at. */
 const maskedStore: SlowDefinition = (c) => {
@@ -32,7 +36,17 @@ const multipleSums: SlowDefinition = (c) => {
   }
 };
 
-export const sseSlow: SlowDefinitions = {
+/** #UD or #NM where XMM registers are not to be used now. */
+const checked =
+  (definition: SlowDefinition): SlowDefinition =>
+  (c) => {
+    const cr0 = c.view.getUint32(c.base + State.cr0, true);
+    if (cr0 & CR0_EM) c.raise(6, -1);
+    if (cr0 & CR0_TS) c.raise(7, -1);
+    definition(c);
+  };
+
+const definitions: SlowDefinitions = {
   ...sseFloatSlow,
   ...sseString,
   ...sseCrypto,
@@ -40,3 +54,6 @@ export const sseSlow: SlowDefinitions = {
   MASKMOVDQU: maskedStore,
   MPSADBW: multipleSums,
 };
+export const sseSlow: SlowDefinitions = Object.fromEntries(
+  Object.entries(definitions).map(([mnemonic, definition]) => [mnemonic, checked(definition)]),
+);

@@ -40,6 +40,10 @@ function onPage(va: bigint, p: Plan): number {
   return p.step > 0n ? Math.floor((4096 - offset) / p.size) : offset + p.size > 4096 ? 0 : Math.floor(offset / p.size) + 1;
 }
 
+/** Whether a repetition cuts register `n` even when it does nothing, as processors do. */
+const uses = (c: SlowCpu, n: number): boolean =>
+  n === 1 || (n === RSI ? /^MOVS$/ : /^(MOVS|STOS)$/).test(c.insn.mnemonic);
+
 /**
  * Runs `one` for a single element, or with REP runs `bulk` for a run of elements
  * (it returns how many it did and whether the condition ended the loop).
@@ -49,6 +53,8 @@ const repeated =
   (c) => {
     const p = plan(c);
     if (c.insn.rep === 0) return one(c, p);
+    // With a 32-bit address size the registers are cut to it even if nothing is repeated.
+    if (p.addressWidth === 32) for (const n of [1, RSI, RDI]) if (uses(c, n)) c.setGpr(n, c.regs[n]!, 32);
     let counted = 0;
     for (;;) {
       const count = index(c, 1, p);
@@ -113,11 +119,13 @@ const whileEqual =
   (one: (c: SlowCpu, p: Plan) => void) =>
   (c: SlowCpu, p: Plan, max: number): { done: number; ended: boolean } => {
     const wanted = c.insn.rep === 0xf3;
+    const before = c.eflags;
     for (let done = 1; done <= Math.min(max, 512); done++) {
       try {
         one(c, p);
       } catch (signal) {
-        // What was done before the fault stays done.
+        // What was done before the fault stays done, but the flags are written at the end only.
+        c.eflags = before;
         c.countExtra(done - 1);
         advance(c, 1, BigInt(1 - done), p);
         throw signal;
@@ -143,7 +151,9 @@ export const stringSlow: SlowDefinitions = {
     const to = c.pageAt(destination, true);
     const length = run * p.size;
     const memory = new Uint8Array(c.view.buffer);
-    // A destination inside the source repeats a pattern: only then is the order of the bytes visible.
+    // A destination inside the source repeats a pattern: only then is the order visible, and nearer than an
+    // element the order of whole elements.
+    if (to > from && to < from + p.size) return oneByOne(movsOne)(c, p);
     if (to > from && to < from + length) for (let i = 0; i < length; i++) memory[to + i] = memory[from + i]!;
     else memory.copyWithin(to, from, from + length);
     c.changed(destination, length);
