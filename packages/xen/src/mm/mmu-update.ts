@@ -6,7 +6,7 @@
 import { DOMID_IO, Errno, MMU, MMU_UPDATE_PREEMPTED, UVMF } from '@paravane/abi-xen';
 import { FrameType, Pte } from '@paravane/mmu';
 import type { Maddr, Mfn } from '@paravane/types';
-import type { HypercallResult, XenDomain, XenVcpu } from '../domain.js';
+import type { HypercallResult, XenVcpu } from '../domain.js';
 import { updateL1, updateUpper } from './entry-update.js';
 import { flushPage, flushTlb } from './flush.js';
 import { pageOwner } from './foreign.js';
@@ -90,7 +90,7 @@ export function mmuUpdate(vcpu: XenVcpu, args: bigint[]): HypercallResult {
       break;
     }
     rc = updateOne(
-      domain,
+      vcpu,
       tableOwner,
       owner,
       request.getUint32(0, true),
@@ -100,13 +100,13 @@ export function mmuUpdate(vcpu: XenVcpu, args: bigint[]): HypercallResult {
     );
     if (rc !== 0) break;
   }
-  if (rc !== AGAIN) dropAhead(mm);
+  if (rc !== AGAIN) dropAhead(vcpu);
   if (rc === 0 && mm.deferred.length > 0) rc = AGAIN;
   return end(mm, closeBatch(vcpu, args, batch, finished, REQUEST_BYTES, rc));
 }
 
 function updateOne(
-  domain: XenDomain,
+  vcpu: XenVcpu,
   tableOwner: number,
   owner: number,
   ptrLo: number,
@@ -114,6 +114,7 @@ function updateOne(
   lo: number,
   hi: number,
 ): number {
+  const { domain } = vcpu;
   const claimedFrame = ptrHi * 0x100000 + (ptrLo >>> 12);
   const command = ptrLo & 7;
   if (command === MMU.MACHPHYS_UPDATE) {
@@ -126,12 +127,12 @@ function updateOne(
   }
   if (command > MMU.PT_UPDATE_NO_TRANSLATE) return -Errno.ENOSYS;
   if (tableOwner !== domain.id || (owner !== domain.id && owner !== DOMID_IO)) return -Errno.EPERM;
-  return updateTable(domain, owner, claimedFrame, ptrLo & 0xff8, lo, hi, command === MMU.PT_UPDATE_PRESERVE_AD);
+  return updateTable(vcpu, owner, claimedFrame, ptrLo & 0xff8, lo, hi, command === MMU.PT_UPDATE_PRESERVE_AD);
 }
 
 /** Writes eight bytes that are an entry of a table, or plain data where the frame is no table. */
 function updateTable(
-  domain: XenDomain,
+  vcpu: XenVcpu,
   owner: number,
   claimedTable: number,
   offset: number,
@@ -139,6 +140,7 @@ function updateTable(
   hi: number,
   keepAccessedDirty: boolean,
 ): number {
+  const { domain } = vcpu;
   const { mm } = domain;
   const { frames } = mm;
   if (!frames.getRef(claimedTable, domain.id)) return -Errno.EINVAL;
@@ -162,7 +164,7 @@ function updateTable(
     else if (type === FrameType.writable) rc = write();
     else if (type >= FrameType.l2 && type <= FrameType.l4 && owner === domain.id) {
       // A lone L1 is never worth a pre-emption; what hangs below an L3 entry may be.
-      const ready = type === FrameType.l2 || !(lo & Pte.present) || validateAhead(mm, entryFrame(lo, hi), type - 1);
+      const ready = type === FrameType.l2 || !(lo & Pte.present) || validateAhead(vcpu, entryFrame(lo, hi), type - 1);
       rc = ready ? updateUpper(mm, table, type, offset >>> 3, lo, hi, keepAccessedDirty) : AGAIN;
     }
   }

@@ -51,7 +51,7 @@ export function mmuextOp(vcpu: XenVcpu, args: bigint[]): HypercallResult {
     rc = extended(vcpu, command, arg1, arg2);
     if (rc !== 0) break;
   }
-  if (rc !== AGAIN) dropAhead(mm);
+  if (rc !== AGAIN) dropAhead(vcpu);
   if (rc === 0 && mm.deferred.length > 0) rc = AGAIN;
   return end(mm, closeBatch(vcpu, args, batch, finished, OP_BYTES, rc));
 }
@@ -109,7 +109,7 @@ function extended(vcpu: XenVcpu, command: number, arg1: bigint, arg2: bigint): n
 
 function pin(vcpu: XenVcpu, claimedTable: number, level: number): number {
   const { mm } = vcpu.domain;
-  if (!validateAhead(mm, claimedTable, level)) return AGAIN;
+  if (!validateAhead(vcpu, claimedTable, level)) return AGAIN;
   const rc = getPageAndType(mm, claimedTable, level as FrameType);
   if (rc !== 0) return rc;
   const { flags } = mm.frames;

@@ -10,7 +10,7 @@
  * change by this, as the order of visits is the same.
  */
 import { FrameType, Pte } from '@paravane/mmu';
-import type { HypercallResult } from '../domain.js';
+import type { HypercallResult, XenVcpu } from '../domain.js';
 import { getPageAndType, isXenSlot, putPageAndType } from './page-type.js';
 import { entryFrame, entryWord } from './pte.js';
 import type { MmState } from './state.js';
@@ -40,7 +40,8 @@ export function end<T extends HypercallResult>(mm: MmState, result: T): T {
 export const preempted = (mm: MmState): boolean => mm.budget <= 0 || mm.deferred.length > 0;
 
 /** Validates below and including `mfn`, children first. False: out of budget, call again. */
-export function validateAhead(mm: MmState, mfn: number, level: number): boolean {
+export function validateAhead(vcpu: XenVcpu, mfn: number, level: number): boolean {
+  const { mm } = vcpu.domain;
   const { frames } = mm;
   if (frames.typeCount[mfn] !== 0) return true;
   const { u32 } = mm.mmu.machine;
@@ -62,7 +63,7 @@ export function validateAhead(mm: MmState, mfn: number, level: number): boolean 
     }
     if (mm.budget <= 0) return false;
     if (failed || frames.typeCount[table] !== 0) return true;
-    if (getPageAndType(mm, table, tableLevel as FrameType) === 0) mm.ahead.push(table);
+    if (getPageAndType(mm, table, tableLevel as FrameType) === 0) vcpu.mm.ahead.push(table);
     else failed = true;
     return true;
   }
@@ -70,6 +71,7 @@ export function validateAhead(mm: MmState, mfn: number, level: number): boolean 
 }
 
 /** The operation is done: what was validated ahead stands or falls with its own references. */
-export function dropAhead(mm: MmState): void {
-  while (mm.ahead.length > 0) putPageAndType(mm, mm.ahead.pop()!);
+export function dropAhead(vcpu: XenVcpu): void {
+  const { ahead } = vcpu.mm;
+  while (ahead.length > 0) putPageAndType(vcpu.domain.mm, ahead.pop()!);
 }

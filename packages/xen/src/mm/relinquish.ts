@@ -17,9 +17,9 @@ export function relinquish(domain: XenDomain): void {
   const { frames, mmu } = mm;
   const { owner, flags, type, typeCount } = frames;
   mm.budget = Infinity;
-  dropAhead(mm);
   while (mm.deferred.length > 0) putPageAndType(mm, mm.deferred.pop()!);
   for (const vcpu of domain.vcpus) {
+    dropAhead(vcpu);
     dropLdt(mm, vcpu.mm);
     destroyGdt(vcpu);
     for (const root of [vcpu.kernelRoot, vcpu.userRoot]) if (root !== 0) putPageAndType(mm, root);

@@ -70,7 +70,7 @@ export function setUserRoot(vcpu: XenVcpu, claimedRoot: number): number {
 
 function takeRoot(vcpu: XenVcpu, claimedRoot: number): number {
   const { mm } = vcpu.domain;
-  if (!validateAhead(mm, claimedRoot, FrameType.l4)) return AGAIN;
+  if (!validateAhead(vcpu, claimedRoot, FrameType.l4)) return AGAIN;
   return getPageAndType(mm, claimedRoot, FrameType.l4);
 }
 
@@ -81,7 +81,7 @@ function takeRoot(vcpu: XenVcpu, claimedRoot: number): number {
 export function setCr3(vcpu: XenVcpu, value: bigint): 'done' | 'again' | 'refused' {
   const { mm } = vcpu.domain;
   const rc = begin(mm) ? setKernelRoot(vcpu, Number(value >> 12n)) : AGAIN;
-  if (rc !== AGAIN) dropAhead(mm);
+  if (rc !== AGAIN) dropAhead(vcpu);
   end(mm, 0);
   return rc === AGAIN ? 'again' : rc === 0 ? 'done' : 'refused';
 }

@@ -48,8 +48,6 @@ export interface MmState {
   budget: number;
   /** Tables whose last typed reference is gone but that are still to be taken apart. */
   readonly deferred: number[];
-  /** Tables validated ahead, each with a typed reference, for an operation that is re-issued. */
-  readonly ahead: number[];
 }
 
 /** Of a vCPU. */
@@ -60,6 +58,8 @@ export interface VcpuMm {
   ldtEntries: number;
   /** Frames of the LDT that were used, by page of the LDT: descriptor-typed. */
   readonly ldtFrames: Map<number, Mfn>;
+  /** Tables validated ahead, each with a typed reference, for an operation of this vCPU that is re-issued. */
+  readonly ahead: number[];
 }
 
 const machines = new WeakMap<Mmu, MachineMm>();
@@ -109,12 +109,11 @@ export function createMm(domain: Pick<XenDomain, 'id' | 'mmu' | 'vcpus'>): MmSta
     drops: 0,
     budget: Infinity,
     deferred: [],
-    ahead: [],
   };
 }
 
 export function createVcpuMm(): VcpuMm {
-  return { gdtFrames: [], gdtEntries: 0, ldtBase: 0n, ldtEntries: 0, ldtFrames: new Map() };
+  return { gdtFrames: [], gdtEntries: 0, ldtBase: 0n, ldtEntries: 0, ldtFrames: new Map(), ahead: [] };
 }
 
 /** A zero-filled page of the domain's memory; -1 when its maximum is reached or the machine is full. */

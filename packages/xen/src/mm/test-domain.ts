@@ -195,10 +195,10 @@ export function audit(machine: XenMachine): string[] {
   };
   for (const domain of machine.domains()) {
     const { mm } = domain;
-    for (const mfn of [...mm.ahead, ...mm.deferred]) ref(mfn, true);
+    for (const mfn of mm.deferred) ref(mfn, true);
     for (const vcpu of domain.vcpus) {
       for (const mfn of [vcpu.kernelRoot, vcpu.userRoot]) if (mfn !== 0) ref(mfn, true);
-      for (const mfn of [...vcpu.mm.gdtFrames, ...vcpu.mm.ldtFrames.values()]) ref(mfn, true);
+      for (const mfn of [...vcpu.mm.gdtFrames, ...vcpu.mm.ldtFrames.values(), ...vcpu.mm.ahead]) ref(mfn, true);
     }
     for (let mfn = 1; mfn < frames.frames; mfn++) {
       if (frames.owner[mfn] !== domain.id) continue;
