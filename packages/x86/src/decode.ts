@@ -194,6 +194,8 @@ export function decode(bytes: Uint8Array, at: number, end: number, mode: CodeMod
   if (first !== undefined && /^([EGZXMORI]b|AL)$/.test(first) && !['MOVS', 'PUSH'].includes(entry.mnemonic)) insn.width = 8;
   else if (entry.operands[0] === 'Xb') insn.width = 8;
   if (entry.operands[1] === 'AL' && (entry.mnemonic === 'OUT' || entry.mnemonic === 'MOV')) insn.width = 8;
+  // 66 says nothing to instructions whose operands are of 32 or 64 bits only.
+  if (insn.width === 16 && first?.endsWith('y') && !entry.operands.some((text) => text.endsWith('v'))) insn.width = 32;
   insn.length = p - at;
   return insn;
 }

@@ -39,10 +39,15 @@ export function keyOf(insn: Instruction, forms: readonly Form[]): string {
   return `${insn.mnemonic} ${insn.width} ${shapes}${BY_MODE.test(insn.mnemonic) && insn.mode === 32 ? ' @32' : ''}`;
 }
 
+/** A bit offset in a register reaches beyond the operand, within the address size. */
+const farBitWithOddAddress = (insn: Instruction): boolean =>
+  insn.addressWidth !== insn.mode && insn.memory !== null && /^BT[SRC]?$/.test(insn.mnemonic) && insn.operands[1]!.kind === 'r';
+
 /** Whether generated code can do this instruction; otherwise TypeScript does. */
 export const isGenerated = (insn: Instruction): boolean =>
   DEFINITIONS.has(insn.mnemonic) &&
   !(/^(LOOP|JRCXZ)/.test(insn.mnemonic) && insn.addressWidth !== insn.mode) &&
+  !farBitWithOddAddress(insn) &&
   !(insn.mode === 32 && insn.mnemonic === 'POP' && insn.operands[0]!.kind === 's');
 
 export interface HandlerShape {
@@ -65,7 +70,7 @@ function* samples(entry: Entry): Generator<Instruction> {
           if (entry.vex) {
             bytes[p++] = 0xc4;
             bytes[p++] = 0xe0 | entry.map;
-            bytes[p++] = (rexW || entry.w === 1 ? 0x80 : 0) | 0x78 | ['NP', '66', 'F3', 'F2'].indexOf(entry.prefix);
+            bytes[p++] = (rexW || entry.w === 1 ? 0x80 : 0) | 0x70 | ['NP', '66', 'F3', 'F2'].indexOf(entry.prefix);
           } else {
             if (p66) bytes[p++] = 0x66;
             if (entry.prefix !== '' && entry.prefix !== 'NP') bytes[p++] = parseInt(entry.prefix, 16);

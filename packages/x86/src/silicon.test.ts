@@ -18,3 +18,12 @@ describe('the interpreter gives the answers of the real processor', () => {
     expect(report.different, formatReport(report)).toBe(0);
   });
 });
+
+describe('so do the blocks made for the last instruction of a budget', () => {
+  const runner = createCaseRunner(true);
+  // A repetition is many instructions: with a budget of one it does one.
+  it.each(groups.filter((name) => !name.startsWith('string')))('%s', (name) => {
+    const report = replay(readSilicon(gunzipSync(readFileSync(new URL(name, folder)))), runner);
+    expect(report.different, formatReport(report)).toBe(0);
+  });
+});

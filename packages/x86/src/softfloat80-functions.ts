@@ -266,8 +266,9 @@ export function timesLogarithm(y0: F80, x0: F80, r: Rounding): F80 {
 }
 /** y × n for a small integer not zero, rounded to 64 bits; processors call it inexact in any case. */
 function exactProduct(y: F80, n: number, r: Rounding): F80 {
-  r.flags |= Exception.PE;
-  return roundWide(y.sign ^ (n < 0 ? 1 : 0), y.sig * BigInt(Math.abs(n)), exponentOf(y) - 63, false, r);
+  const result = roundWide(y.sign ^ (n < 0 ? 1 : 0), y.sig * BigInt(Math.abs(n)), exponentOf(y) - 63, false, r);
+  r.flags |= isDenormal(result) ? Exception.PE | Exception.UE : Exception.PE;
+  return result;
 }
 
 /** FYL2XP1: y × log2(x + 1), for x near zero. */

@@ -197,9 +197,12 @@ function roundTo(sign: number, exp: number, sig: bigint, rest: Rest, r: Rounding
     e += target.wrap;
   } else if (e > target.highest) {
     r.flags |= OE;
-    if (r.masks & OE || (target.wrap !== 0 && e - target.wrap > target.highest)) {
+    const massive = target.wrap !== 0 && e - target.wrap > target.highest;
+    if (r.masks & OE || massive) {
       r.flags |= PE;
-      r.up = r.control === 0 || (r.control === 1 && sign === 1) || (r.control === 2 && sign === 0);
+      // Where the exponent is too large even to be wrapped, rounding does not matter.
+      const infinite = massive && !(r.masks & OE);
+      r.up = infinite || r.control === 0 || (r.control === 1 && sign === 1) || (r.control === 2 && sign === 0);
       return r.up
         ? new F80(sign, target.highest + 1, INTEGER_BIT)
         : new F80(sign, target.highest, TWO_64 - (1n << BigInt(drop)));
@@ -462,18 +465,14 @@ const format = (target: Target, exponentBits: number): Format => ({
 const DOUBLE_FORMAT = format(DOUBLE, 11);
 const SINGLE_FORMAT = format(SINGLE, 8);
 
-/** Quiets an SNaN with IE, sets DE for a denormal. */
+/** Sets DE for a denormal. An SNaN stays one. */
 function fromFormat(bits: bigint, f: Format, r: Rounding): F80 {
   const head = Number(bits >> f.fractionShift);
   const exp = head & f.highest;
   const sign = head > f.highest ? 1 : 0;
   const fraction = BigInt.asUintN(f.fraction, bits) << f.dropShift;
   if (exp !== 0 && exp !== f.highest) return new F80(sign, exp + f.offset, fraction | INTEGER_BIT);
-  if (exp !== 0) {
-    if (fraction === 0n) return infinity(sign);
-    if ((fraction & QUIET_BIT) === 0n) r.flags |= IE;
-    return new F80(sign, TOP_EXP, fraction | INTEGER_BIT | QUIET_BIT);
-  }
+  if (exp !== 0) return new F80(sign, TOP_EXP, fraction | INTEGER_BIT);
   if (fraction === 0n) return zero(sign);
   r.flags |= DE;
   const shift = clz64(fraction);

@@ -2,6 +2,7 @@
 import type { Sem } from '../sem.js';
 import { arithmetic } from './arithmetic.js';
 import { bits } from './bits.js';
+import { bmi } from './bmi.js';
 import { control } from './control.js';
 import { data } from './data.js';
 import { withMmx } from './mmx.js';
@@ -12,5 +13,5 @@ export type Definition = (s: Sem) => void;
 export type Definitions = Record<string, Definition>;
 
 export const DEFINITIONS: ReadonlyMap<string, Definition> = new Map(
-  Object.entries(withMmx({ ...arithmetic, ...bits, ...control, ...data, ...shifts, ...sse })),
+  Object.entries(withMmx({ ...arithmetic, ...bits, ...bmi, ...control, ...data, ...shifts, ...sse })),
 );

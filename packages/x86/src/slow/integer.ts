@@ -54,9 +54,30 @@ const loop = (c: SlowCpu): void => {
   if (operand.kind === 'j') c.jump(c.rip + BigInt(c.insn.length + (taken ? operand.value : 0)));
 };
 
+/** BT and its kin with a register offset and an address size other than the mode's. */
+const bitTest =
+  (change: (value: bigint, mask: bigint) => bigint): ((c: SlowCpu) => void) =>
+  (c) => {
+    const width = BigInt(c.insn.width);
+    const offset = BigInt.asIntN(c.insn.width, c.operand(1));
+    const bit = offset & (width - 1n);
+    const base = c.insn.segment >= 4 ? c.segmentBase(c.insn.segment) : 0n;
+    const effective = BigInt.asUintN(c.insn.addressWidth, c.address() - base + (offset >> (width === 64n ? 6n : width === 32n ? 5n : 4n)) * (width / 8n));
+    const at = BigInt.asUintN(c.pointerWidth, effective + base);
+    const writes = c.insn.mnemonic !== 'BT';
+    if (writes && c.bulk) c.pageAt(at, true);
+    const value = c.load(at, bytes(c));
+    if (writes) c.store(at, bytes(c), change(value, 1n << bit));
+    c.eflags = (c.eflags & ~Flag.CF) | Number((value >> bit) & 1n);
+  };
+
 export const integerSlow: SlowDefinitions = {
   DIV: divide(false),
   IDIV: divide(true),
+  BT: bitTest((value) => value),
+  BTS: bitTest((value, mask) => value | mask),
+  BTR: bitTest((value, mask) => value & ~mask),
+  BTC: bitTest((value, mask) => value ^ mask),
   LOOP: loop,
   LOOPE: loop,
   LOOPNE: loop,
@@ -151,6 +172,24 @@ export const integerSlow: SlowDefinitions = {
       data >>= 8n;
     }
     c.setGpr((c.insn.operands[0] as { n: number }).n, BigInt(crc >>> 0), 64);
+  },
+  PDEP: (c) => {
+    const [source, mask] = [c.operand(1), c.operand(2)];
+    let result = 0n;
+    let from = 0n;
+    for (let bit = 0n; bit < BigInt(c.insn.width); bit++) {
+      if ((mask >> bit) & 1n) result |= ((source >> from++) & 1n) << bit;
+    }
+    c.setOperand(0, result);
+  },
+  PEXT: (c) => {
+    const [source, mask] = [c.operand(1), c.operand(2)];
+    let result = 0n;
+    let to = 0n;
+    for (let bit = 0n; bit < BigInt(c.insn.width); bit++) {
+      if ((mask >> bit) & 1n) result |= ((source >> bit) & 1n) << to++;
+    }
+    c.setOperand(0, result);
   },
   BOUND: (c) => {
     const width = bytes(c);

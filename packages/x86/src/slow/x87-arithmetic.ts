@@ -54,8 +54,8 @@ const binary =
       const source = memorySource(fpu, integer);
       return replaceResult(fpu, 0, [0], () => {
         const result = operation(fpu.read(0), source(), r);
-        // A NaN comes before what else there is to say of a denormal operand in memory.
-        if (isNaN80(result)) r.flags &= ~Exception.DE;
+        // A NaN and a division by zero come before what else there is to say of a denormal operand in memory.
+        if (isNaN80(result) || r.flags & Exception.ZE) r.flags &= ~Exception.DE;
         return result;
       });
     }

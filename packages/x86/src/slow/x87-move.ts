@@ -6,6 +6,7 @@ import {
   fromInteger,
   INDEFINITE,
   ONE,
+  propagateOne,
   RoundingControl,
   toDouble,
   toInteger,
@@ -22,7 +23,13 @@ const loadMemory =
   (integer: boolean): SlowDefinition =>
   (c) => {
     const fpu = enter(c);
-    pushResult(fpu, memorySource(fpu, integer));
+    const source = memorySource(fpu, integer);
+    // What is loaded as 80 bits is not looked at.
+    if (integer || memoryBytes(c) === 10) return pushResult(fpu, source);
+    pushResult(fpu, () => {
+      const value = source();
+      return propagateOne(value, fpu.rounding) ?? value;
+    });
   };
 
 function loadStack(c: SlowCpu): void {
@@ -56,13 +63,10 @@ function storeResult(fpu: X87, encode: (a: F80) => bigint, indefinite: bigint, p
   }
   fpu.leave();
 }
-/** Ten bytes, all or none. */
+/** The significand first: processors leave it in memory even where the exponent then faults. */
 function storeTen(c: SlowCpu, va: bigint, value: bigint): void {
-  const bytes = new Uint8Array(10);
-  const view = new DataView(bytes.buffer);
-  view.setBigUint64(0, BigInt.asUintN(64, value), true);
-  view.setUint16(8, Number(value >> 64n), true);
-  c.storeBytes(va, bytes);
+  c.store(va, 8, BigInt.asUintN(64, value));
+  c.store(BigInt.asUintN(c.pointerWidth, va + 8n), 2, value >> 64n);
 }
 const encodeExtended = (a: F80): bigint => (BigInt((a.sign << 15) | a.exp) << 64n) | a.sig;
 

@@ -180,7 +180,8 @@ export function pushResult(fpu: X87, value: () => F80): void {
     if (fpu.stackFault(true)) fpu.push(INDEFINITE);
   } else {
     const result = value();
-    if (fpu.accept()) fpu.push(result);
+    // A denormal is pushed even where that exception is unmasked.
+    if (fpu.accept() || !(fpu.rounding.flags & Exception.IE)) fpu.push(result);
   }
   fpu.leave();
 }

@@ -375,4 +375,19 @@ F3 90            PAUSE
 0F 1E /r         NOP Ev
 0F 1F /r         NOP Ev
 F3 0F 1E /r      NOP Ev
+VEX.NP.0F38.Wx F2 /r   ANDN Gy,By,Ey
+VEX.NP.0F38.Wx F3 /1   BLSR By,Ey
+VEX.NP.0F38.Wx F3 /2   BLSMSK By,Ey
+VEX.NP.0F38.Wx F3 /3   BLSI By,Ey
+VEX.NP.0F38.Wx F5 /r   BZHI Gy,Ey,By
+VEX.F3.0F38.Wx F5 /r   PEXT Gy,By,Ey
+VEX.F2.0F38.Wx F5 /r   PDEP Gy,By,Ey
+VEX.F2.0F38.Wx F6 /r   MULX Gy,By,Ey
+VEX.NP.0F38.Wx F7 /r   BEXTR Gy,Ey,By
+VEX.66.0F38.Wx F7 /r   SHLX Gy,Ey,By
+VEX.F3.0F38.Wx F7 /r   SARX Gy,Ey,By
+VEX.F2.0F38.Wx F7 /r   SHRX Gy,Ey,By
+VEX.F2.0F3A.Wx F0 /r   RORX Gy,Ey,Ib
+66 0F 38 F6 /r         ADCX Gy,Ey
+F3 0F 38 F6 /r         ADOX Gy,Ey
 `;
