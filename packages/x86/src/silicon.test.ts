@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { gunzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import { formatReport, readSilicon, replay } from '../silicon/format.js';
-import { createCaseRunner } from './silicon-runner.js';
+import { createCaseRunner } from './testing/silicon-runner.js';
 
 const folder = new URL('../silicon/', import.meta.url);
 const groups = readdirSync(folder)

@@ -180,7 +180,12 @@ function roundTo(sign: number, exp: number, sig: bigint, rest: Rest, r: Rounding
   let e = exp;
   if (result.sig === TWO_64) e++;
   if (e < target.lowest) {
-    if (r.masks & UE || (target.wrap !== 0 && e + target.wrap < target.lowest)) {
+    if (!(r.masks & UE) && target.wrap !== 0 && e + target.wrap < target.lowest) {
+      // Too small even to be wrapped: zero, however it is to be rounded.
+      r.flags |= UE | PE;
+      return new F80(sign, target.lowest, 0n);
+    }
+    if (r.masks & UE) {
       const shift = target.lowest - exp;
       const wide = sig << 2n;
       const by = BigInt(Math.min(shift, 70));

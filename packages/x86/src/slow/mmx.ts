@@ -31,7 +31,7 @@ export const mmxSlow: SlowDefinitions = {
     const [data, mask] = [register(c, 0), register(c, 1)];
     const offset = BigInt.asUintN(c.insn.addressWidth, c.regs[7]!);
     const segment = c.insn.segment >= 4 ? c.segmentBase(c.insn.segment) : 0n;
-    const start = offset + segment;
+    const start = BigInt.asUintN(c.pointerWidth, offset + segment);
     const bytes: { va: bigint; value: bigint }[] = [];
     for (let i = 0n; i < 8n; i++) {
       if (((mask >> (8n * i + 7n)) & 1n) === 0n) continue;
@@ -39,7 +39,7 @@ export const mmxSlow: SlowDefinitions = {
     }
     // Processors do this before they look at the address.
     claimRegisters(c);
-    for (const { va } of bytes) if (c.pointerWidth === 64 && !isCanonical(va)) c.raise(13, 0);
+    if (c.pointerWidth === 64 && !(isCanonical(start) && isCanonical(start + 7n))) c.raise(13, 0);
     // All or none: every byte's page is looked at before the first is written.
     for (const { va } of bytes) c.pageAt(va, true);
     for (const { va, value } of bytes) c.store(va, 1, value);

@@ -2,8 +2,8 @@
 import type { Exit, VcpuCore } from '@paravane/engine-api';
 import { createMmu, Pte } from '@paravane/mmu';
 import type { DomId, Maddr, Mfn } from '@paravane/types';
-import { backgroundByte, type CaseResult, type CaseRunner, type CpuSnapshot, LAYOUT } from '../silicon/format.js';
-import { CORE_BYTES, createX86Engine } from './index.js';
+import { backgroundByte, type CaseResult, type CaseRunner, type CpuSnapshot, LAYOUT } from '../../silicon/format.js';
+import { CORE_BYTES, createX86Engine } from '../index.js';
 
 const GUEST = 1 as DomId;
 const RFLAGS_MASK = 0x244ed7;
