@@ -29,6 +29,8 @@ const CR4_OSFXSR = 0x200;
 function imageAddress(c: SlowCpu, write: boolean): bigint {
   if (c.view.getUint32(c.base + State.cr0, true) & (CR0_EM | CR0_TS)) c.raise(VECTOR_NM, -1);
   const va = c.address();
+  // An address that is not canonical may be #SS, which comes before #GP for the alignment; a page fault comes after.
+  if (BigInt.asUintN(64, BigInt.asIntN(48, va)) !== va) c.pageAt(va, write);
   if (va & 15n) c.raise(VECTOR_GP, 0);
   c.pageAt(va + BigInt(FX_BYTES - 1), write);
   return va;
