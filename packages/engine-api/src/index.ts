@@ -127,7 +127,16 @@ export type PrivilegedMnemonic =
   | 'FAR_TRANSFER'
   | 'LOAD_SEGMENT'
   | 'VMCALL'
-  | 'VMMCALL';
+  | 'VMMCALL'
+  | 'SGDT'
+  | 'SIDT'
+  | 'SLDT'
+  | 'STR'
+  | 'SMSW'
+  | 'VERR'
+  | 'VERW'
+  | 'LAR'
+  | 'LSL';
 
 /** The stopped instruction, as far as an emulation needs it. */
 export interface PrivilegedInstruction {
@@ -138,15 +147,15 @@ export interface PrivilegedInstruction {
   width: number;
   /** Control, debug or segment register number; port of IN/OUT imm8; otherwise 0. */
   register: number;
-  /** General register operand. */
+  /** General register operand; -1 where SGDT, SIDT, SLDT, STR or SMSW stores to memory at `offset`. */
   gpr: number;
   /** IN/OUT: the port is an immediate (`register`), not DX. */
   immediate: boolean;
   /** INS/OUTS with a REP prefix. */
   rep: boolean;
-  /** LOAD_SEGMENT, FAR_TRANSFER: the selector loaded, read from its operand. */
+  /** LOAD_SEGMENT, FAR_TRANSFER: the selector loaded; VERR, VERW, LAR, LSL: the one asked about. */
   selector: number;
-  /** LOAD_SEGMENT and FAR_TRANSFER forms that also load an offset: that offset. */
+  /** LOAD_SEGMENT and FAR_TRANSFER forms that also load an offset: that offset. Stores: their linear address. */
   offset: bigint;
 }
 

@@ -12,10 +12,19 @@ export type ValueType = 'i' | 'l' | 'f' | 'd' | 'v';
 export type Expr =
   | { readonly kind: 'const'; readonly type: ValueType; readonly value: number | bigint }
   | { readonly kind: 'get'; readonly type: ValueType; readonly local: number }
-  | { readonly kind: 'op'; readonly type: ValueType; readonly args: readonly Expr[]; readonly bytes: readonly number[] };
+  | {
+      readonly kind: 'op';
+      readonly type: ValueType;
+      readonly args: readonly Expr[];
+      readonly bytes: readonly number[];
+    };
 
 export const i32 = (value: number): Expr => ({ kind: 'const', type: 'i', value: value | 0 });
-export const i64 = (value: number | bigint): Expr => ({ kind: 'const', type: 'l', value: BigInt.asIntN(64, BigInt(value)) });
+export const i64 = (value: number | bigint): Expr => ({
+  kind: 'const',
+  type: 'l',
+  value: BigInt.asIntN(64, BigInt(value)),
+});
 export const f64 = (value: number): Expr => ({ kind: 'const', type: 'd', value });
 export const f32 = (value: number): Expr => ({ kind: 'const', type: 'f', value });
 

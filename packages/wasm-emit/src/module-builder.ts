@@ -24,7 +24,13 @@ export class ModuleBuilder {
     const key = `${params.join('')}>${results.join('')}`;
     const known = this.types.indexOf(key);
     if (known >= 0) return known;
-    this.typeBodies.push([0x60, ...leb(params.length), ...params.map(typeByte), ...leb(results.length), ...results.map(typeByte)]);
+    this.typeBodies.push([
+      0x60,
+      ...leb(params.length),
+      ...params.map(typeByte),
+      ...leb(results.length),
+      ...results.map(typeByte),
+    ]);
     return this.types.push(key) - 1;
   }
   /** Imports `env.name`; all imports come before the first function. Returns the function index. */

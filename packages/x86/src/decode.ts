@@ -89,7 +89,12 @@ interface Parts {
   modrm: number;
 }
 
-export function decode(bytes: Uint8Array, at: number, end: number, mode: CodeMode): Instruction | null | 'short' | 'long' {
+export function decode(
+  bytes: Uint8Array,
+  at: number,
+  end: number,
+  mode: CodeMode,
+): Instruction | null | 'short' | 'long' {
   const limit = Math.min(end, at + MAX_LENGTH);
   const tooShort = end - at < MAX_LENGTH ? 'short' : 'long';
   const parts: Parts = { mode, p66: false, addressWidth: mode, rep: 0, rex: 0, vexW: 0, vvvv: 0, vexL: 0, modrm: -1 };
@@ -191,7 +196,8 @@ export function decode(bytes: Uint8Array, at: number, end: number, mode: CodeMod
     }
   }
   const first = entry.operands[0];
-  if (first !== undefined && /^([EGZXMORI]b|AL)$/.test(first) && !['MOVS', 'PUSH'].includes(entry.mnemonic)) insn.width = 8;
+  if (first !== undefined && /^([EGZXMORI]b|AL)$/.test(first) && !['MOVS', 'PUSH'].includes(entry.mnemonic))
+    insn.width = 8;
   else if (entry.operands[0] === 'Xb') insn.width = 8;
   if (entry.operands[1] === 'AL' && (entry.mnemonic === 'OUT' || entry.mnemonic === 'MOV')) insn.width = 8;
   // 66 says nothing to instructions whose operands are of 32 or 64 bits only.
@@ -216,7 +222,13 @@ function matches(e: Entry, parts: Parts): boolean {
   if (e.form === 'mem' && !memory) return false;
   for (const text of e.operands) {
     if (text[0] === 'M' && e.hasModrm && !memory) return false;
-    if ((text[0] === 'R' || text[0] === 'U' || text[0] === 'N') && memory && !/^[CD]q/.test(e.operands[0]!) && !/^[CD]q/.test(e.operands[1] ?? '')) return false;
+    if (
+      (text[0] === 'R' || text[0] === 'U' || text[0] === 'N') &&
+      memory &&
+      !/^[CD]q/.test(e.operands[0]!) &&
+      !/^[CD]q/.test(e.operands[1] ?? '')
+    )
+      return false;
   }
   return true;
 }
@@ -281,7 +293,9 @@ function plainOperand(text: string, insn: Instruction, parts: Parts, opcode: num
   if (segment >= 0) return { kind: 's', n: segment };
   switch (text[0]) {
     case 'E':
-      return isMemory ? { kind: 'm', width: bitsOf(letter, insn, parts) } : generalRegister(rm, bitsOf(letter, insn, parts), parts);
+      return isMemory
+        ? { kind: 'm', width: bitsOf(letter, insn, parts) }
+        : generalRegister(rm, bitsOf(letter, insn, parts), parts);
     case 'R':
       return generalRegister(rm, letter === 'q' ? parts.mode : bitsOf(letter, insn, parts), parts);
     case 'G':

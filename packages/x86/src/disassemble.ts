@@ -3,7 +3,24 @@ import type { VcpuCore } from '@paravane/engine-api';
 import type { Mmu } from '@paravane/mmu';
 import { decode, type Instruction, type Operand } from './decode.js';
 
-const NAMES64 = ['rax', 'rcx', 'rdx', 'rbx', 'rsp', 'rbp', 'rsi', 'rdi', 'r8', 'r9', 'r10', 'r11', 'r12', 'r13', 'r14', 'r15'];
+const NAMES64 = [
+  'rax',
+  'rcx',
+  'rdx',
+  'rbx',
+  'rsp',
+  'rbp',
+  'rsi',
+  'rdi',
+  'r8',
+  'r9',
+  'r10',
+  'r11',
+  'r12',
+  'r13',
+  'r14',
+  'r15',
+];
 const NAMES8 = ['al', 'cl', 'dl', 'bl', 'spl', 'bpl', 'sil', 'dil'];
 const HIGH8 = ['ah', 'ch', 'dh', 'bh'];
 const SEGMENTS = ['es', 'cs', 'ss', 'ds', 'fs', 'gs'];
@@ -20,12 +37,16 @@ const hex = (value: number | bigint): string => (value < 0 ? `-0x${(-value).toSt
 
 function memoryText(insn: Instruction, width: number): string {
   const memory = insn.memory;
-  const size = ({ 8: 'byte ', 16: 'word ', 32: 'dword ', 64: 'qword ', 80: 'tword ', 128: 'oword ' } as Record<number, string>)[width] ?? '';
+  const size =
+    ({ 8: 'byte ', 16: 'word ', 32: 'dword ', 64: 'qword ', 80: 'tword ', 128: 'oword ' } as Record<number, string>)[
+      width
+    ] ?? '';
   if (!memory) return size.trim();
   const parts: string[] = [];
   if (memory.base === -2) parts.push('rip');
   else if (memory.base >= 0) parts.push(registerName(memory.base, insn.addressWidth));
-  if (memory.index >= 0) parts.push(registerName(memory.index, insn.addressWidth) + (memory.scale ? `*${1 << memory.scale}` : ''));
+  if (memory.index >= 0)
+    parts.push(registerName(memory.index, insn.addressWidth) + (memory.scale ? `*${1 << memory.scale}` : ''));
   const disp = memory.wide ?? BigInt(memory.disp);
   let text = parts.join('+');
   if (text === '') text = hex(memory.wide ?? BigInt.asUintN(insn.addressWidth, disp));

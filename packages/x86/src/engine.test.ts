@@ -15,7 +15,8 @@ function machine(code: number[]) {
   const take = (): Mfn => mmu.frames.allocate(GUEST) as Mfn;
   const [l4, l3, l2] = [take(), take(), take()];
   const flags = BigInt(Pte.present | Pte.rw | Pte.user);
-  const set = (table: Mfn, index: number, mfn: Mfn, bits = flags): void => mmu.writeU64((table * 4096 + index * 8) as never, (BigInt(mfn) << 12n) | bits);
+  const set = (table: Mfn, index: number, mfn: Mfn, bits = flags): void =>
+    mmu.writeU64((table * 4096 + index * 8) as never, (BigInt(mfn) << 12n) | bits);
   set(l4, 0, l3);
   set(l3, 0, l2);
   const map = (va: bigint): Mfn => {

@@ -41,7 +41,10 @@ export function keyOf(insn: Instruction, forms: readonly Form[]): string {
 
 /** A bit offset in a register reaches beyond the operand, within the address size. */
 const farBitWithOddAddress = (insn: Instruction): boolean =>
-  insn.addressWidth !== insn.mode && insn.memory !== null && /^BT[SRC]?$/.test(insn.mnemonic) && insn.operands[1]!.kind === 'r';
+  insn.addressWidth !== insn.mode &&
+  insn.memory !== null &&
+  /^BT[SRC]?$/.test(insn.mnemonic) &&
+  insn.operands[1]!.kind === 'r';
 
 /** Whether generated code can do this instruction; otherwise TypeScript does. */
 export const isGenerated = (insn: Instruction): boolean =>
@@ -79,7 +82,8 @@ function* samples(entry: Entry): Generator<Instruction> {
             if (entry.map > 1) bytes[p++] = entry.map === 2 ? 0x38 : 0x3a;
           }
           bytes[p++] = entry.opcode;
-          if (modrm >= 0) bytes[p++] = entry.modrmByte >= 0 ? modrm : modrm | ((entry.digit < 0 ? 2 : entry.digit) << 3);
+          if (modrm >= 0)
+            bytes[p++] = entry.modrmByte >= 0 ? modrm : modrm | ((entry.digit < 0 ? 2 : entry.digit) << 3);
           const insn = decode(bytes, 0, bytes.length, mode);
           if (insn !== null && typeof insn !== 'string' && insn.entry.line === entry.line) yield insn;
         }
@@ -97,7 +101,8 @@ export function handlerShapes(): HandlerShape[] {
       for (const near of [true, false]) {
         const forms = formsOf(insn, near);
         const key = keyOf(insn, forms);
-        if (!shapes.has(key)) shapes.set(key, { key, mnemonic: insn.mnemonic, width: insn.width, forms, mode: insn.mode });
+        if (!shapes.has(key))
+          shapes.set(key, { key, mnemonic: insn.mnemonic, width: insn.width, forms, mode: insn.mode });
       }
     }
   }

@@ -3,7 +3,7 @@ import type { Instruction, MemoryOperand } from './decode.js';
 import { formsOf, isGenerated, keyOf } from './handlers.js';
 import { SpecialOp } from './interpreter.js';
 import { SLOW_DEFINITIONS } from './slow/definitions.js';
-import { State, Uop, UOP_BYTES } from './state.js';
+import { State, UOP_BYTES, Uop } from './state.js';
 
 /** Where micro-operations are written: `at` moves on; the engine remembers the instruction of a slow one by number. */
 export interface UopSink {
@@ -21,7 +21,15 @@ interface Place {
   disp: number;
 }
 
-function write(sink: UopSink, handler: number, slot1: number, slot2: number, place: Place, n: number, imm: number): void {
+function write(
+  sink: UopSink,
+  handler: number,
+  slot1: number,
+  slot2: number,
+  place: Place,
+  n: number,
+  imm: number,
+): void {
   const { view, at } = sink;
   view.setUint16(at + Uop.handler, handler, true);
   view.setUint8(at + Uop.slot1, slot1);
@@ -48,7 +56,14 @@ const slotOf = (n: number): number => (n === -2 ? State.pcBase : n < 0 ? State.z
  * The place of a memory operand; writes the prefix micro-operations that an
  * address needs when it has more than base, index and displacement.
  */
-function lowerMemory(sink: UopSink, insn: Instruction, memory: MemoryOperand, offset: number, n: number, segmented: boolean): Place {
+function lowerMemory(
+  sink: UopSink,
+  insn: Instruction,
+  memory: MemoryOperand,
+  offset: number,
+  n: number,
+  segmented: boolean,
+): Place {
   const segment = segmented && insn.segment >= 4 ? (insn.segment === 4 ? State.fsBase : State.gsBase) : State.zero;
   let place: Place = { base: slotOf(memory.base), index: slotOf(memory.index), scale: memory.scale, disp: memory.disp };
   const prefix = (handler: number, from: Place, imm: number): Place => {
@@ -79,7 +94,13 @@ const ENDS = /^(JMP|CALL|RET|SYSCALL|SYSRET|SYSENTER|SYSEXIT|IRET|INT|INT3|INT1|
 export const endsBlock = (insn: Instruction): boolean => ENDS.test(insn.mnemonic);
 
 /** Writes the micro-operations of an instruction at `offset` in its page, number `n` of its block. */
-export function lower(sink: UopSink, insn: Instruction, handlers: ReadonlyMap<string, number>, offset: number, n: number): void {
+export function lower(
+  sink: UopSink,
+  insn: Instruction,
+  handlers: ReadonlyMap<string, number>,
+  offset: number,
+  n: number,
+): void {
   if (!isGenerated(insn)) return lowerSlow(sink, insn, offset, n);
   const branch = insn.operands[0]?.kind === 'j' ? insn.operands[0].value + offset + insn.length : 0;
   const near = branch >= 0 && branch < 4096 && insn.width !== 16;
@@ -113,7 +134,15 @@ export function lower(sink: UopSink, insn: Instruction, handlers: ReadonlyMap<st
   }
   sink.note(offset, insn.length);
   const at = sink.at;
-  write(sink, handler, slots[0]!, slots[1]!, next > 2 || place !== NOWHERE ? { ...place, base: slots[2]! } : place, n, imm ?? 0);
+  write(
+    sink,
+    handler,
+    slots[0]!,
+    slots[1]!,
+    next > 2 || place !== NOWHERE ? { ...place, base: slots[2]! } : place,
+    n,
+    imm ?? 0,
+  );
   if (wide !== null) sink.view.setBigUint64(at + Uop.disp, wide, true);
 }
 

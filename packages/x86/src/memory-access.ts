@@ -24,7 +24,12 @@ interface Piece {
   length: number;
 }
 
-export type StoreHook = { page: bigint; store: (address: bigint, bytes: Uint8Array) => boolean; refused: boolean; done: boolean };
+export type StoreHook = {
+  page: bigint;
+  store: (address: bigint, bytes: Uint8Array) => boolean;
+  refused: boolean;
+  done: boolean;
+};
 
 export class MemoryAccess {
   readonly fault: AccessFault = { vector: 0, errorCode: 0, addressLo: 0, addressHi: 0 };
@@ -62,7 +67,15 @@ export class MemoryAccess {
   }
 
   /** Offset in memory for an access of `bytes` bytes, in the scratch area if it needs `commit`; -1 for a fault. */
-  translate(space: AddressSpace, tag: number, mode: CodeMode, lo: number, hi: number, bytes: number, write: boolean): number {
+  translate(
+    space: AddressSpace,
+    tag: number,
+    mode: CodeMode,
+    lo: number,
+    hi: number,
+    bytes: number,
+    write: boolean,
+  ): number {
     const top = hi >> 15;
     if (mode === 64 ? top !== 0 && top !== -1 : hi !== 0) {
       this.fault.vector = 13;

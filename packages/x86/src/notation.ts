@@ -89,7 +89,13 @@ function parseLine(line: string): Entry[] {
     hasModrm: tail !== '',
     lock: attributes.includes('lock'),
     only: attributes.includes('i64') ? 'i64' : attributes.includes('o64') ? 'o64' : '',
-    size: attributes.includes('d64') ? 'd64' : attributes.includes('f64') ? 'f64' : VECTORS_ONLY.test(operandText) ? 'n32' : '',
+    size: attributes.includes('d64')
+      ? 'd64'
+      : attributes.includes('f64')
+        ? 'f64'
+        : VECTORS_ONLY.test(operandText)
+          ? 'n32'
+          : '',
     w,
     form: attributes.includes('reg') ? 'reg' : attributes.includes('mem') ? 'mem' : '',
     noRexB: attributes.includes('np'),
@@ -105,7 +111,11 @@ export const TABLE: readonly Entry[] = [INTEGER, SYSTEM, SSE, X87]
 
 /** The more an entry asks for, the earlier it is tried. */
 const specificity = (e: Entry): number =>
-  (e.prefix !== '' ? 8 : 0) + (e.modrmByte >= 0 ? 16 : 0) + (e.digit >= 0 ? 4 : 0) + (e.w >= 0 ? 2 : 0) + (e.noRexB ? 1 : 0);
+  (e.prefix !== '' ? 8 : 0) +
+  (e.modrmByte >= 0 ? 16 : 0) +
+  (e.digit >= 0 ? 4 : 0) +
+  (e.w >= 0 ? 2 : 0) +
+  (e.noRexB ? 1 : 0);
 
 /** Entries by `vex`, map and opcode, in the order to try them. */
 export const BY_OPCODE: readonly (readonly Entry[])[] = (() => {

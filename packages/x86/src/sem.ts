@@ -20,7 +20,24 @@ export interface Form {
 }
 
 /** Condition codes as encoded in the low four bits of Jcc (Intel SDM vol. 1, appendix B). */
-export const CONDITIONS = ['O', 'NO', 'B', 'NB', 'Z', 'NZ', 'BE', 'NBE', 'S', 'NS', 'P', 'NP', 'L', 'NL', 'LE', 'NLE'] as const;
+export const CONDITIONS = [
+  'O',
+  'NO',
+  'B',
+  'NB',
+  'Z',
+  'NZ',
+  'BE',
+  'NBE',
+  'S',
+  'NS',
+  'P',
+  'NP',
+  'L',
+  'NL',
+  'LE',
+  'NLE',
+] as const;
 
 export const EFL = { CF: 1, PF: 4, AF: 16, ZF: 64, SF: 128, OF: 2048 } as const;
 
@@ -116,7 +133,9 @@ export abstract class Sem {
       case 'r':
         return this.let(this.readSlot(i, width, signed));
       case 'm':
-        return this.let(load(signed ? SIGNED_LOAD[width] : UNSIGNED_LOAD[width], this.translate(this.address(), width / 8, false)));
+        return this.let(
+          load(signed ? SIGNED_LOAD[width] : UNSIGNED_LOAD[width], this.translate(this.address(), width / 8, false)),
+        );
       case 'c':
         return this.let(this.gpr(1, 8, signed));
       case 'i':
@@ -148,7 +167,9 @@ export abstract class Sem {
     this.modified.set(i, this.let(this.translate(this.address(), this.operandWidth(i) / 8, true)));
   }
   loadAt(address: Expr, width: IntWidth, signed = true): Expr {
-    return this.let(load(signed ? SIGNED_LOAD[width] : UNSIGNED_LOAD[width], this.translate(address, width / 8, false)));
+    return this.let(
+      load(signed ? SIGNED_LOAD[width] : UNSIGNED_LOAD[width], this.translate(address, width / 8, false)),
+    );
   }
   storeAt(address: Expr, width: IntWidth, value: Expr): void {
     const host = this.let(this.translate(address, width / 8, true));
@@ -165,7 +186,9 @@ export abstract class Sem {
       return this.let(load(form.kind === 'p' ? 'v128.load64_zero' : 'v128.load', base, offset));
     }
     const host = this.translate(this.address(), form.width / 8, false);
-    return this.let(load(form.width === 128 ? 'v128.load' : form.width === 64 ? 'v128.load64_zero' : 'v128.load32_zero', host));
+    return this.let(
+      load(form.width === 128 ? 'v128.load' : form.width === 64 ? 'v128.load64_zero' : 'v128.load32_zero', host),
+    );
   }
   /** Writes a whole XMM register, the 64 bits of an MMX register, or the low bits to memory. */
   setVector(i: number, value: Expr): void {
@@ -193,13 +216,16 @@ export abstract class Sem {
   lane(i: number, type: 'd' | 'f' | 'l' | 'i'): Expr {
     const name = ({ d: 'f64.load', f: 'f32.load', l: 'i64.load', i: 'i32.load' } as const)[type];
     const form = this.forms[i]!;
-    if (form.kind === 'm') return this.let(load(name, this.translate(this.address(), type === 'd' || type === 'l' ? 8 : 4, false)));
+    if (form.kind === 'm')
+      return this.let(load(name, this.translate(this.address(), type === 'd' || type === 'l' ? 8 : 4, false)));
     const { base, offset } = this.vectorPlace(i);
     return this.let(load(name, base, offset));
   }
   /** Writes the low lane of a vector register, the rest unchanged; or memory. */
   setLane(i: number, value: Expr): void {
-    const name = ({ d: 'f64.store', f: 'f32.store', l: 'i64.store', i: 'i32.store', v: 'v128.store' } as const)[value.type];
+    const name = ({ d: 'f64.store', f: 'f32.store', l: 'i64.store', i: 'i32.store', v: 'v128.store' } as const)[
+      value.type
+    ];
     const form = this.forms[i]!;
     if (form.kind === 'm') {
       const host = this.let(this.translate(this.address(), value.type === 'd' || value.type === 'l' ? 8 : 4, true));
@@ -276,7 +302,11 @@ export abstract class Sem {
       () => op(direct, a, b),
       () =>
         code === 4 || code === 5
-          ? this.choose(op('i32.eq', op('i32.and', kind, i32(12)), i32(FlagKind.result)), () => op(direct, a, i64(0)), general)
+          ? this.choose(
+              op('i32.eq', op('i32.and', kind, i32(12)), i32(FlagKind.result)),
+              () => op(direct, a, i64(0)),
+              general,
+            )
           : general(),
     );
   }
@@ -304,7 +334,21 @@ export abstract class Sem {
 }
 
 /** Comparisons that answer a condition directly from a − b. */
-const DIRECT: Partial<Record<number, 'i64.lt_u' | 'i64.ge_u' | 'i64.eq' | 'i64.ne' | 'i64.le_u' | 'i64.gt_u' | 'i64.lt_s' | 'i64.ge_s' | 'i64.le_s' | 'i64.gt_s'>> = {
+const DIRECT: Partial<
+  Record<
+    number,
+    | 'i64.lt_u'
+    | 'i64.ge_u'
+    | 'i64.eq'
+    | 'i64.ne'
+    | 'i64.le_u'
+    | 'i64.gt_u'
+    | 'i64.lt_s'
+    | 'i64.ge_s'
+    | 'i64.le_s'
+    | 'i64.gt_s'
+  >
+> = {
   2: 'i64.lt_u',
   3: 'i64.ge_u',
   4: 'i64.eq',
@@ -317,5 +361,5 @@ const DIRECT: Partial<Record<number, 'i64.lt_u' | 'i64.ge_u' | 'i64.eq' | 'i64.n
   15: 'i64.gt_s',
 };
 
-export { f32, f64, i32, i64, load, op, select };
 export type { Expr };
+export { f32, f64, i32, i64, load, op, select };

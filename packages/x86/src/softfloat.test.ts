@@ -4,8 +4,8 @@ import {
   type Binary,
   compare,
   convert,
-  div,
   DOUBLE,
+  div,
   FloatContext,
   FloatFlag,
   type Format,
@@ -13,8 +13,8 @@ import {
   max,
   min,
   mul,
-  roundToIntegral,
   Rounding,
+  roundToIntegral,
   SINGLE,
   sqrt,
   sub,
@@ -75,8 +75,10 @@ describe.each([
       const near = i % 2 === 0 ? b : a ^ (b & 0xfffn);
       const expected = round(native(decode(f, a), decode(f, near)));
       const { value } = run(operation, f, a, near);
-      if (!Number.isNaN(expected)) expect(value).toBe(encode(f, expected));
-      else expect(value & f.infinity).toBe(f.infinity);
+      // Of a NaN any payload will do here.
+      expect(Number.isNaN(expected) ? value & f.infinity : value).toBe(
+        Number.isNaN(expected) ? f.infinity : encode(f, expected),
+      );
     }
   });
   it('brackets the result between rounding down and up, and sets PE exactly when they differ', () => {

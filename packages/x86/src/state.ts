@@ -63,7 +63,17 @@ export const STATE_BYTES = 0x400;
  * of @12, over an immediate byte. A call keeps
  * the return address's distance in the high half of @12.
  */
-export const Uop = { handler: 0, slot1: 2, slot2: 3, base: 4, index: 5, scale: 6, number: 7, disp: 8, imm: 12 } as const;
+export const Uop = {
+  handler: 0,
+  slot1: 2,
+  slot2: 3,
+  base: 4,
+  index: 5,
+  scale: 6,
+  number: 7,
+  disp: 8,
+  imm: 12,
+} as const;
 export const UOP_BYTES = 16;
 /** Instructions in a block at most; the reserve that a budget keeps for the last one. */
 export const MAX_BLOCK = 48;

@@ -23,7 +23,11 @@ const withCarry =
     // Intel SDM vol. 1, 3.4.3.1: carries out of each bit from operands and result.
     const carries = s.let(
       subtract
-        ? op('i64.or', op('i64.and', op('i64.xor', a, i64(-1)), b), op('i64.and', op('i64.xor', op('i64.xor', a, b), i64(-1)), result))
+        ? op(
+            'i64.or',
+            op('i64.and', op('i64.xor', a, i64(-1)), b),
+            op('i64.and', op('i64.xor', op('i64.xor', a, b), i64(-1)), result),
+          )
         : op('i64.or', op('i64.and', a, b), op('i64.and', op('i64.or', a, b), op('i64.xor', result, i64(-1)))),
     );
     const overflow = subtract
@@ -31,11 +35,7 @@ const withCarry =
       : op('i64.and', op('i64.xor', a, result), op('i64.xor', b, result));
     const flags = op(
       'i32.or',
-      op(
-        'i32.or',
-        op('i64.lt_s', carries, i64(0)),
-        s.bit(op('i64.lt_s', overflow, i64(0)), EFL.OF),
-      ),
+      op('i32.or', op('i64.lt_s', carries, i64(0)), s.bit(op('i64.lt_s', overflow, i64(0)), EFL.OF)),
       op('i32.and', op('i32.wrap_i64', op('i64.xor', op('i64.xor', a, b), result)), i32(EFL.AF)),
     );
     const bits = s.let(flags);
@@ -53,7 +53,9 @@ const step =
     const width = BigInt(s.width);
     const overflowed = delta === 1 ? -(1n << (width - 1n)) : (1n << (width - 1n)) - 1n;
     const half = op('i32.eq', op('i32.and', op('i32.wrap_i64', result), i32(15)), i32(delta === 1 ? 0 : 15));
-    const bits = s.let(op('i32.or', op('i32.or', carry, s.bit(op('i64.eq', result, i64(overflowed)), EFL.OF)), s.bit(half, EFL.AF)));
+    const bits = s.let(
+      op('i32.or', op('i32.or', carry, s.bit(op('i64.eq', result, i64(overflowed)), EFL.OF)), s.bit(half, EFL.AF)),
+    );
     s.set(0, result);
     s.flagsResult(result, bits);
   };
@@ -65,7 +67,9 @@ export function highUnsigned(s: Sem, a: Expr, b: Expr): Expr {
   const [bl, bh] = [s.let(op('i64.and', b, mask)), s.let(op('i64.shr_u', b, i64(32)))];
   const low = s.let(op('i64.add', op('i64.mul', ah, bl), op('i64.shr_u', op('i64.mul', al, bl), i64(32))));
   const mid = s.let(op('i64.add', op('i64.mul', al, bh), op('i64.and', low, mask)));
-  return s.let(op('i64.add', op('i64.add', op('i64.mul', ah, bh), op('i64.shr_u', low, i64(32))), op('i64.shr_u', mid, i64(32))));
+  return s.let(
+    op('i64.add', op('i64.add', op('i64.mul', ah, bh), op('i64.shr_u', low, i64(32))), op('i64.shr_u', mid, i64(32))),
+  );
 }
 /** High 64 bits of a signed product. */
 function highSigned(s: Sem, a: Expr, b: Expr): Expr {
@@ -228,4 +232,3 @@ export const arithmetic: Definitions = {
     s.flagsBits(flags);
   },
 };
-

@@ -75,7 +75,13 @@ export const bits: Definitions = {
   BSWAP: (s) => {
     const a = s.get(0);
     const swapPairs = (value: Expr, shift: number, mask: bigint): Expr =>
-      s.let(op('i64.or', op('i64.and', op('i64.shr_u', value, i64(shift)), i64(mask)), op('i64.shl', op('i64.and', value, i64(mask)), i64(shift))));
+      s.let(
+        op(
+          'i64.or',
+          op('i64.and', op('i64.shr_u', value, i64(shift)), i64(mask)),
+          op('i64.shl', op('i64.and', value, i64(mask)), i64(shift)),
+        ),
+      );
     const reversed = op('i64.rotl', swapPairs(swapPairs(a, 8, 0x00ff00ff00ff00ffn), 16, 0x0000ffff0000ffffn), i64(32));
     // With a 16-bit operand processors write zero.
     s.set(0, s.width === 64 ? reversed : s.width === 32 ? op('i64.shr_u', reversed, i64(32)) : i64(0));

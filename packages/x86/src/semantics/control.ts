@@ -3,13 +3,16 @@ import { CONDITIONS, type Expr, i64, op, type Sem } from '../sem.js';
 import type { Definition, Definitions } from './definitions.js';
 
 /** Linear address of an instruction pointer value read from an operand or the stack. */
-const pointer = (s: Sem, value: Expr): Expr => s.let(s.mode === 64 ? s.zeroExtend(value) : s.zeroExtend(value, Math.min(s.width, 32)));
+const pointer = (s: Sem, value: Expr): Expr =>
+  s.let(s.mode === 64 ? s.zeroExtend(value) : s.zeroExtend(value, Math.min(s.width, 32)));
 
 /** LOOP and JRCXZ count in RCX, or ECX by address size; the latter is left to TypeScript. */
 const loop =
   (zero: boolean | null): Definition =>
   (s) => {
-    const count = s.let(s.mode === 64 ? op('i64.sub', s.gpr(1), i64(1)) : s.zeroExtend(op('i64.sub', s.gpr(1), i64(1)), 32));
+    const count = s.let(
+      s.mode === 64 ? op('i64.sub', s.gpr(1), i64(1)) : s.zeroExtend(op('i64.sub', s.gpr(1), i64(1)), 32),
+    );
     const again = op('i64.ne', count, i64(0));
     const taken = s.let(zero === null ? again : op('i32.and', again, s.condition(zero ? 4 : 5)));
     s.setGpr(1, count, s.mode);
@@ -17,7 +20,12 @@ const loop =
   };
 
 export const control: Definitions = {
-  ...Object.fromEntries(CONDITIONS.map((name, code): [string, Definition] => [`J${name}`, (s) => s.if(s.condition(code), () => s.branch())])),
+  ...Object.fromEntries(
+    CONDITIONS.map((name, code): [string, Definition] => [
+      `J${name}`,
+      (s) => s.if(s.condition(code), () => s.branch()),
+    ]),
+  ),
   LOOP: loop(null),
   LOOPE: loop(true),
   LOOPNE: loop(false),

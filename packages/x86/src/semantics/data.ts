@@ -56,7 +56,14 @@ export const data: Definitions = {
     // A 32-bit destination is cleared above even when the condition is false.
     const old = s.get(0);
     const condition = s.condition(code);
-    s.set(0, s.choose(condition, () => source, () => old));
+    s.set(
+      0,
+      s.choose(
+        condition,
+        () => source,
+        () => old,
+      ),
+    );
   }),
   CMC: carryFlag((s) => op('i32.xor', s.eflags(), i32(EFL.CF))),
   CLC: carryFlag((s) => op('i32.and', s.eflags(), i32(~EFL.CF))),

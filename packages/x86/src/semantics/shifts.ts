@@ -12,7 +12,8 @@ function unlessZero(s: Sem, count: Expr, value: Expr, then: () => void): void {
   });
 }
 
-const topBit = (s: Sem, value: Expr): Expr => op('i32.wrap_i64', op('i64.and', op('i64.shr_u', value, i64(s.width - 1)), i64(1)));
+const topBit = (s: Sem, value: Expr): Expr =>
+  op('i32.wrap_i64', op('i64.and', op('i64.shr_u', value, i64(s.width - 1)), i64(1)));
 
 const shl = (s: Sem): void => {
   const a = s.modify(0);
@@ -100,7 +101,11 @@ const rotateThroughCarry =
       const one = s.let(op('i64.sub', count, i64(1)));
       const moved = left
         ? op('i64.or', op('i64.or', op('i64.shl', a, count), op('i64.shl', carryIn, one)), wide(a, rest, 'i64.shr_u'))
-        : op('i64.or', op('i64.or', op('i64.shr_u', a, count), op('i64.shl', carryIn, op('i64.sub', i64(width), count))), wide(a, rest, 'i64.shl'));
+        : op(
+            'i64.or',
+            op('i64.or', op('i64.shr_u', a, count), op('i64.shl', carryIn, op('i64.sub', i64(width), count))),
+            wide(a, rest, 'i64.shl'),
+          );
       const unturned = op('i64.eqz', count);
       const result = s.let(select(unturned, a, s.zeroExtend(moved)));
       const out = left ? op('i64.shr_u', a, op('i64.sub', i64(width), count)) : op('i64.shr_u', a, one);

@@ -88,7 +88,8 @@ export class SlowContext implements SlowCpu {
   address(): bigint {
     const memory = this.insn.memory!;
     const scaled = memory.index < 0 ? 0n : this.regs[memory.index]! << BigInt(memory.scale);
-    const base = memory.base === -2 ? this.rip + BigInt(this.insn.length) : memory.base < 0 ? 0n : this.regs[memory.base]!;
+    const base =
+      memory.base === -2 ? this.rip + BigInt(this.insn.length) : memory.base < 0 ? 0n : this.regs[memory.base]!;
     const effective = BigInt.asUintN(this.insn.addressWidth, memory.wide ?? base + scaled + BigInt(memory.disp));
     const segment = this.insn.segment >= 4 ? this.segmentBase(this.insn.segment) : 0n;
     return BigInt.asUintN(this.pointerWidth, effective + segment);

@@ -12,5 +12,16 @@ import { x87Moves } from './x87-move.js';
 import { x87Transcendental } from './x87-transcendental.js';
 
 export const SLOW_DEFINITIONS: ReadonlyMap<string, SlowDefinition> = new Map(
-  Object.entries({ ...integerSlow, ...stringSlow, ...systemSlow, ...mmxSlow, ...sseSlow, ...fxState, ...x87Arithmetic, ...x87Control, ...x87Moves, ...x87Transcendental }),
+  Object.entries({
+    ...integerSlow,
+    ...stringSlow,
+    ...systemSlow,
+    ...mmxSlow,
+    ...sseSlow,
+    ...fxState,
+    ...x87Arithmetic,
+    ...x87Control,
+    ...x87Moves,
+    ...x87Transcendental,
+  }),
 );

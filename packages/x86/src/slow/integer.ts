@@ -48,8 +48,7 @@ const loop = (c: SlowCpu): void => {
     c.setGpr(1, count, width);
   }
   const zero = (c.eflags & Flag.ZF) !== 0;
-  const taken =
-    name === 'JRCXZ' ? count === 0n : count !== 0n && (name === 'LOOP' || (name === 'LOOPE') === zero);
+  const taken = name === 'JRCXZ' ? count === 0n : count !== 0n && (name === 'LOOP' || (name === 'LOOPE') === zero);
   const operand = c.insn.operands[0]!;
   if (operand.kind === 'j') c.jump(c.rip + BigInt(c.insn.length + (taken ? operand.value : 0)));
 };
@@ -62,7 +61,10 @@ const bitTest =
     const offset = BigInt.asIntN(c.insn.width, c.operand(1));
     const bit = offset & (width - 1n);
     const base = c.insn.segment >= 4 ? c.segmentBase(c.insn.segment) : 0n;
-    const effective = BigInt.asUintN(c.insn.addressWidth, c.address() - base + (offset >> (width === 64n ? 6n : width === 32n ? 5n : 4n)) * (width / 8n));
+    const effective = BigInt.asUintN(
+      c.insn.addressWidth,
+      c.address() - base + (offset >> (width === 64n ? 6n : width === 32n ? 5n : 4n)) * (width / 8n),
+    );
     const at = BigInt.asUintN(c.pointerWidth, effective + base);
     const writes = c.insn.mnemonic !== 'BT';
     if (writes && c.bulk) c.pageAt(at, true);
@@ -211,7 +213,11 @@ function decimal(): SlowDefinitions {
     parity ^= parity >> 2;
     parity ^= parity >> 1;
     c.eflags =
-      (c.eflags & ~ARITHMETIC) | extra | (al === 0 ? Flag.ZF : 0) | (al & 0x80 ? Flag.SF : 0) | (parity & 1 ? 0 : Flag.PF);
+      (c.eflags & ~ARITHMETIC) |
+      extra |
+      (al === 0 ? Flag.ZF : 0) |
+      (al & 0x80 ? Flag.SF : 0) |
+      (parity & 1 ? 0 : Flag.PF);
   };
   const packed =
     (sign: 1 | -1) =>

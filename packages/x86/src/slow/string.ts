@@ -37,7 +37,11 @@ const advance = (c: SlowCpu, n: number, by: bigint, p: Plan): void => c.setGpr(n
 /** Elements from `va` to the end of its page in the direction of travel; 0 if the next one crosses. */
 function onPage(va: bigint, p: Plan): number {
   const offset = Number(va & 0xfffn);
-  return p.step > 0n ? Math.floor((4096 - offset) / p.size) : offset + p.size > 4096 ? 0 : Math.floor(offset / p.size) + 1;
+  return p.step > 0n
+    ? Math.floor((4096 - offset) / p.size)
+    : offset + p.size > 4096
+      ? 0
+      : Math.floor(offset / p.size) + 1;
 }
 
 /** Whether a repetition cuts register `n` even when it does nothing, as processors do. */
@@ -49,7 +53,10 @@ const uses = (c: SlowCpu, n: number): boolean =>
  * (it returns how many it did and whether the condition ended the loop).
  */
 const repeated =
-  (one: (c: SlowCpu, p: Plan) => void, bulk: (c: SlowCpu, p: Plan, max: number) => { done: number; ended: boolean }): SlowDefinition =>
+  (
+    one: (c: SlowCpu, p: Plan) => void,
+    bulk: (c: SlowCpu, p: Plan, max: number) => { done: number; ended: boolean },
+  ): SlowDefinition =>
   (c) => {
     const p = plan(c);
     if (c.insn.rep === 0) return one(c, p);
@@ -172,7 +179,8 @@ export const stringSlow: SlowDefinitions = {
     if (value === 0n || p.size === 1) memory.fill(Number(value & 0xffn));
     else {
       for (let i = 0; i < p.size; i++) memory[i] = Number((value >> BigInt(8 * i)) & 0xffn);
-      for (let filled = p.size; filled < length; filled *= 2) memory.copyWithin(filled, 0, Math.min(filled, length - filled));
+      for (let filled = p.size; filled < length; filled *= 2)
+        memory.copyWithin(filled, 0, Math.min(filled, length - filled));
     }
     c.changed(destination, length);
     advance(c, RDI, BigInt(length), p);

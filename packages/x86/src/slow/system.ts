@@ -69,6 +69,18 @@ const segmentBase =
     c.view.setBigUint64(c.base + slot, value, true);
   };
 
+/** A store of what the core does not know: `gpr`, or memory at `offset` with `gpr` -1. */
+const storeUnknown =
+  (mnemonic: PrivilegedMnemonic): SlowDefinition =>
+  (c) =>
+    c.privileged(c.insn.memory ? { mnemonic, gpr: -1, offset: c.address() } : { mnemonic, gpr: gprOf(c, 0) });
+
+/** A question about the descriptor of a selector; LAR and LSL answer in `gpr`. */
+const askDescriptor =
+  (mnemonic: PrivilegedMnemonic): SlowDefinition =>
+  (c) =>
+    c.privileged({ mnemonic, selector: Number(c.operand(c.insn.operands.length - 1) & 0xffffn), gpr: gprOf(c, 0) });
+
 const random: SlowDefinition = (c) => {
   c.setOperand(0, c.random());
   c.eflags = (c.eflags & ~(Flag.OF | Flag.SF | Flag.ZF | Flag.AF | Flag.PF)) | Flag.CF;
@@ -90,6 +102,9 @@ export const systemSlow: SlowDefinitions = {
     if (c.eflags & Flag.OF) c.stop('interrupt', 4);
   },
   INT1: (c) => c.stop('interrupt', 1),
+  // CLAC and STAC are for CPL 0, and undefined above.
+  CLAC: (c) => c.raise(6, -1),
+  STAC: (c) => c.raise(6, -1),
   UD0: (c) => c.raise(6, -1),
   UD1: (c) => c.raise(6, -1),
   UD2: (c) => c.raise(6, -1),
@@ -151,6 +166,22 @@ export const systemSlow: SlowDefinitions = {
       offset: BigInt.asUintN(c.pointerWidth, c.regs[4]! + BigInt(size)),
     });
   },
+  ARPL: (c) => {
+    const [destination, source] = [c.operand(0), c.operand(1)];
+    const adjust = (destination & 3n) < (source & 3n);
+    // A page that can't be written faults only where the operand changes.
+    if (adjust) c.setOperand(0, (destination & ~3n) | (source & 3n));
+    c.eflags = (c.eflags & ~Flag.ZF) | (adjust ? Flag.ZF : 0);
+  },
+  SGDT: storeUnknown('SGDT'),
+  SIDT: storeUnknown('SIDT'),
+  SLDT: storeUnknown('SLDT'),
+  STR: storeUnknown('STR'),
+  SMSW: storeUnknown('SMSW'),
+  VERR: askDescriptor('VERR'),
+  VERW: askDescriptor('VERW'),
+  LAR: askDescriptor('LAR'),
+  LSL: askDescriptor('LSL'),
   LES: loadFar(0),
   LDS: loadFar(3),
   LSS: loadFar(2),
@@ -162,8 +193,31 @@ export const systemSlow: SlowDefinitions = {
   ...Object.fromEntries(
     (
       [
-        'CLI', 'STI', 'CLTS', 'HLT', 'WBINVD', 'INVD', 'INVLPG', 'LMSW', 'RDMSR', 'WRMSR', 'RDPMC', 'XSETBV', 'SYSRET',
-        'SYSENTER', 'SYSEXIT', 'IRET', 'SWAPGS', 'LGDT', 'LIDT', 'LLDT', 'LTR', 'MONITOR', 'MWAIT', 'VMCALL', 'VMMCALL',
+        'CLI',
+        'STI',
+        'CLTS',
+        'HLT',
+        'WBINVD',
+        'INVD',
+        'INVLPG',
+        'LMSW',
+        'RDMSR',
+        'WRMSR',
+        'RDPMC',
+        'XSETBV',
+        'SYSRET',
+        'SYSENTER',
+        'SYSEXIT',
+        'IRET',
+        'SWAPGS',
+        'LGDT',
+        'LIDT',
+        'LLDT',
+        'LTR',
+        'MONITOR',
+        'MWAIT',
+        'VMCALL',
+        'VMMCALL',
       ] as const
     ).map((mnemonic) => [mnemonic, plain(mnemonic)]),
   ),

@@ -26,13 +26,20 @@ export function createCaseRunner(oneByOne = false): CaseRunner {
       let l1 = Number(mmu.readU64(entry(l2, va >>> 21)) >> 12n) as Mfn;
       if (l1 === 0) mmu.writeU64(entry(l2, va >>> 21), (BigInt((l1 = take())) << 12n) | tables);
       const mfn = take();
-      mmu.writeU64(entry(l1, (va >>> 12) & 511), (BigInt(mfn) << 12n) | BigInt(Pte.present | Pte.user | (writable ? Pte.rw : 0)));
+      mmu.writeU64(
+        entry(l1, (va >>> 12) & 511),
+        (BigInt(mfn) << 12n) | BigInt(Pte.present | Pte.user | (writable ? Pte.rw : 0)),
+      );
       return mfn;
     });
   const data = map(LAYOUT.dataBase, LAYOUT.dataSize, true);
   const [readOnly] = map(LAYOUT.readOnlyBase, LAYOUT.readOnlySize, false);
   const code = map(LAYOUT.codeBase, LAYOUT.codeSize, false);
-  mmu.write(readOnly!, 0, Uint8Array.from({ length: 4096 }, (_, i) => backgroundByte(i)));
+  mmu.write(
+    readOnly!,
+    0,
+    Uint8Array.from({ length: 4096 }, (_, i) => backgroundByte(i)),
+  );
   const breakpoints = new Uint8Array(4096).fill(0xcc);
   for (const mfn of code) mmu.write(mfn, 0, breakpoints);
   vcpu.space = { root, domid: GUEST, paging: 'long', user: true, wp: true, nxe: true, physical: null };
@@ -104,7 +111,11 @@ function told(exit: Exit, vcpu: VcpuCore, final: CpuSnapshot): CaseResult['excep
   const gp = (errorCode: number): CaseResult['exception'] => ({ vector: 13, errorCode, address: 0n });
   switch (exit.reason) {
     case 'exception':
-      return { vector: exit.vector, errorCode: Math.max(exit.errorCode, 0), address: exit.vector === 14 ? exit.address : 0n };
+      return {
+        vector: exit.vector,
+        errorCode: Math.max(exit.errorCode, 0),
+        address: exit.vector === 14 ? exit.address : 0n,
+      };
     case 'privileged':
     case 'halt':
       final.rip = BigInt(LAYOUT.instructionAt);
