@@ -13,7 +13,7 @@ const floors = [
   // 3 devices and guests
   ['xenstore', 'xenbus', 'ring', 'block-back', 'net-back', 'console-back', 'pc', 'guest-stubs', 'guest-drivers'],
   // 4 front
-  ['toolstack', 'host-node', 'host-browser', 'paravane'],
+  ['toolstack', 'machine', 'host-node', 'host-browser', 'paravane'],
 ];
 const hosts = ['host-node', 'host-browser'];
 

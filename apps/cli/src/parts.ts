@@ -1,12 +1,9 @@
-/** The real parts: joins the toolstack's `Machine` to the hypervisor, and finds our own guest. */
-import { ParavaneError } from '@paravane/types';
+/** The real parts: the machine made of Paravane's packages, and our own guest. */
+import { guestKernel } from '@paravane/guest-stubs';
+import { createMachine } from '@paravane/machine';
 import type { Parts } from './context.js';
 
 export const parts: Parts = {
-  createMachine() {
-    return Promise.reject(new ParavaneError('host-no-machine', 'this build has no hypervisor'));
-  },
-  ownGuest() {
-    return Promise.reject(new ParavaneError('host-no-guest', 'this build has no guest of its own'));
-  },
+  createMachine: () => Promise.resolve(createMachine()),
+  ownGuest: () => Promise.resolve({ kernel: guestKernel(), memory: 32, cmdline: '' }),
 };

@@ -57,6 +57,7 @@ function scriptedMachine(...scripts: StepResult[][]) {
       return Promise.resolve({
         input: (bytes) => typed.push(new TextDecoder().decode(bytes)),
         step: () => script.shift() ?? { state: 'running' },
+        guestMilliseconds: 0,
         stats: () => ({ instructions: BigInt(number), guestMilliseconds: 0, counters: {} }),
         destroy: () => destroyed.push(number),
       });

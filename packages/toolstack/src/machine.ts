@@ -37,6 +37,8 @@ export interface RunningDomain {
   input(bytes: Uint8Array): void;
   /** Runs the guest for about a hundredth of a second, or until it waits or ends. */
   step(): StepResult;
+  /** The guest's time since it started. */
+  readonly guestMilliseconds: number;
   stats(): DomainStats;
   /** Gives back what the domain holds. It is not stepped again. */
   destroy(): void;

@@ -19,6 +19,7 @@ export const fakeMachine: Machine = {
 class FakeDomain implements RunningDomain {
   private readonly typed: number[] = [];
   private line = '';
+  readonly guestMilliseconds = 1500;
   private steps = 0n;
   private spinning = false;
 
@@ -52,7 +53,12 @@ class FakeDomain implements RunningDomain {
   }
 
   stats() {
-    return { instructions: this.steps, guestMilliseconds: 1500, stateHash: 'cafe', counters: { hypercalls: 7 } };
+    return {
+      instructions: this.steps,
+      guestMilliseconds: this.guestMilliseconds,
+      stateHash: 'cafe',
+      counters: { hypercalls: 7 },
+    };
   }
 
   destroy(): void {

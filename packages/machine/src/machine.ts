@@ -1,0 +1,175 @@
+/**
+ * The machine that the toolstack boots domains on. Each domain gets a machine of its own: memory, core, hypervisor,
+ * personality, store and console, made from what the request says and from nothing else, so that equal requests and
+ * equal input make equal runs.
+ *
+ * Trusts the caller's request; the kernel and all that the guest does are the parts' to distrust.
+ */
+import { type ConsoleBackend, createConsoleBackend } from '@paravane/console-back';
+import { type KernelImage, loadKernelImage } from '@paravane/domain-builder';
+import { createHypervisor, type Hypervisor } from '@paravane/hypervisor';
+import { createMmu } from '@paravane/mmu';
+import type { BootRequest, DomainEnd, DomainStats, Machine, RunningDomain, StepResult } from '@paravane/toolstack';
+import { CORE_BYTES, createX86Engine } from '@paravane/x86';
+import { createPvDomain, createXenPersonality, type PvDomain } from '@paravane/xen';
+import { createXenstore, createXenstoreRing, populateDomain, populateHost } from '@paravane/xenstore';
+import { describeCrash } from './crash.js';
+
+const PAGES_PER_MIB = 256;
+/** Frames beside the guest's memory: shared_info, grant tables and the hypervisor's own. */
+const SPARE_FRAMES = 512;
+/** One entry of eight bytes a frame, in the machine-to-physical table. */
+const M2P_ENTRIES_PER_FRAME = 512;
+const CONSOLE = 'console';
+
+export function createMachine(): Machine {
+  return {
+    async bootDomain(request) {
+      return new BootedDomain(request, await loadKernelImage(request.kernel));
+    },
+  };
+}
+
+class BootedDomain implements RunningDomain {
+  private readonly hypervisor: Hypervisor;
+  private readonly guest: PvDomain;
+  private console!: ConsoleBackend;
+  /** Typed, and more than the console's back end holds. */
+  private typed: Uint8Array[] = [];
+
+  constructor(
+    private readonly request: BootRequest,
+    private readonly image: KernelImage,
+  ) {
+    const { config, clock, seed } = request;
+    const pages = Math.max(config.memory, config.maxmem) * PAGES_PER_MIB;
+    const mmu = createMmu({
+      frames: pages + Math.ceil(pages / M2P_ENTRIES_PER_FRAME) + SPARE_FRAMES,
+      coreBytes: CORE_BYTES,
+    });
+    const random = (): bigint => BigInt(hypervisor.services.random());
+    const engine = createX86Engine({ mmu, random: () => (random() << 32n) | random() });
+    const hypervisor = createHypervisor({
+      mmu,
+      engine,
+      clock,
+      hostTime: () => Math.round(request.now() * 1e6),
+      seed: Number(BigInt.asUintN(32, seed ^ (seed >> 32n))),
+      epoch: request.epoch * 1e6,
+      log: (message) => request.log?.('info', message),
+    });
+    this.hypervisor = hypervisor;
+    this.guest = this.build();
+    hypervisor.inbox.source(CONSOLE, (bytes) => {
+      this.typed.push(bytes);
+      this.feedConsole();
+    });
+    this.guest.unpause();
+  }
+
+  input(bytes: Uint8Array): void {
+    this.hypervisor.inbox.post(CONSOLE, bytes);
+  }
+
+  step(): StepResult {
+    const { hypervisor, guest } = this;
+    const result = hypervisor.runSlice();
+    const record = guest.domain.shutdownRecord;
+    if (record !== null) return { state: 'ended', end: this.end() };
+    if (result === 'ran') return { state: 'running' };
+    const { sleepNs } = hypervisor;
+    return sleepNs === Number.POSITIVE_INFINITY
+      ? { state: 'waiting' }
+      : { state: 'waiting', milliseconds: sleepNs / 1e6 };
+  }
+
+  get guestMilliseconds(): number {
+    return this.hypervisor.now() / 1e6;
+  }
+
+  stats(): DomainStats {
+    const { hypervisor, guest } = this;
+    const { instructions, systemTimeNs, ...counters } = hypervisor.stats();
+    return {
+      instructions: BigInt(instructions ?? 0),
+      guestMilliseconds: (systemTimeNs ?? 0) / 1e6,
+      // Runs in wall time are never equal, and to look at all memory takes its time.
+      ...(this.request.clock === 'virtual' ? { stateHash: hypervisor.stateHash(guest.domain) } : {}),
+      counters,
+    };
+  }
+
+  destroy(): void {
+    this.guest.destroy();
+  }
+
+  private build(): PvDomain {
+    const { hypervisor, request, image } = this;
+    const { config } = request;
+    const personality = createXenPersonality(hypervisor.services);
+    const store = createXenstore();
+    populateHost(store);
+    const guest = createPvDomain(hypervisor, personality, {
+      name: config.name,
+      image,
+      cmdline: config.cmdline,
+      memoryPages: config.memory * PAGES_PER_MIB,
+      maxPages: config.maxmem * PAGES_PER_MIB,
+      vcpus: config.vcpus,
+      ...(request.ramdisk === undefined ? {} : { ramdisk: request.ramdisk }),
+      ...(request.trace === undefined ? {} : { trace: (line: string) => request.trace?.(line) }),
+      console: ({ page, notify }) => {
+        this.console = createConsoleBackend({
+          page,
+          notify,
+          onOutput: (bytes) => request.onOutput(bytes),
+          onInputDrained: () => this.feedConsole(),
+        });
+        return this.console;
+      },
+      store: ({ page, notify }, { id }) => createXenstoreRing({ connection: store.connect(id), page, notify }),
+    });
+    const { id } = guest.domain;
+    populateDomain(store, {
+      domid: id,
+      name: config.name,
+      uuid: formatUuid(guest.xen.handle),
+      memoryKiB: config.memory * 1024,
+      maxMemoryKiB: config.maxmem * 1024,
+      vcpus: config.vcpus,
+      consolePort: guest.consoleChannel.port,
+      consoleRingRef: guest.consoleChannel.frame,
+      storePort: guest.storeChannel.port,
+      storeRingRef: guest.storeChannel.frame,
+    });
+    store.introduceDomain(id);
+    request.log?.('info', `built "${config.name}": ${config.memory} MiB, ${config.vcpus} vCPUs`);
+    return guest;
+  }
+
+  private feedConsole(): void {
+    while (this.typed.length > 0) {
+      const bytes = this.typed[0];
+      const taken = this.console.input(bytes);
+      if (taken === bytes.length) {
+        this.typed.shift();
+      } else {
+        this.typed[0] = bytes.subarray(taken);
+        return;
+      }
+    }
+  }
+
+  private end(): DomainEnd {
+    const record = this.guest.domain.shutdownRecord!;
+    if (record.reason === 'poweroff' || record.reason === 'reboot' || record.reason === 'suspend') {
+      return { kind: record.reason };
+    }
+    return { kind: 'crash', report: describeCrash(this.guest, this.image, record) };
+  }
+}
+
+function formatUuid(bytes: Uint8Array): string {
+  const hex = [...bytes].map((byte) => byte.toString(16).padStart(2, '0')).join('');
+  return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join('-');
+}
