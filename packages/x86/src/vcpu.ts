@@ -211,8 +211,6 @@ export class X86Vcpu implements VcpuCore {
       this.rip = this.ripOf(uop);
       if (stop === Stop.exit) {
         if (this.behind) this.rip = this.wrap(this.rip + BigInt(parts.cache.lengthOf(uop)));
-        // An interrupted repetition has counted itself already.
-        if (exit.reason === 'budget') left++;
       } else if (stop === Stop.raise) {
         this.stopWithException(this.i32[this.word + State.vector / 4]!, this.i32[this.word + State.errorCode / 4]!);
       } else exit.reason = 'exception';
