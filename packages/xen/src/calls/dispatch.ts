@@ -41,7 +41,7 @@ export function dispatch(table: HypercallTable, vcpu: XenVcpu): void {
     number === hypercall.multicall ? multicall(table, vcpu, args) : (table[number]?.(vcpu, args) ?? -Errno.ENOSYS);
   if (result === LEFT) return;
   if (isPreempted(result)) {
-    if (domain.trace) trace(vcpu, 'R P');
+    if (domain.trace) trace(vcpu, `R ${hex(number)} P`);
     const next = result.args;
     regs[Gpr.rdi] = next[0];
     regs[Gpr.rsi] = next[1];
