@@ -9,8 +9,8 @@ import { fileURLToPath } from 'node:url';
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 
 export function workspacePackages() {
-  return ['packages', 'apps'].flatMap((group) =>
-    (existsSync(join(root, group)) ? readdirSync(join(root, group)) : [])
+  return ['packages/', 'apps/', ''].flatMap((group) =>
+    (group === '' ? ['benchmarks'] : existsSync(join(root, group)) ? readdirSync(join(root, group)) : [])
       .map((name) => join(root, group, name))
       .filter((dir) => existsSync(join(dir, 'package.json')) && existsSync(join(dir, 'tsconfig.json')))
       .sort()
@@ -33,7 +33,13 @@ function writeReferences(packages) {
       .map((name) => ({ path: `${relative(dir, dirOf.get(name))}/tsconfig.build.json` }));
     writeIfChanged(join(dir, 'tsconfig.build.json'), {
       extends: './tsconfig.json',
-      compilerOptions: { composite: true, noEmit: false, rootDir: 'src', outDir: 'dist', tsBuildInfoFile: 'dist/.tsbuildinfo' },
+      compilerOptions: {
+        composite: true,
+        noEmit: false,
+        rootDir: 'src',
+        outDir: 'dist',
+        tsBuildInfoFile: 'dist/.tsbuildinfo',
+      },
       references,
     });
   }
