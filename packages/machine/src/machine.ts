@@ -148,13 +148,13 @@ class BootedDomain implements RunningDomain {
   }
 
   private feedConsole(): void {
-    while (this.typed.length > 0) {
-      const bytes = this.typed[0];
+    for (;;) {
+      // Taken from the queue first: the console calls back here when it has passed on what it got.
+      const bytes = this.typed.shift();
+      if (bytes === undefined) return;
       const taken = this.console.input(bytes);
-      if (taken === bytes.length) {
-        this.typed.shift();
-      } else {
-        this.typed[0] = bytes.subarray(taken);
+      if (taken < bytes.length) {
+        this.typed.unshift(bytes.subarray(taken));
         return;
       }
     }
