@@ -1,19 +1,32 @@
 import { openSync, readFileSync, writeSync } from 'node:fs';
 import { it } from 'vitest';
 import { startGuest } from './index.js';
+
 it('boots', async () => {
   const fd = openSync('/tmp/farm/xenb/linux.txt', 'w');
   let buf: string[] = [];
-  const flush = () => { writeSync(fd, buf.join('\n') + '\n'); buf = []; };
+  const flush = () => {
+    writeSync(fd, buf.join('\n') + '\n');
+    buf = [];
+  };
   let out = '';
-  const trace = process.env.TRACE ? { trace: (l: string) => { buf.push(l); if (buf.length > 5000) flush(); } } : {};
+  const trace = process.env.TRACE
+    ? {
+        trace: (l: string) => {
+          buf.push(l);
+          if (buf.length > 5000) flush();
+        },
+      }
+    : {};
   const t = performance.now();
   const guest = await startGuest({
     kernel: new Uint8Array(readFileSync('/tmp/elfx/vmlinux')),
     ramdisk: new Uint8Array(readFileSync('/tmp/farm/xenb/ird.cpio')),
     cmdline: process.env.CMD ?? 'console=hvc0 earlyprintk=xen panic=1',
     memory: 128,
-    onOutput: (b) => { out += String.fromCharCode(...b); },
+    onOutput: (b) => {
+      out += String.fromCharCode(...b);
+    },
     ...trace,
   });
   try {
@@ -21,8 +34,13 @@ it('boots', async () => {
     console.log('userspace after', performance.now() - t);
     guest.type('paravane\r');
     console.log(guest.waitForEnd());
-  } catch (e) { console.log(String(e).slice(0, 2000)); }
+  } catch (e) {
+    console.log(String(e).slice(0, 2000));
+  }
   flush();
-  console.log(performance.now() - t, JSON.stringify(guest.stats(), (k, v) => typeof v === 'bigint' ? String(v) : v));
+  console.log(
+    performance.now() - t,
+    JSON.stringify(guest.stats(), (k, v) => (typeof v === 'bigint' ? String(v) : v)),
+  );
   console.log(out);
 }, 600000);
