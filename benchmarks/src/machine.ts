@@ -89,7 +89,7 @@ export function createBenchmarkMachine(workload: Workload): BenchmarkMachine {
     },
     data() {
       const bytes = new Uint8Array(workload.dataBytes);
-      data.forEach((mfn, i) => bytes.set(mmu.read(mfn, 0, PAGE), i * PAGE));
+      data.forEach((mfn, i) => bytes.set(mmu.read(mfn, 0, Math.min(PAGE, bytes.length - i * PAGE)), i * PAGE));
       return bytes;
     },
     stats: () => engine.stats(),
