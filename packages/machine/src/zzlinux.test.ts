@@ -1,4 +1,6 @@
 import { openSync, readFileSync, writeSync } from 'node:fs';
+import { Session } from 'node:inspector';
+import { writeFileSync } from 'node:fs';
 import { it } from 'vitest';
 import { startGuest } from './index.js';
 
@@ -19,6 +21,9 @@ it('boots', async () => {
       }
     : {};
   const t = performance.now();
+  const session = new Session();
+  session.connect();
+  if (process.env.PROF) { session.post('Profiler.enable'); session.post('Profiler.setSamplingInterval', { interval: 1000 }); session.post('Profiler.start'); }
   const guest = await startGuest({
     kernel: new Uint8Array(readFileSync('/tmp/elfx/vmlinux')),
     ramdisk: new Uint8Array(readFileSync('/tmp/farm/xenb/ird.cpio')),
