@@ -11,7 +11,7 @@
 #include <sys/mman.h>
 #include <time.h>
 
-enum { CODE = 0x10000000, DATA = 0x20000000, STACK_TOP = 0x30010000, STACK_BYTES = 0x10000, EXIT = 0x30020000 };
+enum { CODE = 0x10000000, DATA = 0x20100000, STACK_TOP = 0x30f10000, STACK_BYTES = 0x10000, EXIT = 0x30f20000 };
 
 uint64_t registers[16];
 uint64_t entry_address;

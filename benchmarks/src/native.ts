@@ -37,7 +37,9 @@ try {
     const { seconds } = runNatively(program, workload, 20);
     const speed = ((machine.vcpu.count * 20) / seconds / 1e6).toFixed(0);
     const result = `rax ${native.regs[0]!.toString(16)}, data ${hash.toString(16)}`;
-    console.log(`${workload.name}: ${wrong.length === 0 ? 'same' : `DIFFERENT: ${wrong.join(', ')}`}; ${result}; ${speed} MIPS natively`);
+    console.log(
+      `${workload.name}: ${wrong.length === 0 ? 'same' : `DIFFERENT: ${wrong.join(', ')}`}; ${result}; ${speed} MIPS natively`,
+    );
   }
 } finally {
   rmSync(folder, { recursive: true });
@@ -62,5 +64,9 @@ function runNatively(program: string, workload: Workload, passes: number): Resul
   command(program, [from, to]);
   const output = readFileSync(to);
   const bytes = output.buffer.slice(output.byteOffset, output.byteOffset + output.length) as ArrayBuffer;
-  return { regs: new BigUint64Array(bytes, 0, 16), seconds: new DataView(bytes).getFloat64(128, true), data: new Uint8Array(bytes, 136) };
+  return {
+    regs: new BigUint64Array(bytes, 0, 16),
+    seconds: new DataView(bytes).getFloat64(128, true),
+    data: new Uint8Array(bytes, 136),
+  };
 }

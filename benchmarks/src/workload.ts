@@ -4,13 +4,14 @@
  * touches only the areas below.
  */
 
+// The areas lie apart modulo 16 MiB, so that they do not displace each other in a direct-mapped TLB.
 export const CODE = 0x10000000;
-export const DATA = 0x20000000;
+export const DATA = 0x20100000;
 /** Upper end of the stack; the return address lies just below it. */
-export const STACK_TOP = 0x30010000;
+export const STACK_TOP = 0x30f10000;
 export const STACK_BYTES = 0x10000;
 /** An INT3: where the code returns to. */
-export const EXIT = 0x30020000;
+export const EXIT = 0x30f20000;
 
 export interface Workload {
   name: string;
