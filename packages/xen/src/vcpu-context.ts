@@ -115,6 +115,8 @@ function loadRegisters(vcpu: XenVcpu, user: Context['user_regs']): void {
   regs[Gpr.r14] = user.r14;
   regs[Gpr.r15] = user.r15;
   core.rip = user.rip;
+  // The IOPL is virtual: what the context says counts, and the processor never sees it.
+  vcpu.iopl = Number((user.rflags >> 12n) & 3n);
   core.rflags = (Number(user.rflags & 0xffffffffn) & ~(Flag.IOPL | Flag.VM)) | Flag.IF | 2;
   core.selectors[Seg.cs] = user.cs | 3;
   core.selectors[Seg.ss] = user.ss | 3;
