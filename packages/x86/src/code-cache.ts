@@ -13,9 +13,9 @@ import type { CodeMode } from '@paravane/engine-api';
 import type { Mmu } from '@paravane/mmu';
 import type { Mfn } from '@paravane/types';
 import { decode, type Instruction } from './decode.js';
-import { SpecialOp } from './interpreter.js';
+import { type InterpreterImage, SpecialOp } from './interpreter.js';
 import { endsBlock, lower, type UopSink, writeSpecial } from './lower.js';
-import { MAX_BLOCK, Uop, UOP_BYTES } from './state.js';
+import { MAX_BLOCK, UOP_BYTES, Uop } from './state.js';
 
 const DESCRIPTOR_BYTES = 0x4040;
 const GENERATION = 0x4000;
@@ -55,7 +55,10 @@ export interface CodeCache {
   readonly invalidations: number;
 }
 
-export function createCodeCache(mmu: Mmu, handlers: ReadonlyMap<string, number>): CodeCache {
+export function createCodeCache(
+  mmu: Mmu,
+  { handlers, fused }: Pick<InterpreterImage, 'handlers' | 'fused'>,
+): CodeCache {
   const { machine, tlb } = mmu;
   const { u8, i32, view } = machine;
   const arena = machine.reserve(MAX_UOPS * UOP_BYTES, 16);
@@ -128,9 +131,18 @@ export function createCodeCache(mmu: Mmu, handlers: ReadonlyMap<string, number>)
    * Decodes up to `limit` instructions at `sink.at`. Returns false when the first
    * instruction needs the second page and there is none.
    */
-  function decodeInto(mfn: Mfn, start: number, mode: CodeMode, limit: number, once: boolean, second: () => SecondPage | null): boolean {
+  function decodeInto(
+    mfn: Mfn,
+    start: number,
+    mode: CodeMode,
+    limit: number,
+    once: boolean,
+    second: () => SecondPage | null,
+  ): boolean {
     const page = machine.frameBase + mfn * 4096;
     let offset = start;
+    /** The micro-operation before, if it may still be fused with the next one. */
+    let last = 0;
     for (let n = 0; n < limit; n++) {
       if (offset >= 4096) {
         writeSpecial(sink, once ? SpecialOp.end : SpecialOp.chainFar, n, offset, offset);
@@ -168,7 +180,16 @@ export function createCodeCache(mmu: Mmu, handlers: ReadonlyMap<string, number>)
         if (!once) mark(mfn, offset, Math.min(15, 4096 - offset));
         return true;
       }
+      const at = sink.at;
       lower(sink, insn, handlers, offset, n);
+      // Two handlers in a row that have one for both: the second keeps its place, for its operands.
+      if (last !== 0 && sink.at === at + UOP_BYTES) {
+        const pair = fused.get(view.getUint16(last, true) * 65536 + view.getUint16(at, true));
+        if (pair !== undefined) {
+          view.setUint16(last, pair, true);
+          last = 0;
+        } else last = at;
+      } else last = sink.at - UOP_BYTES;
       if (!once) mark(mfn, offset, Math.min(insn.length, 4096 - offset));
       offset += insn.length;
       if (endsBlock(insn)) return true;
@@ -205,7 +226,11 @@ export function createCodeCache(mmu: Mmu, handlers: ReadonlyMap<string, number>)
     },
     isFrom(uop, second, mode) {
       const table = descriptors[mode][second]!;
-      return table !== 0 && table === view.getInt32(uop + Uop.imm, true) && i32[(table + GENERATION) >> 2] === view.getInt32(uop + Uop.disp, true);
+      return (
+        table !== 0 &&
+        table === view.getInt32(uop + Uop.imm, true) &&
+        i32[(table + GENERATION) >> 2] === view.getInt32(uop + Uop.disp, true)
+      );
     },
     forget(uop) {
       // Blocks over two pages begin near the end of their page: few entries to look at.

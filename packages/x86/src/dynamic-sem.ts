@@ -2,8 +2,9 @@
  * Definitions as handlers of the interpreter: operands come from the
  * micro-operation at `ip`.
  */
-import { callExpr, type Expr, type FunctionBuilder, i32, i64, load, op } from '@paravane/wasm-emit';
+
 import { TlbField } from '@paravane/mmu';
+import { callExpr, type Expr, type FunctionBuilder, i32, i64, load, op } from '@paravane/wasm-emit';
 import type { HandlerShape } from './handlers.js';
 import { Sem } from './sem.js';
 import { SCRATCH_TOP, State, Uop } from './state.js';
@@ -37,17 +38,22 @@ const UNSIGNED = { 8: 'i64.load8_u', 16: 'i64.load16_u', 32: 'i64.load32_u', 64:
 export class DynamicSem extends Sem {
   /** Offsets in memory that the handler stored to; one in the scratch area has to be finished. */
   readonly stores: Expr[] = [];
+  /** Kind of the lazy flags where it is known: set by this handler, or by the one it is fused behind. */
+  knownKind: number | null;
   private effective: Expr | null = null;
   private readonly slotFields: number[] = [];
 
   constructor(
     private readonly site: HandlerSite,
     shape: HandlerShape,
+    knownKind: number | null = null,
   ) {
     super(site.f, shape.mnemonic, shape.forms, shape.width, shape.mode);
+    this.knownKind = knownKind;
     let next = 0;
     for (const [i, form] of shape.forms.entries()) {
-      if (form.kind === 'r' || form.kind === 'x' || form.kind === 'p') this.slotFields[i] = [Uop.slot1, Uop.slot2, Uop.base][next++]!;
+      if (form.kind === 'r' || form.kind === 'x' || form.kind === 'p')
+        this.slotFields[i] = [Uop.slot1, Uop.slot2, Uop.base][next++]!;
     }
   }
 
@@ -76,7 +82,8 @@ export class DynamicSem extends Sem {
   address(): Expr {
     if (!this.effective) {
       const { cpu, ip } = this.site;
-      const at = (field: number): Expr => load('i64.load', op('i32.add', cpu, load('i32.load8_u', ip, field)), State.gpr);
+      const at = (field: number): Expr =>
+        load('i64.load', op('i32.add', cpu, load('i32.load8_u', ip, field)), State.gpr);
       const scaled = op('i64.shl', at(Uop.index), load('i64.load8_u', ip, Uop.scale));
       this.effective = this.let(op('i64.add', op('i64.add', at(Uop.base), load('i64.load32_s', ip, Uop.disp)), scaled));
     }
@@ -92,7 +99,7 @@ export class DynamicSem extends Sem {
     return this.site.cpu;
   }
   flagKind(): Expr {
-    return this.site.flagKind;
+    return this.knownKind === null ? this.site.flagKind : i32(this.knownKind);
   }
   flagA(): Expr {
     return this.site.flagA;
@@ -101,6 +108,7 @@ export class DynamicSem extends Sem {
     return this.site.flagB;
   }
   setFlags(kind: number, a: Expr, b: Expr): void {
+    this.knownKind = kind;
     this.site.writeFlags(i32(kind), a, b);
   }
   protected eflagsOf(kind: Expr, a: Expr, b: Expr): Expr {
@@ -148,7 +156,11 @@ export class DynamicSem extends Sem {
   }
   branch(): void {
     if (this.forms[0]!.kind === 'j') return this.site.branchLinked();
-    const target = op('i64.add', load('i64.load', this.site.cpu, State.pcBase), load('i64.load32_s', this.site.ip, Uop.disp));
+    const target = op(
+      'i64.add',
+      load('i64.load', this.site.cpu, State.pcBase),
+      load('i64.load32_s', this.site.ip, Uop.disp),
+    );
     this.branchTo(this.width === 16 ? this.zeroExtend(target, 16) : target);
   }
   branchTo(target: Expr): void {

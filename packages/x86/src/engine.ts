@@ -44,7 +44,7 @@ export function createX86Engine(options: EngineOptions): Engine {
   const { machine } = mmu;
   const pages = machine.memory.buffer.byteLength / 0x10000;
   const image = buildInterpreter({ shared: machine.shared, pages }, mmu.tlb.base);
-  const cache = createCodeCache(mmu, image.handlers);
+  const cache = createCodeCache(mmu, image);
   mmu.onCodeWrite = (mfn, offset, length) => void cache.invalidate(mfn, offset, length);
   const access = new MemoryAccess(mmu, cache);
   const module = new WebAssembly.Module(image.bytes);

@@ -4,12 +4,25 @@
  * definitions that are not hot become functions of their own, called through the
  * table, so that the loop stays small enough to be optimized well.
  */
-import { callExpr, callIndirect, type Expr, FunctionBuilder, i32, i64, type Label, load, ModuleBuilder, op, select } from '@paravane/wasm-emit';
+
 import { type MachineMemory, TlbField } from '@paravane/mmu';
+import {
+  callExpr,
+  callIndirect,
+  type Expr,
+  FunctionBuilder,
+  i32,
+  i64,
+  type Label,
+  load,
+  ModuleBuilder,
+  op,
+  select,
+} from '@paravane/wasm-emit';
 import { DynamicSem, type HandlerSite } from './dynamic-sem.js';
 import { type HandlerShape, handlerShapes } from './handlers.js';
 import { DEFINITIONS } from './semantics/definitions.js';
-import { FlagKind, State, Stop, Uop, UOP_BYTES } from './state.js';
+import { FlagKind, State, Stop, UOP_BYTES, Uop } from './state.js';
 
 /** Handlers that are no instruction. */
 export const SpecialOp = {
@@ -37,17 +50,58 @@ const SPECIAL_COUNT = 16;
 
 /** Mnemonics whose handlers are part of the loop; `*` at the end takes all that begin so. */
 const HOT =
-  /^(ADD|SUB|CMP|AND|OR|XOR|TEST|INC|DEC|NEG|NOT|ADC|SBB|IMUL|MOV|MOVZX|MOVSX|LEA|NOP|PAUSE|XCHG|PUSH|POP|LEAVE|CBW|CWD|SHL|SHR|SAR|ROL|ROR|J\w+|CALL|RET|LOOP\w*|SET\w+|CMOV\w+|BT|BTS|BTR|BSF|BSR|TZCNT|CMPXCHG|XADD|MUL|DIV|MOVUPS|MOVAPS|MOVDQA|MOVDQU|MOVD|MOVQ|PXOR|XORPS|MOVSD|MOVSS)$/;
+  /^(ADD|SUB|CMP|AND|OR|XOR|TEST|INC|DEC|NEG|NOT|ADC|SBB|IMUL|MOV|MOVZX|MOVSX|LEA|NOP|PAUSE|XCHG|PUSH|POP|LEAVE|CBW|CWD|SHL|SHR|SAR|ROL|ROR|J\w+|CALL|RET|LOOP\w*|SET\w+|CMOV\w+|BT|BTS|BTR|BSF|BSR|TZCNT|CMPXCHG|XADD|MUL|DIV|MOVUPS|MOVAPS|MOVDQA|MOVDQU|MOVD|MOVQ|PXOR|POR|PAND|XORPS|MOVSD|MOVSS|PCMPEQB|PMOVMSKB|PMINUB|PSUBB|PADDD|PADDQ|PSHUFD|PUNPCKLQDQ|MOVHPS|ADDSD|SUBSD|MULSD|COMISD|UCOMISD|CVTSI2SD|CVTTSD2SI)$/;
+
+/**
+ * Pairs of instructions that one handler does without a dispatch between: the
+ * first is one of these keys, the second a branch on a condition in its page, or
+ * for the stack the same kind again.
+ */
+const FUSED_WITH_BRANCH =
+  /^(CMP (64|32) (r..,r..|r..,m..|m..,r..|r..,i|m..,i)|CMP 8 (r8,i|m8,i|r8,r8)|TEST (64 r64,r64|32 r32,r32|32 r32,i|8 r8,r8|8 r8,i|8 m8,i)|(DEC|INC) (64 r64|32 r32)|(SUB|AND) (64|32) (r..,i|r..,r..))$/;
+const FUSED_BRANCH = /^J(N?B|N?Z|N?BE|N?S|N?L|N?LE) 64 j$/;
+const FUSED_PAIRS: readonly (readonly [string, string])[] = [
+  ['PUSH 64 r64', 'PUSH 64 r64'],
+  ['POP 64 r64', 'POP 64 r64'],
+  ['POP 64 r64', 'RET 64 '],
+  ['MOV 64 r64,r64', 'MOV 64 r64,r64'],
+  ['MOV 64 r64,m64', 'MOV 64 r64,m64'],
+  ['MOV 64 m64,r64', 'MOV 64 m64,r64'],
+];
+
+interface Pair {
+  first: HandlerShape;
+  second: HandlerShape;
+}
+
+function fusedPairs(hot: readonly HandlerShape[]): Pair[] {
+  const branches = hot.filter((shape) => FUSED_BRANCH.test(shape.key));
+  const byKey = new Map(hot.map((shape) => [shape.key, shape]));
+  return [
+    ...hot
+      .filter((shape) => FUSED_WITH_BRANCH.test(shape.key))
+      .flatMap((first) => branches.map((second) => ({ first, second }))),
+    ...FUSED_PAIRS.flatMap(([a, b]) => {
+      const [first, second] = [byKey.get(a), byKey.get(b)];
+      return first && second ? [{ first, second }] : [];
+    }),
+  ];
+}
 
 export interface InterpreterImage {
   bytes: Uint8Array;
   /** Handler number by key. */
   handlers: ReadonlyMap<string, number>;
+  /** Handler of two instructions by the handlers of each: first × 65,536 + second. */
+  fused: ReadonlyMap<number, number>;
 }
 
 const SP = { params: ['i', 'i', 'i', 'l'] as const };
 
-export function buildInterpreter(machine: Pick<MachineMemory, 'shared'> & { pages: number }, tlbBase: number): InterpreterImage {
+export function buildInterpreter(
+  machine: Pick<MachineMemory, 'shared'> & { pages: number },
+  tlbBase: number,
+): InterpreterImage {
   const module = new ModuleBuilder({ initial: machine.pages, maximum: machine.pages, shared: machine.shared });
   const miss = module.import('miss', ['i', 'i', 'i', 'i'], ['i']);
   const commit = module.import('commit', [], ['i']);
@@ -61,18 +115,33 @@ export function buildInterpreter(machine: Pick<MachineMemory, 'shared'> & { page
   const cold = shapes.filter((shape) => !HOT.test(shape.mnemonic));
   const handlers = new Map<string, number>();
   hot.forEach((shape, i) => handlers.set(shape.key, SPECIAL_COUNT + i));
-  const coldBase = SPECIAL_COUNT + hot.length;
+  const pairs = fusedPairs(hot);
+  const fused = new Map(
+    pairs.map(({ first, second }, i) => [
+      handlers.get(first.key)! * 65536 + handlers.get(second.key)!,
+      SPECIAL_COUNT + hot.length + i,
+    ]),
+  );
+  const coldBase = SPECIAL_COUNT + hot.length + pairs.length;
   cold.forEach((shape, i) => {
     handlers.set(shape.key, coldBase + i);
     module.tableSlot(module.add(coldFunction(shape, tlbBase, functions, commit)));
   });
   const coldType = module.type(['i', 'i', 'l'], ['i']);
-  module.add(loopFunction(hot, tlbBase, functions, { commit, slow, coldType, coldBase, anyCold: cold.length > 0 }), 'run');
-  return { bytes: module.encode(), handlers };
+  module.add(
+    loopFunction(hot, pairs, tlbBase, functions, { commit, slow, coldType, coldBase, anyCold: cold.length > 0 }),
+    'run',
+  );
+  return { bytes: module.encode(), handlers, fused };
 }
 
 /** A definition as a function of (cpu, ip, tag) → `Stop`; flags are kept in the state. */
-function coldFunction(shape: HandlerShape, tlbBase: number, functions: HandlerSite['functions'], commit: number): FunctionBuilder {
+function coldFunction(
+  shape: HandlerShape,
+  tlbBase: number,
+  functions: HandlerSite['functions'],
+  commit: number,
+): FunctionBuilder {
   const f = new FunctionBuilder(['i', 'i', 'l'], ['i']);
   const [cpu, ip, tag] = [f.param(0), f.param(1), f.param(2)];
   const site: HandlerSite = {
@@ -119,7 +188,13 @@ interface LoopParts {
 }
 
 /** run(cpu, ip, left, tag) → `Stop`. Everything else goes through the state. */
-function loopFunction(hot: HandlerShape[], tlbBase: number, functions: HandlerSite['functions'], parts: LoopParts): FunctionBuilder {
+function loopFunction(
+  hot: HandlerShape[],
+  pairs: Pair[],
+  tlbBase: number,
+  functions: HandlerSite['functions'],
+  parts: LoopParts,
+): FunctionBuilder {
   const f = new FunctionBuilder(SP.params, ['i']);
   const [cpu, ip, left, tag] = [f.param(0), f.param(1), f.param(2), f.param(3)];
   const [kind, a, b, code] = [f.local('i'), f.local('l'), f.local('l'), f.local('i')];
@@ -162,7 +237,9 @@ function loopFunction(hot: HandlerShape[], tlbBase: number, functions: HandlerSi
         f.if(op('i64.eq', load('i64.load', entry, tlbBase + TlbField.execTag), op('i64.or', page, tag)), () => {
           const descriptor = f.let(load('i32.load', entry, tlbBase + TlbField.code));
           f.if(descriptor, () => {
-            const block = f.let(load('i32.load', op('i32.add', descriptor, op('i32.shl', op('i32.and', low, i32(4095)), i32(2)))));
+            const block = f.let(
+              load('i32.load', op('i32.add', descriptor, op('i32.shl', op('i32.and', low, i32(4095)), i32(2)))),
+            );
             f.if(block, () => {
               f.store('i64.store', cpu, page, State.pcBase);
               f.set(ip, block);
@@ -251,21 +328,33 @@ function loopFunction(hot: HandlerShape[], tlbBase: number, functions: HandlerSi
             branchLinked: () => followLink(1),
             branchTo: (target) => goTo(target, 1),
           };
+          /** One instruction's code; `ip` is behind it in the end. Returns the kind of the flags if it is known then. */
+          const emitOne = (shape: HandlerShape, knownKind: number | null): number | null => {
+            const s: DynamicSem = new DynamicSem(
+              withCommit(site, (): DynamicSem => s),
+              shape,
+              knownKind,
+            );
+            DEFINITIONS.get(shape.mnemonic)!(s);
+            next();
+            if (s.stores.length > 0 && !/^CALL$/.test(shape.mnemonic)) f.brIf(s.inScratch(), finishStore);
+            return s.knownKind;
+          };
           const emitHot = (shape: HandlerShape): void =>
             f.scope(() => {
-              const s: DynamicSem = new DynamicSem(
-                withCommit(site, (): DynamicSem => s),
-                shape,
-              );
-              DEFINITIONS.get(shape.mnemonic)!(s);
-              next();
-              if (s.stores.length > 0 && !/^CALL$/.test(shape.mnemonic)) f.brIf(s.inScratch(), finishStore);
+              emitOne(shape, null);
+              f.br(top);
+            });
+          const emitPair = ({ first, second }: Pair): void =>
+            f.scope(() => {
+              emitOne(second, emitOne(first, null));
               f.br(top);
             });
           /** A call stores its return address before it branches: that store is finished first. */
           function withCommit(base: HandlerSite, sem: () => DynamicSem): HandlerSite {
             const finish = (): void => {
-              if (sem().stores.length > 0) f.if(sem().inScratch(), () => f.if(callExpr('i', parts.commit), () => undefined));
+              if (sem().stores.length > 0)
+                f.if(sem().inScratch(), () => f.if(callExpr('i', parts.commit), () => undefined));
             };
             return {
               ...base,
@@ -298,6 +387,7 @@ function loopFunction(hot: HandlerShape[], tlbBase: number, functions: HandlerSi
             bodies.push(() => f.scope(specials[i] ?? specials[SpecialOp.invalid]!));
           }
           for (const shape of hot) bodies.push(() => emitHot(shape));
+          for (const pair of pairs) bodies.push(() => emitPair(pair));
           bodies.push(() => f.scope(coldCall));
           const labels: Label[] = [];
           const nest = (i: number): void => {
@@ -341,7 +431,9 @@ function eflagsFunction(): FunctionBuilder {
   const f = new FunctionBuilder(['i', 'l', 'l'], ['i']);
   const [kind, a, b] = [f.param(0), f.param(1), f.param(2)];
   f.if(op('i32.ge_u', kind, i32(FlagKind.bits)), () => f.return(op('i32.wrap_i64', b)));
-  const shift = f.let(op('i64.extend_i32_u', op('i32.sub', i32(64), op('i32.shl', i32(8), op('i32.and', kind, i32(3))))));
+  const shift = f.let(
+    op('i64.extend_i32_u', op('i32.sub', i32(64), op('i32.shl', i32(8), op('i32.and', kind, i32(3))))),
+  );
   const result = f.local('l');
   const bits = f.local('i');
   const at = (value: Expr): Expr => op('i64.shl', value, shift);
@@ -393,7 +485,15 @@ function conditionFunction(eflags: number): FunctionBuilder {
     pick(
       1,
       bit(0),
-      pick(2, bit(6), pick(3, op('i32.or', bit(0), bit(6)), pick(4, bit(7), pick(5, bit(2), pick(6, less, op('i32.or', less, bit(6))))))),
+      pick(
+        2,
+        bit(6),
+        pick(
+          3,
+          op('i32.or', bit(0), bit(6)),
+          pick(4, bit(7), pick(5, bit(2), pick(6, less, op('i32.or', less, bit(6))))),
+        ),
+      ),
     ),
   );
   f.return(op('i32.xor', value, op('i32.and', code, i32(1))));

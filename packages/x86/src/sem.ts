@@ -294,6 +294,10 @@ export abstract class Sem {
   condition(code: number): Expr {
     const kind = this.flagKind();
     const [a, b] = [this.flagA(), this.flagB()];
+    if (kind.kind === 'const') {
+      const known = this.knownCondition(kind.value as number, a, b, code);
+      if (known) return known;
+    }
     const general = (): Expr => this.conditionOf(kind, a, b, code);
     const direct = DIRECT[code];
     if (!direct) return this.let(general());
@@ -309,6 +313,20 @@ export abstract class Sem {
             )
           : general(),
     );
+  }
+  /** A condition on flags whose kind is known, where it has a short form. */
+  private knownCondition(kind: number, a: Expr, b: Expr, code: number): Expr | null {
+    const width = 8 << (kind & 3);
+    const sign = code === 8 ? 'i64.lt_s' : 'i64.ge_s';
+    if (kind < FlagKind.add) {
+      const direct = DIRECT[code];
+      if (direct) return this.let(op(direct, a, b));
+      if (code === 8 || code === 9) return this.let(op(sign, this.signExtend(op('i64.sub', a, b), width), i64(0)));
+    } else if (kind >= FlagKind.result && kind < FlagKind.bits) {
+      if (code === 4 || code === 5) return this.let(op(DIRECT[code]!, a, i64(0)));
+      if (code === 8 || code === 9) return this.let(op(sign, a, i64(0)));
+    }
+    return null;
   }
   bit(condition: Expr, bit: number): Expr {
     return op('i32.shl', condition, i32(Math.log2(bit)));
