@@ -58,7 +58,14 @@ export interface Instruction {
   operands: Operand[];
 }
 
-const SEGMENT_OF_PREFIX: Partial<Record<number, number>> = { 0x26: 0, 0x2e: 1, 0x36: 2, 0x3e: 3, 0x64: 4, 0x65: 5 };
+export const SEGMENT_OF_PREFIX: Partial<Record<number, number>> = {
+  0x26: 0,
+  0x2e: 1,
+  0x36: 2,
+  0x3e: 3,
+  0x64: 4,
+  0x65: 5,
+};
 const SEGMENT_NAMES = ['ES', 'CS', 'SS', 'DS', 'FS', 'GS'];
 const MAX_LENGTH = 15;
 /** Memory operand sizes of the size letters that are fixed, in bits. */
@@ -164,6 +171,8 @@ export function decode(
   if (lock && !(entry.lock && entry.hasModrm && parts.modrm < 0xc0)) return null;
   if (vex && parts.vexL !== 0) return null;
   if (entry.hasModrm) p++;
+  // MOV of control and debug registers takes any ModRM.mod for a register.
+  if (entry.operands.some((text) => text === 'Cq' || text === 'Dq')) parts.modrm |= 0xc0;
   const insn: Instruction = {
     entry,
     mnemonic: entry.mnemonic,
@@ -233,7 +242,8 @@ function matches(e: Entry, parts: Parts): boolean {
   return true;
 }
 
-function operandSize(e: Entry, parts: Parts): Width {
+/** Operand size in bits by prefixes and mode. */
+export function operandSize(e: Entry, parts: Pick<Parts, 'mode' | 'p66' | 'rex'>): Width {
   if (e.size === 'n32') return 32;
   if (parts.mode !== 64) return parts.p66 && e.prefix !== '66' ? 16 : 32;
   if (e.size === 'f64' || parts.rex & 8) return 64;
@@ -408,8 +418,8 @@ function memory32(bytes: Uint8Array, start: number, limit: number, parts: Parts)
 }
 
 /** Base and index of 16-bit addressing by ModRM.rm (Intel SDM vol. 2, table 2-1). */
-const BASE16 = [3, 3, 5, 5, 6, 7, 5, 3];
-const INDEX16 = [6, 7, 6, 7, -1, -1, -1, -1];
+export const BASE16 = [3, 3, 5, 5, 6, 7, 5, 3];
+export const INDEX16 = [6, 7, 6, 7, -1, -1, -1, -1];
 
 function memory16(bytes: Uint8Array, start: number, limit: number, parts: Parts): Memory {
   let p = start;
