@@ -10,7 +10,7 @@ import { type KernelImage, loadKernelImage } from '@paravane/domain-builder';
 import { createHypervisor, type Hypervisor } from '@paravane/hypervisor';
 import { createMmu } from '@paravane/mmu';
 import type { BootRequest, DomainEnd, DomainStats, Machine, RunningDomain, StepResult } from '@paravane/toolstack';
-import { CORE_BYTES, createX86Engine } from '@paravane/x86';
+import { CORE_BYTES, CORE_FEATURES, createX86Engine } from '@paravane/x86';
 import { createPvDomain, createXenPersonality, type PvDomain } from '@paravane/xen';
 import { createXenstore, createXenstoreRing, populateDomain, populateHost } from '@paravane/xenstore';
 import { describeCrash } from './crash.js';
@@ -112,6 +112,7 @@ class BootedDomain implements RunningDomain {
     const guest = createPvDomain(hypervisor, personality, {
       name: config.name,
       image,
+      features: CORE_FEATURES,
       cmdline: config.cmdline,
       memoryPages: config.memory * PAGES_PER_MIB,
       maxPages: config.maxmem * PAGES_PER_MIB,

@@ -1,3 +1,5 @@
+export { type AssembleOptions, assemble, assembleProgram, type Program } from './assemble.js';
 export { decode, type Instruction, type Operand } from './decode.js';
 export { disassemble } from './disassemble.js';
 export { CORE_BYTES, createX86Engine, type EngineOptions } from './engine.js';
+export { CORE_FEATURES } from './features.js';
