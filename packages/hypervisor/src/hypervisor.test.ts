@@ -49,7 +49,7 @@ function createMachine(options: Partial<HypervisorOptions> = {}, period = Infini
     disassemble: () => ({ text: '??', length: 1 }),
     stats: () => ({}),
   };
-  const hypervisor = createHypervisor({ mmu, engine, clock: 'virtual', slice: 1000, ...options });
+  const hypervisor = createHypervisor({ mmu, engine, clock: 'virtual', slice: 1000, loneSlice: 1000, ...options });
   const order: string[] = [];
   const personality: Personality = {
     name: 'test',
@@ -76,6 +76,16 @@ describe('the scheduler', () => {
     start('b');
     hypervisor.run(6000);
     expect(order).toEqual(['1.0@0', '1.1@1000', '2.0@2000', '1.0@3000', '1.1@4000', '2.0@5000']);
+  });
+
+  it('lets a vCPU go on while nobody waits', () => {
+    const { hypervisor, order, start } = createMachine({ loneSlice: 3000 });
+    start('a');
+    hypervisor.runSlice();
+    expect(hypervisor.now()).toBe(3000);
+    start('b');
+    hypervisor.run(2000);
+    expect(order).toEqual(['1.0@0', '1.0@3000', '2.0@4000']);
   });
 
   it('ends a turn early when the vCPU yields or blocks, and wakes it later', () => {
@@ -198,6 +208,17 @@ describe('options', () => {
     const { hypervisor, personality } = createMachine();
     const old = { ...personality, apiVersion: 0 };
     expect(() => hypervisor.createDomain({ name: 'x', personality: old })).toThrow('matching packages');
+  });
+});
+
+describe('random numbers', () => {
+  it('come from the seed alone, and differ between seeds', () => {
+    const numbers = (seed: number): number[] => {
+      const { services } = createMachine({ seed }).hypervisor;
+      return [services.random(), services.random()];
+    };
+    expect(numbers(7)).toEqual(numbers(7));
+    expect(numbers(0)).not.toEqual(numbers(1));
   });
 });
 

@@ -36,8 +36,10 @@ export interface HypervisorOptions {
   seed?: number;
   /** Real time at system time 0, in nanoseconds since 1970. */
   epoch?: number;
-  /** Instructions of one turn of a vCPU. */
+  /** Instructions of one turn of a vCPU while others wait. */
   slice?: number;
+  /** Instructions of one turn while nobody else waits; four times `slice` if not given. */
+  loneSlice?: number;
   /** System time of one instruction. */
   instructionNs?: number;
   log?: (message: string) => void;
@@ -88,6 +90,7 @@ const LAST_ID = 0x7fef;
 
 export function createHypervisor(options: HypervisorOptions): Hypervisor {
   const { mmu, engine, clock, hostTime, slice = DEFAULT_SLICE, instructionNs = 1 } = options;
+  const loneSlice = Math.max(slice, options.loneSlice ?? 4 * slice);
   if (clock === 'wall' && !hostTime) {
     throw new ParavaneError(
       'no-host-time',
@@ -113,7 +116,7 @@ export function createHypervisor(options: HypervisorOptions): Hypervisor {
   let holds = 0;
   let nextId = FIRST_ID;
   let deferred: (() => void)[] = [];
-  let random = (options.seed ?? 1) | 0 || 1;
+  let random = (options.seed ?? 0) | 0;
 
   const now = (): number => (running === null ? time : time + (running.core.count - runningFrom) * instructionNs);
 
@@ -125,10 +128,11 @@ export function createHypervisor(options: HypervisorOptions): Hypervisor {
     createTimer: (fire) => timers.create(fire),
     defer: (action) => void deferred.push(action),
     random() {
-      random ^= random << 13;
-      random ^= random >>> 17;
-      random ^= random << 5;
-      return random >>> 0;
+      // A counter mixed by multiplication: neighbouring seeds give unlike sequences.
+      random = (random + 0x6d2b79f5) | 0;
+      let x = Math.imul(random ^ (random >>> 15), random | 1);
+      x ^= x + Math.imul(x ^ (x >>> 7), x | 61);
+      return (x ^ (x >>> 14)) >>> 0;
     },
     log: (message) => options.log?.(message),
   };
@@ -154,8 +158,9 @@ export function createHypervisor(options: HypervisorOptions): Hypervisor {
     vcpu.yielded = false;
     personality.scheduled(vcpu, true);
     const end = runningFrom + Math.min(slice, limit);
+    const loneEnd = runningFrom + Math.min(loneSlice, limit);
     for (;;) {
-      const remaining = end - core.count;
+      const remaining = (runQueue.empty ? loneEnd : end) - core.count;
       if (remaining <= 0) break;
       if (timers.next <= now()) timers.fireDue(now());
       if (deferred.length > 0) drainDeferred();
