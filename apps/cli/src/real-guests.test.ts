@@ -60,13 +60,16 @@ async function runTwice(guest: string, trace: string, input: string): Promise<[R
 const readJson = <T>(...path: string[]): T =>
   JSON.parse(readFileSync(join(root, 'tools', 'golden', ...path), 'utf8')) as T;
 
-/** Differences from the golden profile that are not allowed. */
+/** Differences from the golden profile that are not allowed, and allowances that are not needed any more. */
 function faults(golden: string, trace: string): string[] {
   const profiler = createProfiler();
   for (const line of readFileSync(trace, 'utf8').split('\n')) profiler.line(line);
   const { differences } = readJson<{ differences: Allowance[] }>('allowed', `${golden}.json`);
   const verdict = judge(readJson<Profile>('profiles', `${golden}.json`), profiler.profile(), differences);
-  return verdict.faults.map(({ kind, text }) => `${kind} ${text}`);
+  return [
+    ...verdict.faults.map(({ kind, text }) => `${kind} ${text}`),
+    ...verdict.unused.map(({ kind, key }) => `allowed, and not seen: ${kind} ${key}`),
+  ];
 }
 
 const figure = ({ stderr }: Run, name: string): string | undefined =>
