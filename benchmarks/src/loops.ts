@@ -346,6 +346,123 @@ function bytecode(): Workload {
   );
 }
 
+function rangeScan(): Workload {
+  // What Linux does 134 million times when a PV boot makes its p2m list (xen_rebuild_p2m_list).
+  const n = 400_000;
+  return workload(
+    'loops',
+    'range-scan',
+    'short blocks: cmp, jae, xor, jmp, cmp, jne, inc, inc, cmp, jne',
+    (asm) => {
+      const [outside, joined, found] = [asm.label(), asm.label(), asm.label()];
+      const top = asm.here();
+      asm.alu('cmp', 64, Reg.rdi, Reg.r9);
+      asm.jccShort(Cond.ae, outside);
+      asm.load(64, Reg.r8, indexed(Reg.r10, Reg.rdi, 8));
+      asm.aluImm('cmp', 64, Reg.r8, -1);
+      asm.jccShort(Cond.e, found);
+      asm.place(outside);
+      asm.alu('xor', 32, Reg.r8, Reg.r8);
+      asm.jmp(joined);
+      asm.place(joined);
+      asm.alu('cmp', 32, Reg.rsi, Reg.r8);
+      asm.jccShort(Cond.ne, found);
+      asm.inc(32, Reg.rdx);
+      asm.inc(64, Reg.rdi);
+      asm.alu('cmp', 32, Reg.rdx, Reg.rax);
+      asm.jcc(Cond.ne, top);
+      asm.place(found);
+      asm.ret();
+    },
+    {
+      regs: { [Reg.rdi]: 1000n, [Reg.r9]: 10n, [Reg.r10]: at(0), [Reg.rax]: BigInt(n) },
+      expected: { [Reg.rdi]: BigInt(1000 + n), [Reg.rdx]: BigInt(n) },
+    },
+  );
+}
+
+function limbs(): Workload {
+  // Multiplication of long numbers by 32-bit pieces, as the kernel's RSA does it: a quarter of a boot's instructions.
+  const length = 64;
+  const turns = 400;
+  const limb = 0xfedcba9876543211n;
+  const source = randomBytes(length * 8, 19);
+  const data = new Uint8Array(length * 16);
+  data.set(source);
+  const words = new BigUint64Array(data.slice().buffer);
+  for (let turn = 0; turn < turns; turn++) {
+    let carry = 0n;
+    for (let i = 0; i < length; i++) {
+      const sum = words[length + i]! + words[i]! * limb + carry;
+      words[length + i] = u64(sum);
+      carry = sum >> 64n;
+    }
+  }
+  return workload(
+    'loops',
+    'limb-multiply',
+    '64 × 64 → 128 bits and add: mov, shr, imul, add, cmp, cmov, setb',
+    (asm) => {
+      asm.movImm32(Reg.rbp, 1);
+      asm.shift('shl', 64, Reg.rbp, 32);
+      asm.mov(64, Reg.r10, Reg.rcx);
+      asm.shift('shr', 64, Reg.r10, 32);
+      asm.mov(32, Reg.r9, Reg.rcx);
+      const again = asm.here();
+      asm.movImm(Reg.r8, -length);
+      asm.alu('xor', 32, Reg.rsi, Reg.rsi);
+      const top = asm.here();
+      asm.load(64, Reg.rcx, indexed(Reg.rbx, Reg.r8, 8));
+      asm.mov(64, Reg.rdx, Reg.rcx);
+      asm.mov(32, Reg.rcx, Reg.rcx);
+      asm.shift('shr', 64, Reg.rdx, 32);
+      asm.mov(64, Reg.rax, Reg.rcx);
+      asm.imul(64, Reg.rax, Reg.r9);
+      asm.mov(64, Reg.r13, Reg.rdx);
+      asm.imul(64, Reg.r13, Reg.r9);
+      asm.imul(64, Reg.rcx, Reg.r10);
+      asm.imul(64, Reg.rdx, Reg.r10);
+      asm.mov(64, Reg.r14, Reg.rax);
+      asm.mov(32, Reg.rax, Reg.rax);
+      asm.shift('shr', 64, Reg.r14, 32);
+      asm.alu('add', 64, Reg.rcx, Reg.r13);
+      asm.alu('add', 64, Reg.rcx, Reg.r14);
+      asm.mov(64, Reg.r14, Reg.rdx);
+      asm.alu('add', 64, Reg.rdx, Reg.rbp);
+      asm.alu('cmp', 64, Reg.rcx, Reg.r13);
+      asm.mov(64, Reg.r13, Reg.rcx);
+      asm.cmov(Cond.ae, 64, Reg.rdx, Reg.r14);
+      asm.alu('add', 64, Reg.rax, Reg.rsi);
+      asm.shift('shl', 64, Reg.r13, 32);
+      asm.alu('add', 64, Reg.rax, Reg.r13);
+      asm.alu('cmp', 64, Reg.rax, Reg.rsi);
+      asm.setcc(Cond.b, Reg.rsi);
+      asm.movzx(Reg.rsi, Reg.rsi);
+      asm.shift('shr', 64, Reg.rcx, 32);
+      asm.alu('add', 64, Reg.rdx, Reg.rcx);
+      asm.alu('add', 64, Reg.rsi, Reg.rdx);
+      asm.load(64, Reg.rdi, indexed(Reg.r11, Reg.r8, 8));
+      asm.alu('add', 64, Reg.rdi, Reg.rax);
+      asm.store(64, indexed(Reg.r11, Reg.r8, 8), Reg.rdi);
+      asm.alu('cmp', 64, Reg.rdi, Reg.rax);
+      asm.setcc(Cond.b, Reg.rax);
+      asm.movzx(Reg.rax, Reg.rax);
+      asm.alu('add', 64, Reg.rsi, Reg.rax);
+      asm.inc(64, Reg.r8);
+      asm.jcc(Cond.ne, top);
+      asm.dec(32, Reg.r12);
+      asm.jcc(Cond.ne, again);
+      asm.ret();
+    },
+    {
+      data,
+      regs: { [Reg.rbx]: at(length * 8), [Reg.r11]: at(length * 16), [Reg.rcx]: limb, [Reg.r12]: BigInt(turns) },
+      expected: { [Reg.r8]: 0n, [Reg.r12]: 0n },
+      expectedData: hashOf(new Uint8Array(words.buffer)),
+    },
+  );
+}
+
 function repMovs(): Workload {
   const bytes = 0x10000;
   const source = randomBytes(bytes, 17);
@@ -429,6 +546,8 @@ export const createLoops = (): Workload[] => [
   fibonacci(),
   sieve(),
   bytecode(),
+  rangeScan(),
+  limbs(),
   repMovs(),
   pageWalks(),
   syscalls(),
