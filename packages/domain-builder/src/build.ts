@@ -1,5 +1,5 @@
 /**
- * Writes a planned 64-bit PV domain into its frames: kernel, ramdisk, P2M list, page tables, start_info, hypercall page.
+ * Writes a planned PV domain into its frames: kernel, ramdisk, P2M list, page tables, start_info, hypercall page.
  *
  * Trusts its caller that the frames belong to the domain, are distinct and were cleared when they were given to it;
  * pages that hold less than a page of something are cleared here all the same. (Xen, public/xen.h, `start_info`.)
@@ -7,7 +7,7 @@
 import { SIF_MOD_START_PFN, SIF_VIRT_P2M_4TOOLS, start_info, XEN_START_MAGIC } from '@paravane/abi-xen';
 import { type Gva, type Maddr, type Mfn, PAGE_SIZE, type Pfn, type Port } from '@paravane/types';
 import { failure } from './failure.js';
-import { hypercallPage64 } from './hypercall-page.js';
+import { hypercallPage32, hypercallPage64 } from './hypercall-page.js';
 import type { KernelSegment } from './kernel-image.js';
 import { fillTables, type Level } from './page-tables.js';
 import type { PvPlan, Region } from './plan.js';
@@ -37,12 +37,12 @@ export interface EntryState {
   /** Address of start_info. */
   readonly rsi: Gva;
   readonly rflags: bigint;
-  /** The frame of the L4 table. */
+  /** The frame of the top table: L4, PAE: L3. */
   readonly cr3: Mfn;
   readonly startInfoMfn: Mfn;
   readonly storeMfn: Mfn;
   readonly consoleMfn: Mfn;
-  /** Every page table with its level, the L4 first: to be validated and pinned. */
+  /** Every page table with its level, the top one first: to be validated and pinned. */
   readonly tables: readonly { readonly pfn: Pfn; readonly mfn: Mfn; readonly level: Level }[];
 }
 
@@ -92,7 +92,13 @@ function loadKernel(plan: PvPlan, memory: BuilderMemory, p2m: ArrayLike<Mfn>): v
   for (const segment of image.segments) writeRegion(memory, p2m, kernel, offsetOf(segment), segment.data, false);
   const { hypercallPage } = image.notes;
   if (hypercallPage !== undefined) {
-    writeRegion(memory, p2m, kernel, Number(hypercallPage - kernel.vaddr), hypercallPage64());
+    writeRegion(
+      memory,
+      p2m,
+      kernel,
+      Number(hypercallPage - kernel.vaddr),
+      image.bits === 64 ? hypercallPage64() : hypercallPage32(),
+    );
   }
 }
 
@@ -119,12 +125,13 @@ function writeRegion(
 function writeP2mList(plan: PvPlan, memory: BuilderMemory, p2m: ArrayLike<Mfn>): void {
   const page = new Uint8Array(PAGE_SIZE);
   const words = new DataView(page.buffer);
-  const entriesPerPage = PAGE_SIZE / 8;
+  const entryBytes = plan.image.bits / 8;
+  const entriesPerPage = PAGE_SIZE / entryBytes;
   for (let index = 0; index < plan.p2m.pages; index++) {
     page.fill(0);
     const first = index * entriesPerPage;
     const count = Math.min(entriesPerPage, plan.memoryPages - first);
-    for (let entry = 0; entry < count; entry++) words.setUint32(entry * 8, p2m[first + entry], true);
+    for (let entry = 0; entry < count; entry++) words.setUint32(entry * entryBytes, p2m[first + entry], true);
     memory.write(p2m[plan.p2m.pfn + index], 0, page);
   }
 }
@@ -137,7 +144,7 @@ function startInfo(plan: PvPlan, { p2m, sharedInfo, storePort, consolePort }: Pv
     new DataView(page.buffer),
     0,
     {
-      magic: XEN_START_MAGIC[64],
+      magic: XEN_START_MAGIC[plan.image.bits],
       nr_pages: BigInt(plan.memoryPages),
       shared_info: BigInt(sharedInfo),
       flags: SIF_VIRT_P2M_4TOOLS | (unmapped ? SIF_MOD_START_PFN : 0),
@@ -155,7 +162,7 @@ function startInfo(plan: PvPlan, { p2m, sharedInfo, storePort, consolePort }: Pv
       first_p2m_pfn: BigInt(p2mFrames?.pfn ?? 0),
       nr_p2m_frames: BigInt(p2mFrames?.pages ?? 0),
     },
-    64,
+    plan.image.bits,
   );
   return page;
 }

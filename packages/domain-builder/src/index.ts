@@ -3,7 +3,7 @@
 export { type BuilderMemory, buildPvDomain, type EntryState, type PvDomainPlace } from './build.js';
 export { bzImagePayload, isBzImage } from './bzimage.js';
 export type { BuilderErrorCode } from './failure.js';
-export { hypercallPage64 } from './hypercall-page.js';
+export { hypercallPage32, hypercallPage64 } from './hypercall-page.js';
 export { findKallsyms } from './kallsyms.js';
 export { type KernelImage, type KernelSegment, loadKernelImage, readKernelImage } from './kernel-image.js';
 export { elfSymbols, kernelSymbols } from './kernel-symbols.js';

@@ -1,6 +1,7 @@
 /**
- * The 4-level page tables of a domain's first address space: which tables a virtual range needs, and what is in them.
- * (AMD64 Architecture Programmer's Manual 2, "Long-Mode Page Translation"; entry bits as Xen's libxenguest sets them.)
+ * The page tables of a domain's first address space, of four levels or the three of PAE: which tables a virtual range
+ * needs, and what is in them. (AMD64 Architecture Programmer's Manual 2, "Long-Mode Page Translation" and "PAE Paging";
+ * entry bits as Xen's libxenguest sets them.)
  *
  * Table pages hold machine frames and are mapped read-only, or Xen's page-type rules would not let them be tables.
  * Leaf entries carry no USER bit: Xen adds it when it validates an L1 of a 64-bit PV guest, and marks the page as the
@@ -22,6 +23,9 @@ export const TABLE_LEAF_FLAGS = PRESENT | ACCESSED;
 /** Bits of L2, L3 and L4 entries. */
 export const BRANCH_FLAGS = PRESENT | RW | USER | ACCESSED | DIRTY;
 
+/** Bits of the L3 entries of PAE, which have no rights of their own. */
+export const PAE_L3_FLAGS = PRESENT;
+
 /** `pages` pages from `vaddr` on show the frames from `pfn` on. */
 export interface Mapping {
   readonly vaddr: Gva;
@@ -40,22 +44,27 @@ export interface PageTable extends TableName {
 }
 
 const ENTRIES = 512;
+/** What the last L2 of PAE translates starts here. */
+const PAE_LAST_L2 = 0xc000_0000;
 /** Bytes that one table of a level translates. */
 const span = (level: Level): number => 0x1000 * ENTRIES ** level;
 /** The 48 bits that the tables translate; a number holds them exactly. */
 const translated = (vaddr: Gva): number => Number(vaddr & 0xffff_ffff_ffffn);
 const key = ({ level, index }: TableName): number => level * 2 ** 28 + index;
 
-/** Tables that a range needs and `existing` has not, from the top level down. */
-export function missingTables(first: Gva, pages: number, existing: readonly TableName[]): TableName[] {
+/** Tables that a range needs and `existing` has not, from the top level down: 4, or 3 for PAE. */
+export function missingTables(first: Gva, pages: number, existing: readonly TableName[], top: 3 | 4 = 4): TableName[] {
   const known = new Set(existing.map(key));
   const start = translated(first);
   const last = start + pages * 0x1000 - 1;
   const missing: TableName[] = [];
   for (const level of [4, 3, 2, 1] as const) {
+    if (level > top) continue;
     for (let index = Math.floor(start / span(level)); index <= Math.floor(last / span(level)); index++) {
       if (!known.has(key({ level, index }))) missing.push({ level, index });
     }
+    // The last L2 of PAE has the hypervisor's area in it, so it is there even where the guest has nothing.
+    if (top === 3 && level === 2 && last < PAE_LAST_L2 && existing.length === 0) missing.push({ level, index: 3 });
   }
   return missing;
 }
@@ -76,15 +85,17 @@ export function fillTables(
     view.setUint32(entry * 8, ((frame << 12) | flags) >>> 0, true);
     view.setUint32(entry * 8 + 4, frame >>> 20, true);
   };
+  const pae = tables[0]?.level === 3;
   for (const table of tables) {
     contents.fill(0);
+    const flags = pae && table.level === 3 ? PAE_L3_FLAGS : BRANCH_FLAGS;
     if (table.level === 1) {
       for (const mapping of mappings) putLeaves(table, mapping, tablePfns, put);
     } else {
       const level = (table.level - 1) as Level;
       for (let entry = 0; entry < ENTRIES; entry++) {
         const child = byName.get(key({ level, index: table.index * ENTRIES + entry }));
-        if (child !== undefined) put(entry, child.pfn, BRANCH_FLAGS);
+        if (child !== undefined) put(entry, child.pfn, flags);
       }
     }
     emit(table, contents);

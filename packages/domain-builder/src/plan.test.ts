@@ -53,6 +53,30 @@ describe('the layout', () => {
     expect(plan.endPfn).toBe(0x800);
   });
 
+  it('of a 32-bit kernel has three levels of tables, the last L2 always, and a P2M list of 32-bit words', () => {
+    const low = { ...grub, bits: 32 as const, notes: { ...grub.notes, paeMode: 'yes' } };
+    const plan = planPvDomain(low, { memoryPages: 64 * MB });
+    expect(plan.p2m).toEqual({ pfn: 0x614, pages: 16, vaddr: 0x614000n });
+    // L3, two L2s, four L1s for 8 MiB.
+    expect(plan.tables.map(({ level, index }) => [level, index])).toEqual([
+      [3, 0],
+      [2, 0],
+      [2, 3],
+      [1, 0],
+      [1, 1],
+      [1, 2],
+      [1, 3],
+    ]);
+    const high = kernelAt(0xc0000000n, 0xc00b0bd0n, { ...grubNotes, VIRT_BASE: 0xc0000000n, PADDR_OFFSET: 0n });
+    const mach = { ...high, bits: 32 as const, notes: { ...high.notes, paeMode: 'yes[extended-cr3]' } };
+    expect(planPvDomain(mach, { memoryPages: 64 * MB }).tables.map(({ level, index }) => [level, index])).toEqual([
+      [3, 0],
+      [2, 3],
+      [1, 0x600],
+      [1, 0x601],
+    ]);
+  });
+
   it('maps the ramdisk below the tables for a kernel without MOD_START_PFN', () => {
     const plan = planPvDomain(grub, { memoryPages: 64 * MB, ramdisk: new Uint8Array(5000) });
     expect(plan.ramdisk).toEqual({ pfn: 0x614, pages: 2, vaddr: 0x614000n });
@@ -142,11 +166,11 @@ describe('what does not fit is said', () => {
     expect(() => planPvDomain(inXen, below)).toThrow("hypervisor's own");
   });
 
-  it('a kernel far above its VIRT_BASE, and a 32-bit one', () => {
+  it('a kernel far above its VIRT_BASE, and a 32-bit one without PAE', () => {
     const far = kernelAt(0x7f0000000000n, 0x7f0000001000n, { VIRT_BASE: 0n, INIT_P2M: null });
     expect(() => planPvDomain(far, { memoryPages: 64 * MB })).toThrow('more than 4 GB above its VIRT_BASE');
     const narrow = { ...debian, bits: 32 as const };
-    expect(() => planPvDomain(narrow, { memoryPages: 64 * MB })).toThrow('32-bit PV domains are not supported yet');
+    expect(() => planPvDomain(narrow, { memoryPages: 64 * MB })).toThrow('32-bit kernel without PAE');
   });
 
   it('whatever the notes claim, always as a ParavaneError', () => {

@@ -1,5 +1,5 @@
 /**
- * The layout of a 64-bit Xen PV domain's memory at its start, as a computation without memory.
+ * The layout of a Xen PV domain's memory at its start, 64-bit or 32-bit with PAE, as a computation without memory.
  *
  * From VIRT_BASE upward, which is pseudo-physical frame 0: kernel, ramdisk (unless MOD_START_PFN), P2M list (unless
  * INIT_P2M), start_info, xenstore page, console page, page tables, boot stack; then at least 512 KiB spare, and the end
@@ -7,7 +7,12 @@
  * its own, followed by the tables that map it. The order is that of Xen's own builder (libxenguest), so that a kernel
  * finds each frame where it does on Xen. (Xen, public/xen.h, "Initial address space".)
  */
-import { HYPERVISOR_VIRT_END, HYPERVISOR_VIRT_START, MAX_GUEST_CMDLINE } from '@paravane/abi-xen';
+import {
+  HYPERVISOR_VIRT_END,
+  HYPERVISOR_VIRT_START,
+  HYPERVISOR_VIRT_START_PAE,
+  MAX_GUEST_CMDLINE,
+} from '@paravane/abi-xen';
 import { type Gva, PAGE_SIZE, type Pfn } from '@paravane/types';
 import { failure, hex, invalid } from './failure.js';
 import type { KernelImage } from './kernel-image.js';
@@ -45,10 +50,10 @@ export interface PvPlan {
   readonly startInfo: MappedRegion;
   readonly xenstore: MappedRegion;
   readonly console: MappedRegion;
-  /** The tables of the initial mapping, L4 first. */
+  /** The tables of the initial mapping, the top level (L4, PAE: L3) first. */
   readonly pageTables: MappedRegion;
   readonly bootStack: MappedRegion;
-  /** Every table with its level, the L4 first: what a personality has to validate and pin. */
+  /** Every table with its level, the top one first: what a personality has to validate and pin. */
   readonly tables: readonly PageTable[];
   readonly mappings: readonly Mapping[];
   /** First frame that the builder does not use; it and those above are the guest's free memory. */
@@ -63,12 +68,12 @@ const END_ALIGNMENT = 1024;
 const MOST_PAGES = 1 << 20;
 const ADDRESS_END = 1n << 64n;
 
-/** Lays out a domain. Fails where the kernel is not for PV64, or memory or command line do not fit. */
+/** Lays out a domain. Fails where the kernel needs what is not offered, or memory or command line do not fit. */
 export function planPvDomain(image: KernelImage, options: PvDomainOptions): PvPlan {
-  if (image.bits !== 64) {
+  if (image.bits === 32 && !/^(yes|bimodal)/.test(image.notes.paeMode)) {
     throw failure(
       'kernel-unsupported',
-      'this is a 32-bit kernel; 32-bit PV domains are not supported yet, use the x86-64 build of this kernel',
+      'this is a 32-bit kernel without PAE (note PAE_MODE); Xen runs only those with PAE, use a kernel built with it',
     );
   }
   const { memoryPages } = options;
@@ -113,7 +118,7 @@ function layOut(image: KernelImage, options: Omit<PvDomainOptions, 'memoryPages'
 
   const ramdiskBytes = options.ramdisk?.length ? options.ramdisk : undefined;
   const ramdiskPages = Math.ceil((ramdiskBytes?.length ?? 0) / PAGE_SIZE);
-  const p2mPages = Math.ceil((memoryPages * 8) / PAGE_SIZE);
+  const p2mPages = Math.ceil((memoryPages * (image.bits / 8)) / PAGE_SIZE);
   const ownP2m = p2mAddress(image);
 
   const kernel = take(pageOf(image.virtEnd + 0xfffn) - kernelPfn);
@@ -123,12 +128,12 @@ function layOut(image: KernelImage, options: Omit<PvDomainOptions, 'memoryPages'
   const startInfo = take(1);
   const xenstore = take(1);
   const consolePage = take(1);
-  const { names, pages } = initialTables(virtBase, next);
+  const { names, pages } = initialTables(virtBase, next, image.bits);
   const pageTables = take(names.length);
   const bootStack = take(STACK_PAGES);
   next = pages;
   const mappings: Mapping[] = [{ vaddr: virtBase, pfn: 0 as Pfn, pages }];
-  checkRange(virtBase, pages, 'initial mapping');
+  checkRange(virtBase, pages, 'initial mapping', image.bits);
   const tables = names.map((name, index) => ({ ...name, pfn: (pageTables.pfn + index) as Pfn }));
 
   const unmappedRamdisk = notes.modStartPfn && ramdiskBytes !== undefined ? regionOf(take(ramdiskPages)) : undefined;
@@ -166,9 +171,10 @@ function layOut(image: KernelImage, options: Omit<PvDomainOptions, 'memoryPages'
 const regionOf = ({ pfn, pages }: Region): Region => ({ pfn, pages });
 
 /** As on Xen, a place that is not a page or not below the kernel is no place: the list goes into the initial mapping. */
-function p2mAddress({ notes }: KernelImage): Gva | undefined {
+function p2mAddress({ notes, bits }: KernelImage): Gva | undefined {
   const { initP2m, virtBase } = notes;
-  return initP2m === undefined || initP2m >= virtBase || (initP2m & 0xfffn) !== 0n ? undefined : initP2m;
+  const unusable = bits === 32 || initP2m === undefined || initP2m >= virtBase || (initP2m & 0xfffn) !== 0n;
+  return unusable ? undefined : initP2m;
 }
 
 /**
@@ -176,20 +182,24 @@ function p2mAddress({ notes }: KernelImage): Gva | undefined {
  * spare; and its length. More tables may need a longer mapping, which may need more tables: the first length that holds
  * its own is taken.
  */
-function initialTables(virtBase: Gva, usedPages: number): { names: TableName[]; pages: number } {
+function initialTables(virtBase: Gva, usedPages: number, bits: 32 | 64): { names: TableName[]; pages: number } {
   // Xen rounds the virtual address, so what VIRT_BASE lacks to a multiple of 4 MiB counts.
   const offset = Number((virtBase >> 12n) % BigInt(END_ALIGNMENT));
   let extra = SPARE_PAGES + STACK_PAGES;
   for (;;) {
     const pages = (Math.floor((offset + usedPages + extra) / END_ALIGNMENT) + 1) * END_ALIGNMENT - offset;
-    const names = missingTables(virtBase, pages, []);
+    const names = missingTables(virtBase, pages, [], bits === 64 ? 4 : 3);
     extra = names.length + SPARE_PAGES + STACK_PAGES;
     if (usedPages + extra <= pages) return { names, pages };
   }
 }
 
-function checkRange(vaddr: Gva, pages: number, what: string): void {
+function checkRange(vaddr: Gva, pages: number, what: string, bits: 32 | 64 = 64): void {
   const end = vaddr + BigInt(pages) * 0x1000n;
+  if (bits === 32) {
+    if (end <= BigInt(HYPERVISOR_VIRT_START_PAE)) return;
+    throw invalid(`the ${what} of the kernel, ${hex(vaddr)} to ${hex(end)}, overlaps the hypervisor's own addresses`);
+  }
   const low = end <= 0x8000_0000_0000n;
   const high = vaddr >= HYPERVISOR_VIRT_END && end <= ADDRESS_END;
   if (low || high) return;
