@@ -163,6 +163,7 @@ function createRecord(personality: XenPersonality, hv: Domain, setup: PvDomainSe
     handle,
     shutdownCode: -1,
     dying: false,
+    goneListeners: new Set(),
     pciAddress: 0,
     cpu: createCpuPolicy(setup.features ?? BASELINE_FEATURES),
     crash(reason, vcpu) {

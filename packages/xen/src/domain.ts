@@ -81,6 +81,8 @@ export interface XenDomain {
   /** SCHEDOP_shutdown_code: what a later shutdown is to mean. */
   shutdownCode: number;
   dying: boolean;
+  /** Back ends of the host that are to let go when the domain's end begins. */
+  readonly goneListeners: Set<() => void>;
   /** Last value written to the PCI configuration address port. */
   pciAddress: number;
   readonly cpu: CpuPolicy;
@@ -117,7 +119,6 @@ export interface XenVcpu {
     sysenter: Callback;
     syscall32: Callback;
   };
-  nmiAddress: bigint;
   nmiPending: boolean;
   /** Between NMI entry and iret. */
   nmiInProgress: boolean;

@@ -1,4 +1,5 @@
 import { hasSubOps, hypercall } from '@paravane/abi-xen';
+import type { PrivilegedInstruction, PrivilegedMnemonic } from '@paravane/engine-api';
 import { describe, expect, it } from 'vitest';
 import { createTestGuest, createTestHypervisor, type TestGuest } from './test-machine.js';
 
@@ -100,5 +101,93 @@ describe('hypercalls with arguments from a hostile kernel', () => {
     // Each domain gave back all that it had.
     expect(free.size).toBe(1);
     expect(on.hypervisor.stateHash(canary.pv.domain)).toBe(before);
+  });
+});
+
+const MNEMONICS: readonly PrivilegedMnemonic[] = [
+  'IN',
+  'OUT',
+  'INS',
+  'OUTS',
+  'CLI',
+  'STI',
+  'CLTS',
+  'HLT',
+  'WBINVD',
+  'INVLPG',
+  'LMSW',
+  'MOV_FROM_CR',
+  'MOV_TO_CR',
+  'MOV_FROM_DR',
+  'MOV_TO_DR',
+  'RDMSR',
+  'WRMSR',
+  'RDPMC',
+  'XSETBV',
+  'SYSRET',
+  'IRET',
+  'SWAPGS',
+  'LGDT',
+  'LTR',
+  'FAR_TRANSFER',
+  'LOAD_SEGMENT',
+  'VMCALL',
+];
+
+describe('stops of a hostile guest', () => {
+  it('never throw, whatever the guest was about to do', { timeout: 120_000 }, () => {
+    const random = randomNumbers(0x1234567);
+    const on = createTestHypervisor();
+    let guest: TestGuest | null = null;
+    let scratch = 0n;
+    let made = 0;
+    for (let turn = 0; turn < 40_000; turn++) {
+      if (guest === null || guest.pv.domain.state !== 'running') {
+        guest?.pv.destroy();
+        guest = createTestGuest({ memoryPages: 1024 }, on);
+        scratch = guest.page().address;
+        made++;
+        const table = guest.put(
+          ...[3n, 6n, 13n, 14n, 0x80n].flatMap((vector) => [vector | 0x300n | (0xe033n << 16n), 0xffffffff80001000n]),
+          0,
+          0,
+        );
+        guest.call(hypercall.set_trap_table, table);
+        guest.call(hypercall.set_callbacks, 0xffffffff80001000n, 0, 0xffffffff80001000n);
+        guest.vcpu.userRoot = guest.vcpu.kernelRoot;
+        on.hypervisor.mmu.frames.getRef(guest.vcpu.userRoot, guest.pv.domain.id);
+        on.hypervisor.mmu.frames.typeCount[guest.vcpu.userRoot]++;
+      }
+      const { core, vcpu } = guest;
+      if (turn % 16 === 0) scramble(guest, scratch, random);
+      for (let register = 0; register < 16; register++) core.regs[register] = argument(guest, scratch, random);
+      core.rip = argument(guest, scratch, random);
+      core.regs[4] = scratch + BigInt(random(4096));
+      vcpu.kernelSp = scratch + BigInt(random(4096));
+      core.mode = random(8) === 0 ? 32 : 64;
+      const instruction: PrivilegedInstruction = {
+        mnemonic: MNEMONICS[random(MNEMONICS.length)],
+        length: 1 + random(15),
+        width: 8 << random(4),
+        register: random(16),
+        gpr: random(16),
+        immediate: random(2) === 0,
+        rep: random(2) === 0,
+        selector: random(0x10000),
+        offset: argument(guest, scratch, random),
+      };
+      const reasons = ['exception', 'interrupt', 'privileged', 'privileged', 'cpuid', 'syscall', 'halt'] as const;
+      guest.exit({
+        reason: reasons[random(reasons.length)],
+        vector: random(4) === 0 ? random(256) : [3, 6, 7, 13, 14][random(5)],
+        errorCode: random(32) - 1,
+        address: argument(guest, scratch, random),
+        length: 1 + random(3),
+        instruction: random(50) === 0 ? null : instruction,
+      });
+      if (vcpu.hv.state === 'blocked') vcpu.hv.wake();
+      if (guest.pv.domain.state === 'running') guest.personality.beforeRun(vcpu.hv);
+    }
+    expect(made).toBeGreaterThan(1);
   });
 });

@@ -14,7 +14,7 @@ describe('hypercalls of a PV64 kernel', () => {
   it('say ENOSYS for numbers that mean nothing', () => {
     const guest = createTestGuest();
     for (const number of [11, 38, 43, 55, 63, 64, 1000]) expect(guest.call(number)).toBe(-38n);
-    expect(guest.call(1n << 63n)).toBe(-38n);
+    expect(guest.call(2 ** 53)).toBe(-38n);
   });
 
   it('leave the return address and the flags in RCX and R11', () => {

@@ -5,5 +5,6 @@ export type { XenDomain, XenMachine, XenVcpu } from './domain.js';
 export { BASELINE_FEATURES, type CpuFeatures } from './emulate/cpuid.js';
 export { bindHost, type HostPort, sendVirq } from './events/channels.js';
 export { copyFromGuest, copyToGuest, type HostGrant, mapForHost } from './grants/host.js';
+export { createHostPeer } from './host-peer.js';
 export { createXenPersonality, type XenPersonality, xenDomainOf } from './personality.js';
 export type { TraceSink } from './trace.js';

@@ -22,6 +22,7 @@ import { sched_op, sched_op_compat } from './calls/sched.js';
 import {
   absent,
   console_io,
+  hvm_op,
   physdev_op,
   physdev_op_compat,
   refused,
@@ -92,7 +93,7 @@ const handlers: Readonly<Record<number, HypercallHandler>> = {
   [hypercall.xenoprof_op]: absent,
   [hypercall.event_channel_op]: event_channel_op,
   [hypercall.physdev_op]: physdev_op,
-  [hypercall.hvm_op]: absent,
+  [hypercall.hvm_op]: hvm_op,
   [hypercall.sysctl]: refused,
   [hypercall.domctl]: refused,
   [hypercall.kexec_op]: refused,
@@ -162,10 +163,10 @@ export function createXenPersonality(services: Services): XenPersonality {
     records,
     beforeRun(hv) {
       const vcpu = of(hv);
-      if (vcpu.nmiPending && vcpu.nmiAddress !== 0n && !vcpu.nmiInProgress) {
+      if (vcpu.nmiPending && !vcpu.nmiInProgress && vcpu.traps[Vector.NMI].address !== 0n) {
         vcpu.nmiPending = false;
         vcpu.nmiInProgress = true;
-        enterKernel(vcpu, vcpu.nmiAddress, true);
+        enterKernel(vcpu, vcpu.traps[Vector.NMI].address, true);
         return;
       }
       const { vcpuInfo } = vcpu;

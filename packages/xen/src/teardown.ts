@@ -9,6 +9,9 @@ import { freeSharedPage, relinquish } from './mm/index.js';
 
 export function releaseDomain(domain: XenDomain): void {
   domain.dying = true;
+  const listeners = [...domain.goneListeners];
+  domain.goneListeners.clear();
+  for (const listener of listeners) listener();
   for (const vcpu of domain.vcpus) {
     vcpu.singleshot.cancel();
     vcpu.periodic.cancel();

@@ -43,7 +43,6 @@ export function createXenVcpu(domain: XenDomain, hv: Vcpu): XenVcpu {
       sysenter: none(),
       syscall32: none(),
     },
-    nmiAddress: 0n,
     nmiPending: false,
     nmiInProgress: false,
     cr2: 0n,

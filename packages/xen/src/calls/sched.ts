@@ -24,7 +24,8 @@ const REASONS = ['poweroff', 'reboot', 'suspend', 'crash', 'watchdog', 'soft-res
 const SECOND = 1e9;
 
 /** Stops a domain with a reason of its own (`SHUTDOWN_*`). */
-export function shutDown(domain: XenDomain, code: number, vcpu: XenVcpu | undefined): void {
+export function shutDown(domain: XenDomain, asked: number, vcpu: XenVcpu | undefined): void {
+  const code = domain.shutdownCode >= 0 ? domain.shutdownCode : asked;
   if (code === SHUTDOWN.crash) {
     domain.crash('the guest reported its own crash', vcpu);
     return;
@@ -124,7 +125,7 @@ export const sched_op: HypercallHandler = (vcpu, [command, argument]) => {
     case SCHEDOP.shutdown_code: {
       const request = readGuestStruct(vcpu, sched_shutdown, argument);
       if (!request) return -Errno.EFAULT;
-      domain.shutdownCode = request.reason & 0xff;
+      if (domain.shutdownCode < 0) domain.shutdownCode = request.reason & 0xff;
       return 0;
     }
     case SCHEDOP.poll:

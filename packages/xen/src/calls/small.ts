@@ -3,10 +3,10 @@
  * physdev_op and its old form, xenpmu_op, and those that an unprivileged domain
  * is refused.
  */
-import { CONSOLEIO, Errno, PHYSDEVOP, physdev_set_iobitmap, physdev_set_iopl, VMASST_TYPE } from '@paravane/abi-xen';
+import { Errno, HVMOP, PHYSDEVOP, physdev_set_iobitmap, physdev_set_iopl, VMASST_TYPE } from '@paravane/abi-xen';
 import type { HypercallHandler, XenVcpu } from '../domain.js';
 import { mapWritable } from '../events/pages.js';
-import { asS32, asU32, readGuestStruct, readGuestU32 } from '../guest-memory.js';
+import { asU32, readGuestStruct, readGuestU32 } from '../guest-memory.js';
 import { setSingleshot } from '../time.js';
 
 const ENABLE = 0;
@@ -23,13 +23,14 @@ const ASSISTS =
 export const vm_assist: HypercallHandler = ({ domain }, [command, type]) => {
   const cmd = asU32(command);
   const assist = asU32(type);
+  const strict = assist === VMASST_TYPE.m2p_strict;
+  if (!strict && (assist >= 32 || !(ASSISTS & (1 << assist)))) return -Errno.EINVAL;
   if (cmd !== ENABLE && cmd !== DISABLE) return -Errno.ENOSYS;
   const on = cmd === ENABLE;
-  if (assist === VMASST_TYPE.m2p_strict) {
+  if (strict) {
     domain.m2pStrict = on;
     return 0;
   }
-  if (assist >= 32 || !(ASSISTS & (1 << assist))) return -Errno.EINVAL;
   domain.vmAssist = on ? domain.vmAssist | (1 << assist) : domain.vmAssist & ~(1 << assist);
   return 0;
 };
@@ -44,12 +45,8 @@ export const set_timer_op: HypercallHandler = (vcpu, [deadline]) => {
   return 0;
 };
 
-export const console_io: HypercallHandler = (vcpu, [command, count]) => {
-  const cmd = asS32(command);
-  if (cmd === CONSOLEIO.read && asS32(count) < 0) return -Errno.EINVAL;
-  // Only the control domain has Xen's own console.
-  return vcpu.domain.privileged && cmd !== CONSOLEIO.write && cmd !== CONSOLEIO.read ? -Errno.ENOSYS : -Errno.EPERM;
-};
+/** Only the control domain has Xen's own console. */
+export const console_io: HypercallHandler = () => -Errno.EPERM;
 
 function physdev(vcpu: XenVcpu, command: number, argument: bigint): number {
   switch (command) {
@@ -131,6 +128,10 @@ export const xenpmu_op: HypercallHandler = () => -Errno.EOPNOTSUPP;
 
 /** For calls that only the control domain may make. */
 export const refused: HypercallHandler = () => -Errno.EPERM;
+
+/** hvm_op knows only domains of the other kind. */
+export const hvm_op: HypercallHandler = (_vcpu, [command]) =>
+  asU32(command) <= HVMOP.get_param ? -Errno.EINVAL : -Errno.ENOSYS;
 
 /** For calls that this Xen was built without. */
 export const absent: HypercallHandler = () => -Errno.ENOSYS;

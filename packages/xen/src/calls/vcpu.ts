@@ -119,8 +119,8 @@ function takeDown(vcpu: XenVcpu): number {
   return 0;
 }
 
-function setPeriodic(vcpu: XenVcpu, argument: bigint): number {
-  const request = readGuestStruct(vcpu, vcpu_set_periodic_timer, argument);
+function setPeriodic(caller: XenVcpu, vcpu: XenVcpu, argument: bigint): number {
+  const request = readGuestStruct(caller, vcpu_set_periodic_timer, argument);
   if (!request) return -Errno.EFAULT;
   if (request.period_ns < MILLISECOND || request.period_ns > LONGEST_PERIOD) return -Errno.EINVAL;
   startPeriodic(vcpu, Number(request.period_ns));
@@ -162,10 +162,10 @@ export const vcpu_op: HypercallHandler = (caller, [command, claimedId, argument]
     case VCPUOP.register_runstate_memory_area:
       return registerRunstateArea(caller, vcpu, argument);
     case VCPUOP.set_periodic_timer:
-      return vcpu === caller ? setPeriodic(vcpu, argument) : -Errno.EINVAL;
+      return setPeriodic(caller, vcpu, argument);
     case VCPUOP.stop_periodic_timer:
-      if (vcpu === caller) stopPeriodic(vcpu);
-      return vcpu === caller ? 0 : -Errno.EINVAL;
+      stopPeriodic(vcpu);
+      return 0;
     case VCPUOP.set_singleshot_timer:
       return vcpu === caller ? setSingleshotTimer(vcpu, argument) : -Errno.EINVAL;
     case VCPUOP.stop_singleshot_timer:
@@ -176,6 +176,7 @@ export const vcpu_op: HypercallHandler = (caller, [command, claimedId, argument]
     case VCPUOP.register_vcpu_time_memory_area:
       return registerTimeArea(caller, vcpu, argument);
     case VCPUOP.send_nmi:
+      if (argument !== 0n) return -Errno.EINVAL;
       if (!vcpu.nmiPending) {
         vcpu.nmiPending = true;
         vcpu.hv.wake();

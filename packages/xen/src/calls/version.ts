@@ -66,7 +66,8 @@ export const xen_version: HypercallHandler = (vcpu, [command, argument]) => {
     case XENVER.commandline:
       return answer(text('<denied>', 1024));
     case XENVER.build_id:
-      return -Errno.ENODATA;
+      // For the control domain only, as is the command line.
+      return -Errno.EPERM;
     default:
       return -Errno.ENOSYS;
   }

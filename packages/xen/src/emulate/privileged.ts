@@ -275,6 +275,8 @@ function emulate(vcpu: XenVcpu, instruction: PrivilegedInstruction): Outcome {
       return farTransfer(vcpu, instruction);
     case 'LOAD_SEGMENT':
       return segmentLoad(vcpu, instruction);
+    case 'SYSENTER':
+    case 'SYSEXIT':
     case 'VMCALL':
     case 'VMMCALL':
     case 'MONITOR':

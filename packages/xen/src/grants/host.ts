@@ -55,6 +55,7 @@ function holdWritable(domain: XenDomain, frame: Mfn): (() => void) | null {
 
 /** Copies bytes out of a granted page; a negative `GNTST_*` on refusal. */
 export function copyFromGuest(domain: XenDomain, ref: number, offset: number, length: number): Uint8Array | number {
+  if (domain.dying) return GNTST.bad_domain;
   const use = beginUse(domain, ref, HOST_DOMAIN, false, false);
   if (!use.active) return use.status;
   const { frame, start, length: whole } = use.active;
@@ -66,6 +67,7 @@ export function copyFromGuest(domain: XenDomain, ref: number, offset: number, le
 
 /** Copies bytes into a granted page; a `GNTST_*`. */
 export function copyToGuest(domain: XenDomain, ref: number, offset: number, bytes: Uint8Array): number {
+  if (domain.dying) return GNTST.bad_domain;
   const use = beginUse(domain, ref, HOST_DOMAIN, true, false);
   if (!use.active) return use.status;
   const { frame, start, length } = use.active;

@@ -3,7 +3,7 @@
  * exceptions, events, system calls and NMIs (create_bounce_frame of
  * arch/x86/x86_64/entry.S).
  *
- * Frame, lowest address first: RCX, R11, [error code], RIP, CS with the saved
+ * Frame, lowest address first: RCX, R11, [error code, or DS, ES, FS, GS], RIP, CS with the saved
  * event mask in bits 32–39, RFLAGS, RSP, SS.
  */
 import {
@@ -19,19 +19,28 @@ import type { Maddr } from '@paravane/types';
 import type { XenVcpu } from '../domain.js';
 import { switchMode } from './mode.js';
 
-const frame = new Uint8Array(64);
+const frame = new Uint8Array(88);
 const view = new DataView(frame.buffer);
-const withoutCode = frame.subarray(0, 56);
+/** Bytes of a frame by its number of words, made once. */
+const frames = [7, 8, 11].map((words) => frame.subarray(0, words * 8));
 /** Flags that entry to a handler clears (Intel SDM vol. 3, 6.12.1). */
 const CLEARED = Flag.VM | Flag.RF | Flag.NT | Flag.TF | Flag.AC;
 export const NO_ERROR_CODE = -1;
+/** What the failsafe callback finds before RIP. */
+const DATA_SEGMENTS = [Seg.ds, Seg.es, Seg.fs, Seg.gs] as const;
 
 const maskAddress = (vcpu: XenVcpu): Maddr => (vcpu.vcpuInfo + VCPU_INFO_UPCALL_MASK) as Maddr;
 export const upcallMask = (vcpu: XenVcpu): number => vcpu.domain.mmu.readU8(maskAddress(vcpu));
 export const setUpcallMask = (vcpu: XenVcpu, value: number): void => vcpu.domain.mmu.writeU8(maskAddress(vcpu), value);
 
 /** Enters the guest kernel at `address`. A stack that can't be written ends the domain. */
-export function enterKernel(vcpu: XenVcpu, address: bigint, masksEvents: boolean, errorCode = NO_ERROR_CODE): void {
+export function enterKernel(
+  vcpu: XenVcpu,
+  address: bigint,
+  masksEvents: boolean,
+  errorCode = NO_ERROR_CODE,
+  withSegments = false,
+): void {
   const { core, domain } = vcpu;
   if (address === 0n) {
     domain.crash('entry into the guest kernel at address 0: no handler was set', vcpu);
@@ -55,7 +64,8 @@ export function enterKernel(vcpu: XenVcpu, address: bigint, masksEvents: boolean
   if (domain.vmAssist & (1 << VMASST_TYPE.architectural_iopl)) flags |= vcpu.iopl << 12;
 
   const withCode = errorCode >= 0;
-  sp = (sp & ~0xfn) - (withCode ? 64n : 56n);
+  const bytes = frames[withSegments ? 2 : withCode ? 1 : 0];
+  sp = (sp & ~0xfn) - BigInt(bytes.length);
   let at = 0;
   const push = (value: bigint): void => {
     view.setBigUint64(at, value, true);
@@ -63,7 +73,8 @@ export function enterKernel(vcpu: XenVcpu, address: bigint, masksEvents: boolean
   };
   push(regs[Gpr.rcx]);
   push(regs[Gpr.r11]);
-  if (withCode) push(BigInt(errorCode));
+  if (withSegments) for (const register of DATA_SEGMENTS) push(BigInt(core.selectors[register]));
+  else if (withCode) push(BigInt(errorCode));
   push(core.rip);
   view.setUint32(at, cs, true);
   view.setUint32(at + 4, mask, true);
@@ -73,8 +84,8 @@ export function enterKernel(vcpu: XenVcpu, address: bigint, masksEvents: boolean
   at += 8;
   push(userSp);
   push(BigInt(core.selectors[Seg.ss]));
-  const inHypervisor = sp + 64n > HYPERVISOR_VIRT_START && sp < HYPERVISOR_VIRT_END;
-  if (inHypervisor || !domain.mmu.writeVirtual(core.space, sp, withCode ? frame : withoutCode)) {
+  const inHypervisor = sp + BigInt(bytes.length) > HYPERVISOR_VIRT_START && sp < HYPERVISOR_VIRT_END;
+  if (inHypervisor || !domain.mmu.writeVirtual(core.space, sp, bytes)) {
     domain.crash(`fault while writing the guest kernel's stack at ${sp.toString(16)}`, vcpu);
     return;
   }

@@ -7,9 +7,9 @@ import { VGCF_IN_SYSCALL, VMASST_TYPE } from '@paravane/abi-xen';
 import { Flag, Gpr, Seg } from '@paravane/engine-api';
 import type { XenVcpu } from '../domain.js';
 import { readGuest } from '../guest-memory.js';
-import { setUpcallMask } from './bounce.js';
+import { enterKernel, NO_ERROR_CODE, setUpcallMask } from './bounce.js';
 import { switchMode } from './mode.js';
-import { codeModeOf } from './segments.js';
+import { canReturnTo, codeModeOf } from './segments.js';
 
 /** RFLAGS bits that a guest can't set through a return. */
 const FILTERED = Flag.IOPL | Flag.VM;
@@ -50,4 +50,9 @@ export function iret(vcpu: XenVcpu): void {
   }
   setUpcallMask(vcpu, flags & Flag.IF ? 0 : 1);
   vcpu.nmiInProgress = false;
+  if (!canReturnTo(vcpu, core.selectors[Seg.cs], core.selectors[Seg.ss])) {
+    // The processor's own return would fault: the guest hears of it through its failsafe callback.
+    const { failsafe } = vcpu.callbacks;
+    enterKernel(vcpu, failsafe.address, failsafe.masksEvents, NO_ERROR_CODE, true);
+  }
 }

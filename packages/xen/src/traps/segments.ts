@@ -3,7 +3,7 @@
  * GDT, Xen's flat segments after it, and the LDT. (Intel SDM vol. 3, 3.4.5;
  * selectors of arch-x86/xen-x86_64.h.)
  */
-import { FLAT_RING3_CS64 } from '@paravane/abi-xen';
+import { FLAT_RING3_CS64, FLAT_RING3_SS64 } from '@paravane/abi-xen';
 import { type CodeMode, Seg } from '@paravane/engine-api';
 import type { XenVcpu } from '../domain.js';
 import { readDescriptor } from '../mm/index.js';
@@ -19,10 +19,25 @@ const PRESENT = 1n << 47n;
 const CODE_OR_DATA = 1n << 44n;
 const CODE = 1n << 43n;
 const LONG = 1n << 53n;
+const DEFAULT_32 = 1n << 54n;
+const WRITABLE = 1n << 41n;
+const isRing3 = (value: bigint): boolean => ((value >> 45n) & 3n) === 3n;
 
 export const isUsable = (value: bigint): boolean => (value & PRESENT) !== 0n && (value & CODE_OR_DATA) !== 0n;
 export const isCode = (value: bigint): boolean => isUsable(value) && (value & CODE) !== 0n;
 export const baseOf = (value: bigint): bigint => ((value >> 16n) & 0xffffffn) | ((value >> 32n) & 0xff000000n);
+
+/** Whether IRET to ring 3 takes these selectors: code and a writable stack, both of ring 3. */
+export function canReturnTo(vcpu: XenVcpu, cs: number, ss: number): boolean {
+  if (cs !== FLAT_RING3_CS64) {
+    const code = descriptor(vcpu, cs);
+    if (code === null || !isCode(code) || !isRing3(code)) return false;
+    if ((code & LONG) !== 0n && (code & DEFAULT_32) !== 0n) return false;
+  }
+  if (ss === FLAT_RING3_SS64) return true;
+  const stack = descriptor(vcpu, ss);
+  return stack !== null && isUsable(stack) && (stack & CODE) === 0n && (stack & WRITABLE) !== 0n && isRing3(stack);
+}
 
 /** Mode of code that runs with this CS; 64 where the selector names nothing. */
 export function codeModeOf(vcpu: XenVcpu, cs: number): CodeMode {

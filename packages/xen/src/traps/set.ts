@@ -18,7 +18,7 @@ import {
   XENNMI,
   xennmi_callback,
 } from '@paravane/abi-xen';
-import { Seg } from '@paravane/engine-api';
+import { Seg, Vector } from '@paravane/engine-api';
 import type { HypercallHandler, XenVcpu } from '../domain.js';
 import { asU32, readGuest, readGuestStruct } from '../guest-memory.js';
 import { baseOf, descriptor, isUsable } from './segments.js';
@@ -114,11 +114,10 @@ function unregisterCallback(vcpu: XenVcpu, argument: bigint): number {
   }
 }
 
-/** Only vCPU 0 has an NMI callback. */
+/** The NMI callback is the entry of the trap table, by another way; 0 takes it out. */
 function registerNmi(vcpu: XenVcpu, address: bigint): number {
   if (!isCanonical(address)) return -Errno.EINVAL;
-  if (vcpu.id !== 0) return -Errno.EINVAL;
-  vcpu.nmiAddress = address;
+  Object.assign(vcpu.traps[Vector.NMI], { address, dpl: 0, masksEvents: true, cs: FLAT_RING3_CS64 });
   return 0;
 }
 
@@ -161,6 +160,7 @@ export const fpu_taskswitch: HypercallHandler = (vcpu, [set]) => {
 /** Bits of DR6 and DR7 that can't be cleared or set (Intel SDM vol. 3, 17.2). */
 const DR6_ONES = 0xffff0ff0n;
 const DR6_ZEROS = ~0x1000n;
+const DR7_GENERAL_DETECT = 0x2000n;
 const DR7_ONES = 0x400n;
 const DR7_ZEROS = ~0xd800n;
 
@@ -176,7 +176,7 @@ export function writeDebugRegister(vcpu: XenVcpu, register: number, value: bigin
     if (vcpu.guestCr4 & 8) return -Errno.ENODEV;
     return writeDebugRegister(vcpu, register + 2, value);
   }
-  if (value >> 32n !== 0n) return -Errno.EPERM;
+  if (value >> 32n !== 0n || (register === 7 && value & DR7_GENERAL_DETECT)) return -Errno.EPERM;
   if (register === 6) vcpu.debugRegisters[6] = (value | DR6_ONES) & DR6_ZEROS;
   else if (register === 7) vcpu.debugRegisters[7] = (value | DR7_ONES) & DR7_ZEROS;
   else return -Errno.ENODEV;
@@ -190,7 +190,7 @@ export function readDebugRegister(vcpu: XenVcpu, register: number): bigint | nul
 }
 
 export const set_debugreg: HypercallHandler = (vcpu, [register, value]) =>
-  register > 7n ? -Errno.EINVAL : writeDebugRegister(vcpu, Number(register), value);
+  register > 7n ? -Errno.ENODEV : writeDebugRegister(vcpu, Number(register), value);
 
 export const get_debugreg: HypercallHandler = (vcpu, [register]) =>
   (register > 7n ? null : readDebugRegister(vcpu, Number(register))) ?? -Errno.EINVAL;

@@ -125,6 +125,19 @@ describe('iret', () => {
     expect(guest.pv.domain.shutdownRecord?.detail).toContain('without user page tables');
   });
 
+  it('to segments that are not there goes to the failsafe callback, with the segment registers', () => {
+    const guest = createTestGuest();
+    const { core } = guest;
+    guest.call(hypercall.set_callbacks, 0x1000n, 0xffffffff80005000n, 0x4000n);
+    core.selectors[3] = 0x2b;
+    const top = guest.page().address + 4096n;
+    core.regs[4] = guest.put(0xa, 0xb, 0xc, 0, 0x777n, 0x1230n, 0x246, top, 0xe028n);
+    core.regs[0] = BigInt(hypercall.iret);
+    guest.exit({ reason: 'syscall' });
+    expect(core.rip).toBe(0xffffffff80005000n);
+    expect(stack(guest, 11)).toEqual([0xcn, 0xbn, 0x2bn, 0n, 0n, 0n, 0x777n, 0x1230n, 0x246n, top, 0xe02bn]);
+  });
+
   it('as the last of a batch leaves the batch', () => {
     const guest = createTestGuest();
     const { core } = guest;
