@@ -41,6 +41,7 @@ const fold32: Partial<Record<string, (a: number, b: number) => number>> = {
   'i32.eq': (a, b) => (a === b ? 1 : 0),
   'i32.ne': (a, b) => (a !== b ? 1 : 0),
   'i32.lt_u': (a, b) => (a >>> 0 < b >>> 0 ? 1 : 0),
+  'i32.ge_u': (a, b) => (a >>> 0 >= b >>> 0 ? 1 : 0),
 };
 const fold64: Partial<Record<string, (a: bigint, b: bigint) => bigint>> = {
   'i64.add': (a, b) => a + b,

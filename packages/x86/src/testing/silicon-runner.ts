@@ -1,6 +1,6 @@
 /** Runs silicon cases on an engine: the memory layout of the cases, and exits told as the exceptions a processor raises. */
 import type { Exit, VcpuCore } from '@paravane/engine-api';
-import { createMmu, Pte } from '@paravane/mmu';
+import { createMmu, type Mmu, Pte } from '@paravane/mmu';
 import type { DomId, Maddr, Mfn } from '@paravane/types';
 import { backgroundByte, type CaseResult, type CaseRunner, type CpuSnapshot, LAYOUT } from '../../silicon/format.js';
 import { CORE_BYTES, createX86Engine } from '../index.js';
@@ -9,8 +9,14 @@ const GUEST = 1 as DomId;
 const RFLAGS_MASK = 0x244ed7;
 const CR4 = 0x50660;
 
-/** @param oneByOne run just the one instruction, as at the end of a budget; otherwise on into the INT3 behind it */
-export function createCaseRunner(oneByOne = false): CaseRunner {
+/**
+ * @param oneByOne run just the one instruction, as at the end of a budget; otherwise on into the INT3 behind it
+ * @param before may do the instruction some other way; the engine then goes on from where it leaves the vCPU
+ */
+export function createCaseRunner(
+  oneByOne = false,
+  before: (mmu: Mmu, vcpu: VcpuCore, code: Uint8Array) => void = () => undefined,
+): CaseRunner {
   const mmu = createMmu({ frames: 64, coreBytes: CORE_BYTES });
   const engine = createX86Engine({ mmu });
   const vcpu = engine.createVcpu();
@@ -52,6 +58,7 @@ export function createCaseRunner(oneByOne = false): CaseRunner {
       mmu.write(code[0]!, at, bytes);
       load(vcpu, initial);
       data.forEach((mfn, i) => mmu.write(mfn, 0, initial.data.subarray(i * 4096, i * 4096 + 4096)));
+      before(mmu, vcpu, bytes);
       const exit = vcpu.run(oneByOne ? 1 : 200_000);
       const result: CaseResult = { final: snapshot(vcpu) };
       data.forEach((mfn, i) => result.final.data.set(mmu.read(mfn, 0, 4096), i * 4096));
