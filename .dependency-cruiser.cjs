@@ -11,7 +11,18 @@ const floors = [
   // 2 hypervisor
   ['hypervisor', 'xen', 'domain-builder', 'decompress', 'kallsyms', 'trace'],
   // 3 devices and guests
-  ['xenstore', 'xenbus', 'ring', 'block-back', 'net-back', 'console-back', 'pc', 'guest-stubs', 'guest-drivers'],
+  [
+    'xenstore',
+    'xenbus',
+    'ring',
+    'block-back',
+    'images',
+    'net-back',
+    'console-back',
+    'pc',
+    'guest-stubs',
+    'guest-drivers',
+  ],
   // 4 front
   ['toolstack', 'machine', 'host-node', 'host-browser', 'paravane'],
 ];

@@ -105,6 +105,8 @@ export interface ImageOpenOptions {
   readonly logicalBlockSize?: number;
   /** Opens the image under this one, read-only. `name` is as the image says it: relative to the image's own file. */
   readonly openBacking?: (name: string, format: string | undefined) => Soon<DiskImage>;
+  /** For `info`, `check` and `resize` only: an image under this one is not looked for, marks of damage are ignored. */
+  readonly metadataOnly?: boolean;
 }
 
 /** A format: how an image of it is told from others, and opened. */

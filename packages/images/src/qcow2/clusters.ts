@@ -1,0 +1,81 @@
+/** What an L2 table says of a range of the disk. */
+import { imageError } from '@paravane/image-api';
+import { COMPRESSED, COPIED, entryOffset, ZERO } from './layout.js';
+import type { Table } from './table.js';
+
+export type ClusterKind = 'data' | 'zero' | 'unallocated' | 'compressed';
+
+export function kindOf(high: number, low: number): ClusterKind {
+  if ((high & COMPRESSED) !== 0) return 'compressed';
+  if ((low & ZERO) !== 0) return 'zero';
+  return entryOffset(high, low) === 0 ? 'unallocated' : 'data';
+}
+
+export interface Geometry {
+  readonly clusterSize: number;
+  readonly l2Entries: number;
+}
+
+export interface Run {
+  readonly kind: ClusterKind;
+  /** Bytes. */
+  readonly length: number;
+  /** For data: where the first byte is in the file. */
+  readonly host: number;
+  readonly index: number;
+}
+
+/** The longest run of one kind from `at`, no longer than `most`, within one table; data is in one piece of the file. */
+export function runAt(table: Table | null, at: number, most: number, geometry: Geometry): Run {
+  const { clusterSize, l2Entries } = geometry;
+  const cluster = Math.floor(at / clusterSize);
+  const index = cluster % l2Entries;
+  const inside = at - cluster * clusterSize;
+  let length = clusterSize - inside;
+  if (table === null) {
+    length += (l2Entries - index - 1) * clusterSize;
+    return { kind: 'unallocated', length: Math.min(length, most), host: 0, index };
+  }
+  const kind = kindOf(table.high(index), table.low(index));
+  const host = kind === 'data' ? hostOffset(table, index, clusterSize) : 0;
+  if (kind !== 'compressed') {
+    for (let next = index + 1; length < most && next < l2Entries; next++) {
+      const high = table.high(next);
+      const low = table.low(next);
+      if (kindOf(high, low) !== kind) break;
+      if (kind === 'data' && entryOffset(high, low) !== host + (next - index) * clusterSize) break;
+      length += clusterSize;
+    }
+  }
+  return { kind, length: Math.min(length, most), host: host + inside, index };
+}
+
+/** Bytes from `at`, up to `most`, that may be written where they are: one piece of the file, with one reference. */
+export function writableRun(table: Table, at: number, most: number, geometry: Geometry): Run | undefined {
+  const { clusterSize, l2Entries } = geometry;
+  const cluster = Math.floor(at / clusterSize);
+  const index = cluster % l2Entries;
+  if (!inPlace(table, index)) return undefined;
+  const inside = at - cluster * clusterSize;
+  const host = hostOffset(table, index, clusterSize);
+  let length = clusterSize - inside;
+  for (let next = index + 1; length < most && next < l2Entries && inPlace(table, next); next++) {
+    if (entryOffset(table.high(next), table.low(next)) !== host + (next - index) * clusterSize) break;
+    length += clusterSize;
+  }
+  return { kind: 'data', length: Math.min(length, most), host: host + inside, index };
+}
+
+export function inPlace(table: Table, index: number): boolean {
+  const high = table.high(index);
+  return (high & COPIED) !== 0 && kindOf(high, table.low(index)) === 'data';
+}
+
+export function hostOffset(table: Table, index: number, clusterSize: number): number {
+  const offset = entryOffset(table.high(index), table.low(index));
+  if (Number.isSafeInteger(offset + clusterSize) && offset % clusterSize === 0) return offset;
+  throw imageError(
+    'image-invalid',
+    `entry ${index} of the L2 table at ${table.offset} names a cluster at ${offset}: the image is damaged, check it`,
+  );
+}

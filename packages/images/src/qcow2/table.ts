@@ -1,0 +1,70 @@
+/** A table of the file as it is in memory, with what of it the file does not have yet. */
+import { sectorSize } from './layout.js';
+
+/** Bytes to be stored at an offset of the file; a copy, so that the table may change meanwhile. */
+export interface Piece {
+  readonly offset: number;
+  readonly bytes: Uint8Array;
+}
+
+export class Table {
+  readonly view: DataView;
+  /** Sectors that changed. Sectors are what storage replaces whole or not at all. */
+  readonly dirty = new Set<number>();
+  /** Nothing in the file refers to it yet: it may be written before what it refers to. */
+  fresh = false;
+  /** Requests that hold on to it: it is not evicted. */
+  pins = 0;
+  /** Looked at since the last round of evictions. */
+  used = true;
+
+  constructor(
+    readonly offset: number,
+    readonly bytes: Uint8Array,
+  ) {
+    this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  }
+
+  high(index: number): number {
+    return this.view.getUint32(index * 8);
+  }
+
+  low(index: number): number {
+    return this.view.getUint32(index * 8 + 4);
+  }
+
+  set(index: number, high: number, low: number): void {
+    this.view.setUint32(index * 8, high);
+    this.view.setUint32(index * 8 + 4, low);
+    this.touch(index * 8);
+  }
+
+  touch(at: number): void {
+    this.dirty.add(Math.floor(at / sectorSize));
+  }
+
+  touchAll(): void {
+    for (let at = 0; at < this.bytes.length; at += sectorSize) this.touch(at);
+  }
+
+  /** Takes what changed: runs of sectors, copied. */
+  takeDirty(): Piece[] {
+    const sectors = [...this.dirty].sort((a, b) => a - b);
+    this.dirty.clear();
+    const pieces: Piece[] = [];
+    for (let at = 0; at < sectors.length; ) {
+      let next = at + 1;
+      while (next < sectors.length && sectors[next] === sectors[next - 1]! + 1) next++;
+      const begin = sectors[at]! * sectorSize;
+      const end = (sectors[next - 1]! + 1) * sectorSize;
+      pieces.push({ offset: this.offset + begin, bytes: this.bytes.slice(begin, end) });
+      at = next;
+    }
+    return pieces;
+  }
+
+  takeAll(): Piece[] {
+    this.dirty.clear();
+    return [{ offset: this.offset, bytes: this.bytes.slice() }];
+  }
+}
