@@ -2,7 +2,7 @@
  * The short way to a guest, for programs and tests: boot a kernel, type at its console, wait for what it says. Time is
  * virtual: it passes only while the guest runs, so equal calls have equal results on every host.
  */
-import type { DomainEnd, DomainStats, RunningDomain } from '@paravane/toolstack';
+import type { BootDisk, DomainEnd, DomainStats, RunningDomain } from '@paravane/toolstack';
 import { ParavaneError } from '@paravane/types';
 import { createMachine } from './machine.js';
 
@@ -15,6 +15,8 @@ export interface GuestOptions {
   readonly memory?: number;
   readonly vcpus?: number;
   readonly name?: string;
+  /** Their images must answer at once. */
+  readonly disks?: readonly BootDisk[];
   readonly seed?: bigint;
   /** The guest's wall clock when it starts: milliseconds since 1970. */
   readonly epoch?: number;
@@ -61,6 +63,7 @@ export async function startGuest(options: GuestOptions): Promise<Guest> {
     },
     kernel: options.kernel,
     ...(options.ramdisk === undefined ? {} : { ramdisk: options.ramdisk }),
+    ...(options.disks === undefined ? {} : { disks: options.disks }),
     ...(options.trace === undefined ? {} : { trace: options.trace }),
     onOutput(bytes) {
       for (const byte of bytes) output += String.fromCharCode(byte);
@@ -118,6 +121,7 @@ class ScriptedGuest implements Guest {
       if (this.end !== undefined) throw this.failure('ended', goal);
       const result = this.domain.step();
       if (result.state === 'ended') this.end = result.end;
+      else if (result.state === 'busy') throw this.failure('waits for an image that does not answer at once', goal);
       else if (result.state === 'waiting' && !reached()) throw this.failure('waits for input', goal);
       const now = this.domain.guestMilliseconds;
       deadline ??= now + limitSeconds * 1000;

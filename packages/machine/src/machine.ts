@@ -14,6 +14,7 @@ import { CORE_BYTES, CORE_FEATURES, createX86Engine } from '@paravane/x86';
 import { createPvDomain, createXenPersonality, type PvDomain } from '@paravane/xen';
 import { createXenstore, createXenstoreRing, populateDomain, populateHost } from '@paravane/xenstore';
 import { describeCrash } from './crash.js';
+import { attachDisks, type Disks } from './disks.js';
 
 const PAGES_PER_MIB = 256;
 /** Frames beside the guest's memory: shared_info, grant tables and the hypervisor's own. */
@@ -34,6 +35,7 @@ class BootedDomain implements RunningDomain {
   private readonly hypervisor: Hypervisor;
   private readonly guest: PvDomain;
   private console!: ConsoleBackend;
+  private disks!: Disks;
   /** Typed, and more than the console's back end holds. */
   private typed: Uint8Array[] = [];
 
@@ -73,6 +75,8 @@ class BootedDomain implements RunningDomain {
 
   step(): StepResult {
     const { hypervisor, guest } = this;
+    const done = this.disks.waitFor();
+    if (done !== undefined) return { state: 'busy', done };
     const result = hypervisor.runSlice();
     const record = guest.domain.shutdownRecord;
     if (record !== null) return { state: 'ended', end: this.end() };
@@ -95,12 +99,17 @@ class BootedDomain implements RunningDomain {
       guestMilliseconds: (systemTimeNs ?? 0) / 1e6,
       // Runs in wall time are never equal, and to look at all memory takes its time.
       ...(this.request.clock === 'virtual' ? { stateHash: hypervisor.stateHash(guest.domain) } : {}),
-      counters,
+      counters: { ...counters, ...this.disks.counters() },
     };
   }
 
   destroy(): void {
     this.guest.destroy();
+    this.disks.close();
+  }
+
+  settled(): Promise<void> {
+    return this.disks.settled();
   }
 
   private build(): PvDomain {
@@ -143,6 +152,7 @@ class BootedDomain implements RunningDomain {
       storePort: guest.storeChannel.port,
       storeRingRef: guest.storeChannel.frame,
     });
+    this.disks = attachDisks({ hypervisor, store, guest, request });
     store.introduceDomain(id);
     request.log?.('info', `built "${config.name}": ${config.memory} MiB, ${config.vcpus} vCPUs`);
     return guest;

@@ -2,6 +2,7 @@
  * What an xl configuration file asks for, checked and normalised: from settings to a `DomainConfig`, by the rules of
  * xl.cfg(5) and of xl's own reading of it (defaults, the precedence of cmdline over root and extra).
  */
+import { type DiskConfig, readDisk } from './disk-config.js';
 import { laterKeys, supportedKeys } from './xl-keys.js';
 import {
   type Diagnostic,
@@ -30,6 +31,8 @@ export interface DomainConfig {
   readonly onPoweroff: EndAction;
   readonly onReboot: EndAction;
   readonly onCrash: EndAction;
+  /** In order; no two are the same device. */
+  readonly disks?: readonly DiskConfig[];
 }
 
 /** What the command line puts in place of the file's settings. */
@@ -40,6 +43,8 @@ export interface ConfigOverrides {
   /** MiB. */
   readonly memory?: number;
   readonly vcpus?: number;
+  /** Disk specifications, in addition to those of the file. */
+  readonly disks?: readonly string[];
 }
 
 export interface ReadConfig {
@@ -100,6 +105,7 @@ class ConfigReader {
     this.checkType();
     const memory = this.amount('memory', limits.memory, overrides.memory) ?? defaults.memory;
     const ramdisk = overrides.ramdisk ?? this.file('ramdisk');
+    const disks = this.disks(overrides.disks ?? []);
     return {
       name,
       type: 'pv',
@@ -112,6 +118,7 @@ class ConfigReader {
       onPoweroff: this.endAction('on_poweroff', defaults.onPoweroff),
       onReboot: this.endAction('on_reboot', defaults.onReboot),
       onCrash: this.endAction('on_crash', defaults.onCrash),
+      ...(disks.length === 0 ? {} : { disks }),
     };
   }
 
@@ -226,6 +233,29 @@ class ConfigReader {
       this.error(found.value.at, `"${key}" is ${value}; it can be ${range.least} to ${range.most}`);
     }
     return value;
+  }
+
+  private disks(added: readonly string[]): DiskConfig[] {
+    const disks: DiskConfig[] = [];
+    const add = (text: string, at: { line: number; column: number }, source: string): void => {
+      const { disk, errors, warnings } = readDisk(text);
+      for (const message of errors) this.error(at, `${source}: ${message}`);
+      for (const message of warnings) this.warn(at, `${source}: ${message}`);
+      if (disk === undefined) return;
+      const same = disks.find(({ vdev }) => vdev.number === disk.vdev.number);
+      if (same === undefined) disks.push(disk);
+      else this.error(at, `${source}: "${disk.vdev.name}" is the same device as "${same.vdev.name}"`);
+    };
+    const setting = this.settings.get('disk');
+    if (setting !== undefined && setting.value.kind !== 'list') {
+      this.error(setting.value.at, '"disk" takes a list of strings, such as disk = ["root.img,raw,xvda,rw"]');
+    }
+    for (const item of setting?.value.kind === 'list' ? setting.value.items : []) {
+      if (item.kind === 'list') this.error(item.at, 'a disk is a string, such as "root.img,raw,xvda,rw"');
+      else add(item.text, item.at, `disk "${item.text}"`);
+    }
+    for (const text of added) add(text, this.top, `--disk ${text}`);
+    return disks;
   }
 
   private maxmem(memory: number, overrides: ConfigOverrides): number {

@@ -1,6 +1,7 @@
 /** From an xl configuration file to a running domain. */
 export { type ConsoleTail, createConsoleTail } from './console-tail.js';
 export { formatCrashReport } from './crash-report.js';
+export { type DiskConfig, type DiskFormat, type ReadDisk, readDisk } from './disk-config.js';
 export {
   type ConfigOverrides,
   type DomainConfig,
@@ -12,6 +13,7 @@ export {
 } from './domain-config.js';
 export { type DomainRun, type HostTime, type RunOptions, type RunOutcome, runDomain } from './life-cycle.js';
 export {
+  type BootDisk,
   type BootRequest,
   type ClockMode,
   type CrashReport,
@@ -23,6 +25,7 @@ export {
   type RunningDomain,
   type StepResult,
 } from './machine.js';
+export { parseVdev, type VirtualDevice } from './vdev.js';
 export { laterKeys, supportedKeys } from './xl-keys.js';
 export {
   type Atom,

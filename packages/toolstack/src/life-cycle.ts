@@ -88,8 +88,10 @@ class Run implements DomainRun {
       await this.boot();
       const ended = await this.untilEnd(deadline);
       this.lastStats = this.domain?.stats();
-      this.domain?.destroy();
+      const { domain } = this;
+      domain?.destroy();
       this.domain = undefined;
+      await domain?.settled?.();
       if ('outcome' in ended) return ended.outcome;
       if (actionFor(this.request.config, ended.end) !== 'restart') return this.outcomeOf(ended.end);
       this.options.onRestart?.(ended.end);
@@ -100,6 +102,7 @@ class Run implements DomainRun {
     const { request, tail } = this;
     this.domain = await this.machine.bootDomain({
       ...request,
+      wake: () => this.wake(),
       onOutput(bytes) {
         tail.add(bytes);
         request.onOutput(bytes);
@@ -122,7 +125,9 @@ class Run implements DomainRun {
       }
       const result = (this.domain as RunningDomain).step();
       if (result.state === 'ended') return { end: result.end };
-      if (result.state === 'waiting') {
+      if (result.state === 'busy') {
+        await result.done;
+      } else if (result.state === 'waiting') {
         await this.wait(Math.min(result.milliseconds ?? Number.POSITIVE_INFINITY, deadline - time.now()));
         turn = time.now();
       }

@@ -2,6 +2,8 @@
  * What the toolstack needs of a hypervisor: to build a domain from bytes in memory and to run it a slice at a time.
  * It says nothing of files, terminals or clocks: whoever calls passes bytes and time in.
  */
+import type { DiskImage } from '@paravane/image-api';
+import type { DiskConfig } from './disk-config.js';
 import type { DomainConfig } from './domain-config.js';
 
 export type ClockMode = 'virtual' | 'wall';
@@ -9,10 +11,19 @@ export type ClockMode = 'virtual' | 'wall';
 export const logLevels = ['error', 'warning', 'info', 'debug'] as const;
 export type LogLevel = (typeof logLevels)[number];
 
+export interface BootDisk {
+  readonly config: DiskConfig;
+  /** Open, and the caller's to close once the domain has ended. Undefined for a drive without a medium. */
+  readonly image?: DiskImage;
+}
+
 export interface BootRequest {
   readonly config: DomainConfig;
   readonly kernel: Uint8Array;
   readonly ramdisk?: Uint8Array;
+  readonly disks?: readonly BootDisk[];
+  /** Called when the host has done what a domain that waits may be waiting for. */
+  wake?(): void;
   /** Takes what the guest writes to its console. The bytes are the receiver's to keep. */
   onOutput(bytes: Uint8Array): void;
   readonly clock: ClockMode;
@@ -42,12 +53,16 @@ export interface RunningDomain {
   stats(): DomainStats;
   /** Gives back what the domain holds. It is not stepped again. */
   destroy(): void;
+  /** Resolves when no I/O of the domain is in progress. To be waited for between `destroy` and the end of its images. */
+  settled?(): Promise<void>;
 }
 
 export type StepResult =
   | { readonly state: 'running' }
   /** Nothing to do before input arrives, or, where given, before so many milliseconds have passed. */
   | { readonly state: 'waiting'; readonly milliseconds?: number }
+  /** In virtual time: the domain goes on only after `done`, so that how long the host takes makes no difference. */
+  | { readonly state: 'busy'; readonly done: Promise<void> }
   | { readonly state: 'ended'; readonly end: DomainEnd };
 
 export type DomainEnd =
