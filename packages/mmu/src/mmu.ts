@@ -55,8 +55,9 @@ export interface Mmu {
   free(mfn: Mfn): void;
 }
 
-const canonical = (va: bigint): bigint => BigInt.asUintN(64, va);
-const isCanonical = (va: bigint): boolean => BigInt.asUintN(64, BigInt.asIntN(48, va)) === va;
+/** A linear address as two halves, without arithmetic on bigints. */
+const wide = new BigUint64Array(1);
+const halves = new Int32Array(wide.buffer);
 
 export function createMmu(options: MachineMemoryOptions): Mmu {
   const machine = createMachineMemory(options);
@@ -85,10 +86,12 @@ export function createMmu(options: MachineMemoryOptions): Mmu {
     return frameBase + maddr;
   };
   function translate(space: AddressSpace, va: bigint, access: 'read' | 'write' | 'fetch' = 'read'): Maddr | null {
-    const address = canonical(va);
-    if (!isCanonical(address)) return null;
-    const lo = Number(address & 0xffffffffn) | 0;
-    const hi = Number(address >> 32n) | 0;
+    wide[0] = va;
+    const lo = halves[0]!;
+    const hi = halves[1]!;
+    // Bits 47 to 63 must be alike.
+    const top = hi >> 15;
+    if (top !== 0 && top !== -1) return null;
     const bits = access === 'write' ? AccessBit.write : access === 'fetch' ? AccessBit.fetch : 0;
     if (walker.walk(space, lo, hi, bits) !== 0) return null;
     return (walker.result.mfn * PAGE_SIZE + (lo & 0xfff)) as Maddr;
@@ -148,6 +151,11 @@ export function createMmu(options: MachineMemoryOptions): Mmu {
     },
     translate,
     readVirtual(space, va, length) {
+      const first = translate(space, va, 'read');
+      if (first === null && length > 0) return null;
+      if (first !== null && (first % PAGE_SIZE) + length <= PAGE_SIZE) {
+        return u8.slice(frameBase + first, frameBase + first + length);
+      }
       const list = pieces(space, va, length, 'read');
       if (!list) return null;
       const out = new Uint8Array(length);
@@ -159,6 +167,12 @@ export function createMmu(options: MachineMemoryOptions): Mmu {
       return out;
     },
     writeVirtual(space, va, bytes) {
+      const first = translate(space, va, 'write');
+      if (first === null && bytes.length > 0) return false;
+      if (first !== null && (first % PAGE_SIZE) + bytes.length <= PAGE_SIZE) {
+        u8.set(bytes, touch(first, bytes.length));
+        return true;
+      }
       const list = pieces(space, va, bytes.length, 'write');
       if (!list) return false;
       let done = 0;

@@ -5,7 +5,7 @@
 import { Errno, hypercall } from '@paravane/abi-xen';
 import { Gpr } from '@paravane/engine-api';
 import type { HypercallHandler, HypercallResult, Preempted, XenVcpu } from '../domain.js';
-import { readGuest, writeGuest } from '../guest-memory.js';
+import { viewGuest, writeGuest } from '../guest-memory.js';
 import { hex, trace } from '../trace.js';
 import { iret } from '../traps/iret.js';
 
@@ -70,9 +70,8 @@ function multicall(table: HypercallTable, vcpu: XenVcpu, args: bigint[]): Hyperc
   const { domain } = vcpu;
   for (let done = 0; count > 0; done++) {
     if (done === BATCH) return { preempted: true, args: [list, BigInt(count), ...args.slice(2)] };
-    const bytes = readGuest(vcpu, list, ENTRY_BYTES);
-    if (!bytes) return -Errno.EFAULT;
-    const view = new DataView(bytes.buffer, bytes.byteOffset);
+    const view = viewGuest(vcpu, list, ENTRY_BYTES);
+    if (!view) return -Errno.EFAULT;
     const claimedNumber = view.getBigUint64(0, true);
     const number = claimedNumber < 64n ? Number(claimedNumber) : 64;
     const call: bigint[] = [];

@@ -14,13 +14,12 @@ import {
   vcpu_register_time_memory_area,
   vcpu_register_vcpu_info,
   vcpu_set_periodic_timer,
-  vcpu_set_singleshot_timer,
 } from '@paravane/abi-xen';
 import type { Maddr, Mfn } from '@paravane/types';
 import type { HypercallHandler, XenVcpu } from '../domain.js';
 import { selectAll } from '../events/delivery.js';
 import { mapWritable, unmapWritable } from '../events/pages.js';
-import { asU32, readGuest, readGuestStruct, writeGuest } from '../guest-memory.js';
+import { asU32, readGuest, readGuestStruct, viewGuest, writeGuest } from '../guest-memory.js';
 import {
   runstateBytes,
   setRunstate,
@@ -33,6 +32,8 @@ import {
 } from '../time.js';
 import { loadContext } from '../vcpu-context.js';
 
+/** vcpu_set_singleshot_timer: deadline u64, flags u32, and padding. */
+const SINGLESHOT_BYTES = 16;
 const MILLISECOND = 1_000_000n;
 const LONGEST_PERIOD = 1n << 62n;
 
@@ -128,9 +129,8 @@ function setPeriodic(caller: XenVcpu, vcpu: XenVcpu, argument: bigint): number {
 }
 
 function setSingleshotTimer(vcpu: XenVcpu, argument: bigint): number {
-  const bytes = readGuest(vcpu, argument, vcpu_set_singleshot_timer.size(64));
-  if (!bytes) return -Errno.EFAULT;
-  const view = new DataView(bytes.buffer, bytes.byteOffset);
+  const view = viewGuest(vcpu, argument, SINGLESHOT_BYTES);
+  if (!view) return -Errno.EFAULT;
   const deadline = view.getBigUint64(0, true);
   const now = vcpu.domain.machine.services.now();
   if (view.getUint32(8, true) & VCPU_SSHOTTMR_future && Number(deadline) < now) return -Errno.ETIME;

@@ -6,23 +6,23 @@
 import { VGCF_IN_SYSCALL, VMASST_TYPE } from '@paravane/abi-xen';
 import { Flag, Gpr, Seg } from '@paravane/engine-api';
 import type { XenVcpu } from '../domain.js';
-import { readGuest } from '../guest-memory.js';
+import { viewGuest } from '../guest-memory.js';
 import { enterKernel, NO_ERROR_CODE, setUpcallMask } from './bounce.js';
 import { switchMode } from './mode.js';
 import { canReturnTo, codeModeOf } from './segments.js';
 
+const FRAME_BYTES = 72;
 /** RFLAGS bits that a guest can't set through a return. */
 const FILTERED = Flag.IOPL | Flag.VM;
 
 export function iret(vcpu: XenVcpu): void {
   const { core, domain } = vcpu;
   const { regs } = core;
-  const bytes = readGuest(vcpu, regs[Gpr.rsp], 72);
-  if (!bytes) {
+  const view = viewGuest(vcpu, regs[Gpr.rsp], FRAME_BYTES);
+  if (!view) {
     domain.crash(`fault while reading the iret frame at ${regs[Gpr.rsp].toString(16)}`, vcpu);
     return;
   }
-  const view = new DataView(bytes.buffer, bytes.byteOffset, 72);
   const cs = view.getUint16(40, true);
   const flags = view.getUint32(48, true);
   if ((cs & 3) === 3) {
