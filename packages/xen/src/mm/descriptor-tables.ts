@@ -8,12 +8,22 @@
  * GDT's frames are named by machine frame, the LDT lies at a linear address and
  * is found page by page when it is first used.
  */
-import { Errno, FIRST_RESERVED_GDT_ENTRY, FLAT_RING3_CS32, FLAT_RING3_CS64, FLAT_RING3_DS32 } from '@paravane/abi-xen';
+import {
+  Errno,
+  FIRST_RESERVED_GDT_ENTRY,
+  FLAT_RING1_CS,
+  FLAT_RING1_DS,
+  FLAT_RING3_CS,
+  FLAT_RING3_CS32,
+  FLAT_RING3_CS64,
+  FLAT_RING3_DS,
+  FLAT_RING3_DS32,
+} from '@paravane/abi-xen';
 import { FrameType } from '@paravane/mmu';
 import type { Maddr, Mfn } from '@paravane/types';
 import type { HypercallResult, XenVcpu } from '../domain.js';
-import { checkedDescriptorHigh } from './descriptor.js';
-import { readGuest } from './guest.js';
+import { checkedDescriptor } from './descriptor.js';
+import { readGuest, wordBytes } from './guest.js';
 import { getPageAndType, putPageAndType } from './page-type.js';
 import { entryWord } from './pte.js';
 
@@ -29,6 +39,14 @@ const XEN_SEGMENTS: ReadonlyMap<number, Descriptor> = new Map([
   [FLAT_RING3_CS32 & ~7, { lo: 0x0000ffff, hi: 0x00cffb00 }],
   [FLAT_RING3_DS32 & ~7, { lo: 0x0000ffff, hi: 0x00cff300 }],
   [FLAT_RING3_CS64 & ~7, { lo: 0x00000000, hi: 0x00affb00 }],
+]);
+
+/** The same for 32-bit guests. */
+const XEN_COMPAT_SEGMENTS: ReadonlyMap<number, Descriptor> = new Map([
+  [FLAT_RING1_CS & ~7, { lo: 0x0000ffff, hi: 0x00cfbb00 }],
+  [FLAT_RING1_DS & ~7, { lo: 0x0000ffff, hi: 0x00cfb300 }],
+  [FLAT_RING3_CS & ~7, { lo: 0x0000ffff, hi: 0x00cffb00 }],
+  [FLAT_RING3_DS & ~7, { lo: 0x0000ffff, hi: 0x00cff300 }],
 ]);
 
 /** Installs a GDT of `entries` entries in these frames; also for VCPUOP_initialise. */
@@ -60,19 +78,22 @@ export function setGdt(vcpu: XenVcpu, args: bigint[]): HypercallResult {
   const entries = Number(args[1]! & 0xffffffffn);
   if (entries > FIRST_RESERVED_GDT_ENTRY) return -Errno.EINVAL;
   const count = Math.ceil(entries / PER_FRAME);
-  const list = readGuest(vcpu, args[0]!, count * 8);
+  const size = wordBytes(vcpu);
+  const list = readGuest(vcpu, args[0]!, count * size);
   if (!list) return -Errno.EFAULT;
   const view = new DataView(list.buffer);
-  const claimedFrames = Array.from({ length: count }, (_, i) => Number(view.getBigUint64(i * 8, true)));
+  const claimedFrames = Array.from({ length: count }, (_, i) =>
+    size === 8 ? Number(view.getBigUint64(i * 8, true)) : view.getUint32(i * 4, true),
+  );
   return installGdt(vcpu, claimedFrames, entries);
 }
 
 export function updateDescriptor(vcpu: XenVcpu, args: bigint[]): HypercallResult {
   const { mm } = vcpu.domain;
   const [claimedAddress, descriptor] = args as [bigint, bigint];
-  const lo = Number(descriptor & 0xffffffffn);
-  const hi = checkedDescriptorHigh(lo, Number((descriptor >> 32n) & 0xffffffffn));
-  if ((claimedAddress & 7n) !== 0n || hi === null) return -Errno.EINVAL;
+  const checked = checkedDescriptor(mm, Number(descriptor & 0xffffffffn), Number((descriptor >> 32n) & 0xffffffffn));
+  if ((claimedAddress & 7n) !== 0n || checked === null) return -Errno.EINVAL;
+  const { lo, hi } = checked;
   const claimedFrame = Number(claimedAddress >> 12n);
   const { frames } = mm;
   if (!(claimedFrame < frames.frames)) return -Errno.EINVAL;
@@ -94,7 +115,7 @@ export function readDescriptor(vcpu: XenVcpu, selector: number): Descriptor | nu
     if (index >= vcpu.mm.ldtEntries) return null;
     frame = ldtFrame(vcpu, index >> 9);
   } else {
-    const own = XEN_SEGMENTS.get(selector & ~7);
+    const own = (mm.pae ? XEN_COMPAT_SEGMENTS : XEN_SEGMENTS).get(selector & ~7);
     if (own) return { ...own };
     if (index >= vcpu.mm.gdtEntries) return null;
     frame = vcpu.mm.gdtFrames[index >> 9];
@@ -112,7 +133,7 @@ function ldtFrame(vcpu: XenVcpu, page: number): number | undefined {
   const known = vcpu.mm.ldtFrames.get(page);
   if (known !== undefined) return known;
   const va = vcpu.mm.ldtBase + BigInt(page * 4096);
-  const space = { ...vcpu.core.space, root: vcpu.kernelRoot };
+  const space = { ...vcpu.core.space, root: vcpu.kernelRoot, user: !mm.pae };
   const { walker } = mm.mmu;
   if (walker.walk(space, Number(va & 0xffffffffn) | 0, Number(va >> 32n) | 0, 0, true) !== 0) {
     return undefined;

@@ -6,8 +6,17 @@
 import { Errno } from '@paravane/abi-xen';
 import { Pte } from '@paravane/mmu';
 import { l1Changed, upperChanged } from './flush.js';
-import { getL1Entry, getUpperEntry, isXenSlot, putL1Entry, putUpperEntry } from './page-type.js';
-import { adjustedHi, adjustedLo, entryFrame, entryWord, L1_DISALLOWED, UPPER_DISALLOWED, writeEntry } from './pte.js';
+import {
+  adjustedUpper,
+  getL1Entry,
+  getUpperEntry,
+  isXenSlot,
+  PAE_LAST,
+  putL1Entry,
+  putUpperEntry,
+  upperBitsOk,
+} from './page-type.js';
+import { adjustedHi, adjustedLo, entryFrame, entryWord, L1_DISALLOWED, writeEntry } from './pte.js';
 import type { MmState } from './state.js';
 
 /** Where neither these nor the frame change, no reference does (Xen's fast path). */
@@ -36,8 +45,10 @@ export function updateL1(
       const rc = getL1Entry(mm, lo, hi, owner);
       if (rc !== 0) return rc;
     }
-    hi = adjustedHi(lo, hi);
-    lo = adjustedLo(lo, hi);
+    if (!mm.pae) {
+      hi = adjustedHi(lo, hi);
+      lo = adjustedLo(lo, hi);
+    }
   }
   const oldLo = u32[word]!;
   const oldHi = u32[word + 1]!;
@@ -58,7 +69,9 @@ export function updateUpper(
   hi: number,
   keepAccessedDirty: boolean,
 ): number {
-  if (isXenSlot(level, index)) return -Errno.EINVAL;
+  if (isXenSlot(mm, table, level, index)) return level === 2 ? -Errno.EPERM : -Errno.EINVAL;
+  // Xen's area must stay where it is while the table may be in use.
+  if (mm.pae && level === 3 && index >= PAE_LAST) return -Errno.EINVAL;
   const { u32 } = mm.mmu.machine;
   const word = entryWord(mm, table, index);
   const oldLo = u32[word]!;
@@ -66,13 +79,13 @@ export function updateUpper(
   let lo = claimedLo;
   let same = false;
   if (lo & Pte.present) {
-    if (lo & UPPER_DISALLOWED) return -Errno.EINVAL;
+    if (!upperBitsOk(mm, level, lo, hi)) return -Errno.EINVAL;
     same = ((lo ^ oldLo) & MATTERS) === 0 && entryFrame(lo, hi) === entryFrame(oldLo, oldHi);
     if (!same) {
-      const rc = getUpperEntry(mm, table, level, lo, hi);
+      const rc = getUpperEntry(mm, table, level, index, lo, hi);
       if (rc !== 0) return rc;
     }
-    lo = (lo | Pte.user) >>> 0;
+    lo = adjustedUpper(mm, level, lo);
   }
   if (keepAccessedDirty) lo = (lo | (oldLo & KEPT)) >>> 0;
   writeEntry(mm, table, index, lo, hi);

@@ -8,26 +8,27 @@ import { FrameFlag } from '@paravane/mmu';
 import type { Mfn } from '@paravane/types';
 import type { HypercallResult, XenDomain, XenVcpu } from '../domain.js';
 import { selfOnly } from './foreign.js';
-import { handleOk, readGuest, readGuestU64, writeGuestU64 } from './guest.js';
+import { handleOk, readGuest, readGuestWord, wordBytes, writeGuestWord } from './guest.js';
 import { addressLimit, parseReservation, RESERVATION_BYTES, type Reservation } from './reservation.js';
 
 /** Largest order for a guest without privileges (CONFIG_DOMU_MAX_ORDER). */
 export const MAX_ORDER = 9;
 const PAGE_COST = 32;
-const NR_EXCHANGED = BigInt(2 * RESERVATION_BYTES);
 
 export function exchange(vcpu: XenVcpu, args: bigint[]): HypercallResult {
   const { domain } = vcpu;
   const { mm } = domain;
   const arg = args[1]!;
-  const bytes = readGuest(vcpu, arg, 2 * RESERVATION_BYTES + 8);
+  const word = wordBytes(vcpu);
+  const size = RESERVATION_BYTES[word];
+  const bytes = readGuest(vcpu, arg, 2 * size + word);
   if (!bytes) return -Errno.EFAULT;
   const view = new DataView(bytes.buffer);
-  const input = parseReservation(view, 0);
-  const output = parseReservation(view, RESERVATION_BYTES);
-  const claimedDone = view.getBigUint64(2 * RESERVATION_BYTES, true);
+  const input = parseReservation(view, 0, word);
+  const output = parseReservation(view, size, word);
+  const claimedDone = word === 8 ? view.getBigUint64(2 * size, true) : BigInt(view.getUint32(2 * size, true));
   if (input.order > MAX_ORDER || output.order > MAX_ORDER) return -Errno.EPERM;
-  const rc = check(domain, input, output, claimedDone);
+  const rc = check(vcpu, input, output, claimedDone);
   if (rc !== 0) return rc;
   const inOrder = Math.max(0, output.order - input.order);
   const outOrder = Math.max(0, input.order - output.order);
@@ -48,17 +49,21 @@ export function exchange(vcpu: XenVcpu, args: bigint[]): HypercallResult {
     break;
   }
   const done = chunk === chunks ? input.count : BigInt(chunk) << BigInt(inOrder);
-  return writeGuestU64(vcpu, arg + NR_EXCHANGED, done) ? result : -Errno.EFAULT;
+  return writeGuestWord(vcpu, arg + BigInt(2 * size), done) ? result : -Errno.EFAULT;
 }
 
-function check(domain: XenDomain, input: Reservation, output: Reservation, claimedDone: bigint): number {
+function check(vcpu: XenVcpu, input: Reservation, output: Reservation, claimedDone: bigint): number {
   const pages = (r: Reservation): bigint => r.count << BigInt(r.order);
   if (claimedDone > input.count || input.domid !== output.domid || pages(input) !== pages(output)) return -Errno.EINVAL;
   if (pages(input) >> 64n !== 0n) return -Errno.EINVAL;
-  if (!handleOk(input.list, Number(input.count), 8) || !handleOk(output.list, Number(output.count), 8)) {
+  const word = wordBytes(vcpu);
+  if (
+    !handleOk(vcpu, input.list, Number(input.count), word) ||
+    !handleOk(vcpu, output.list, Number(output.count), word)
+  ) {
     return -Errno.EFAULT;
   }
-  return selfOnly(domain, input.domid);
+  return selfOnly(vcpu.domain, input.domid);
 }
 
 function exchangeChunk(
@@ -75,7 +80,7 @@ function exchangeChunk(
   const { frames, mmu } = mm;
   const stolen = new Set<number>();
   for (let j = 0; j < 2 ** inOrder; j++) {
-    const claimedFirst = readGuestU64(vcpu, input.list + BigInt((chunk * 2 ** inOrder + j) * 8));
+    const claimedFirst = readGuestWord(vcpu, input.list + BigInt((chunk * 2 ** inOrder + j) * wordBytes(vcpu)));
     if (claimedFirst === null) return -Errno.EFAULT;
     for (let k = 0; k < 2 ** input.order; k++) {
       const claimedFrame = Number(claimedFirst) + k;
@@ -106,10 +111,10 @@ function exchangeChunk(
   domain.totPages += taken.length * pages;
   let rc = 0;
   taken.forEach((first, j) => {
-    const at = output.list + BigInt((chunk * 2 ** outOrder + j) * 8);
-    const gpfn = readGuestU64(vcpu, at);
+    const at = output.list + BigInt((chunk * 2 ** outOrder + j) * wordBytes(vcpu));
+    const gpfn = readGuestWord(vcpu, at);
     if (gpfn !== null) for (let k = 0; k < pages; k++) mm.machine.m2p.set(first + k, gpfn + BigInt(k));
-    if (gpfn === null || !writeGuestU64(vcpu, at, BigInt(first))) rc = -Errno.EFAULT;
+    if (gpfn === null || !writeGuestWord(vcpu, at, BigInt(first))) rc = -Errno.EFAULT;
   });
   return rc;
 }

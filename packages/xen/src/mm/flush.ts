@@ -30,6 +30,7 @@ export function l1Changed(mm: MmState, oldLo: number, oldHi: number, lo: number,
   const frame = entryFrame(oldLo, oldHi);
   const lost = oldLo & ~lo;
   if (!(lo & Pte.present) || entryFrame(lo, hi) !== frame || hi & ~oldHi & PTE_HI_NX) drop(mm, frame, false);
+  else if (lost & Pte.user) drop(mm, frame, false);
   else if (lost & (Pte.rw | Pte.dirty)) drop(mm, frame, true);
   else if (lost & Pte.accessed) mm.stale = true;
 }
@@ -38,7 +39,7 @@ export function l1Changed(mm: MmState, oldLo: number, oldHi: number, lo: number,
 export function upperChanged(mm: MmState, oldLo: number, oldHi: number, lo: number, hi: number): void {
   if (!(oldLo & Pte.present)) return;
   const same = lo & Pte.present && entryFrame(lo, hi) === entryFrame(oldLo, oldHi);
-  if (!same || oldLo & ~lo & (Pte.rw | Pte.accessed) || hi & ~oldHi & PTE_HI_NX) mm.stale = true;
+  if (!same || oldLo & ~lo & (Pte.rw | Pte.accessed | Pte.user) || hi & ~oldHi & PTE_HI_NX) mm.stale = true;
 }
 
 /** The guest flushes, or loads a base pointer: nothing is done where nothing can be stale. */

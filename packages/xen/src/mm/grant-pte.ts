@@ -24,7 +24,7 @@ const AVAILABLE_MASK = 7;
 /** The L1 entry that a grant call names: by machine address of the entry, or by linear address. */
 function entryOf(vcpu: XenVcpu, address: bigint, flags: number): { table: number; index: number } | null {
   const { mm } = vcpu.domain;
-  if (!(flags & GNTMAP.contains_pte)) return addressOk(address) ? leafEntry(vcpu, address) : null;
+  if (!(flags & GNTMAP.contains_pte)) return addressOk(vcpu, address) ? leafEntry(vcpu, address) : null;
   const claimedTable = Number(address >> 12n);
   if ((address & 7n) !== 0n || !(claimedTable < mm.frames.frames)) return null;
   const isL1 =
@@ -43,8 +43,8 @@ export function mapGrant(vcpu: XenVcpu, address: bigint, frame: Mfn, flags: numb
   if (flags & GNTMAP.application_map) bits |= Pte.user;
   if (!(flags & GNTMAP.readonly)) bits |= Pte.rw;
   const lo = ((frame << 12) | bits) >>> 0;
-  const hi = adjustedHi(lo, frame >>> 20);
-  replace(vcpu, place, adjustedLo(lo, hi), hi);
+  const hi = mm.pae ? frame >>> 20 : adjustedHi(lo, frame >>> 20);
+  replace(vcpu, place, mm.pae ? lo : adjustedLo(lo, hi), hi);
   mm.mmu.tlb.dropFrame(frame);
   return GNTST.okay;
 }
@@ -66,7 +66,7 @@ export function unmapGrant(vcpu: XenVcpu, address: bigint, frame: Mfn, flags: nu
   let newLo = 0;
   let newHi = 0;
   if (newAddress !== 0n) {
-    const source = addressOk(newAddress) ? leafEntry(vcpu, newAddress) : null;
+    const source = addressOk(vcpu, newAddress) ? leafEntry(vcpu, newAddress) : null;
     if (!source || (source.table === place.table && source.index === place.index)) return GNTST.general_error;
     // The entry moves with the references it holds.
     const from = entryWord(mm, source.table, source.index);

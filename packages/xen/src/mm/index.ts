@@ -15,5 +15,5 @@ export { mmuextOp } from './mmuext.js';
 export { getPageAndType, getPageType, hostMayWrite, putPageAndType, putPageType } from './page-type.js';
 export { handlePageFault } from './ptwr.js';
 export { relinquish } from './relinquish.js';
-export { initialTables, loadRoots, setCr3, setKernelRoot, setUserRoot, toggleGuestMode } from './roots.js';
+export { initialTables, loadRoots, rootOf, setCr3, setKernelRoot, setUserRoot, toggleGuestMode } from './roots.js';
 export * from './state.js';

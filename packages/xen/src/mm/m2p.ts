@@ -4,7 +4,8 @@
  *
  * It lives in frames of the hypervisor that every domain may read, mapped
  * read-only at MACH2PHYS_VIRT_START through tables of the hypervisor that
- * hang in slot 256 of each validated L4. Contents are what guests say; nothing
+ * hang in slot 256 of each validated L4; 32-bit domains find theirs in the last
+ * L2 of their tables. Contents are what guests say; nothing
  * here trusts them.
  */
 import { FrameFlag, HYPERVISOR_OWNER, type Mmu, PTE_HI_NX, Pte } from '@paravane/mmu';
@@ -20,6 +21,10 @@ export interface M2p {
   forget(mfn: number): void;
   /** First frame of each 2 MiB of the table. */
   readonly chunks: readonly Mfn[];
+  /** L2 entries, low and high halves, that show the table of 32-bit domains; made when they are first asked for. */
+  paeEntries(): readonly number[];
+  /** First frame of each 2 MiB of that table. */
+  paeChunks(): readonly Mfn[];
 }
 
 const TABLE = Pte.present | Pte.rw | Pte.user | Pte.accessed;
@@ -65,6 +70,29 @@ export function createM2p(mmu: Mmu): M2p {
   }
   const place = (mfn: number): number => word(pages[mfn >>> 9]!, mfn & 511);
 
+  // The table of 32-bit domains has entries of 4 bytes, of all frames too; only a kernel reaches it.
+  let pae: { entries: number[]; chunks: Mfn[]; pages: Mfn[] } | null = null;
+  const paePlace = (mfn: number): number => ((frameBase + pae!.pages[mfn >>> 10]! * 4096) >>> 2) + (mfn & 1023);
+  function makePae(): { entries: number[]; chunks: Mfn[]; pages: Mfn[] } {
+    const made = { entries: [] as number[], chunks: [] as Mfn[], pages: [] as Mfn[] };
+    let table: Mfn = 0 as Mfn;
+    for (let page = 0; page < Math.ceil(frames.frames / 1024); page++) {
+      if (page % PER_PAGE === 0) {
+        table = take();
+        made.entries.push(((table << 12) | TABLE) >>> 0, table >>> 20);
+      }
+      const mfn = take();
+      frames.flags[mfn] = frames.flags[mfn]! | FrameFlag.worldReadable;
+      made.pages.push(mfn);
+      if (page % PER_PAGE === 0) made.chunks.push(mfn);
+      link(table, page % PER_PAGE, mfn, Pte.present | Pte.accessed | Pte.dirty, PTE_HI_NX);
+    }
+    pae = made;
+    for (const mfn of made.pages) u32.fill(0xffffffff, word(mfn, 0), word(mfn, PER_PAGE));
+    for (let mfn = 0; mfn < frames.frames; mfn++) u32[paePlace(mfn)] = u32[place(mfn)]!;
+    return made;
+  }
+
   return {
     slotLo: ((l3 << 12) | TABLE) >>> 0,
     slotHi: l3 >>> 20,
@@ -72,11 +100,15 @@ export function createM2p(mmu: Mmu): M2p {
     set(mfn, pfn) {
       u32[place(mfn)] = Number(pfn & 0xffffffffn);
       u32[place(mfn) + 1] = Number((pfn >> 32n) & 0xffffffffn);
+      if (pae) u32[paePlace(mfn)] = Number(pfn & 0xffffffffn);
     },
     get: (mfn) => (BigInt(u32[place(mfn) + 1]!) << 32n) | BigInt(u32[place(mfn)]!),
     forget(mfn) {
       u32[place(mfn)] = 0xffffffff;
       u32[place(mfn) + 1] = 0xffffffff;
+      if (pae) u32[paePlace(mfn)] = 0xffffffff;
     },
+    paeEntries: () => (pae ??= makePae()).entries,
+    paeChunks: () => (pae ??= makePae()).chunks,
   };
 }

@@ -4,12 +4,32 @@
  *
  * The extent calls answer with the number of extents done, never with an error.
  */
-import { E820, Errno, MACH2PHYS_VIRT_END, MACH2PHYS_VIRT_START, XENMAPSPACE, XENMEM, XENMEMF } from '@paravane/abi-xen';
+import {
+  E820,
+  Errno,
+  MACH2PHYS_VIRT_END,
+  MACH2PHYS_VIRT_END_PAE,
+  MACH2PHYS_VIRT_START,
+  MACH2PHYS_VIRT_START_PAE,
+  SHARED_INFO_OFFSETS,
+  XENMAPSPACE,
+  XENMEM,
+  XENMEMF,
+} from '@paravane/abi-xen';
 import { type Maddr, type Mfn, PAGE_SIZE } from '@paravane/types';
 import type { HypercallResult, XenDomain, XenVcpu } from '../domain.js';
 import { exchange, MAX_ORDER } from './exchange.js';
 import { selfOnly } from './foreign.js';
-import { handleOk, readGuest, readGuestU64, viewGuest, writeGuest, writeGuestU32, writeGuestU64 } from './guest.js';
+import {
+  handleOk,
+  readGuest,
+  readGuestWord,
+  viewGuest,
+  wordBytes,
+  writeGuest,
+  writeGuestU32,
+  writeGuestWord,
+} from './guest.js';
 import { begin, end } from './preempt.js';
 import { addressLimit, type Reservation, readReservation } from './reservation.js';
 import { allocateExtent } from './state.js';
@@ -79,14 +99,13 @@ function statistics(vcpu: XenVcpu, op: number, arg: bigint): number {
 /** From shared_info.arch.max_pfn, which the guest writes; 0 until it has. */
 function maximumGpfn(domain: XenDomain): number {
   if (domain.sharedInfo === 0) return 0;
-  const claimedMax = domain.mmu.readU64((domain.sharedInfo * PAGE_SIZE + MAX_PFN_OFFSET) as Maddr);
+  const at = (domain.sharedInfo * PAGE_SIZE + SHARED_INFO_OFFSETS[domain.is64 ? 64 : 32].max_pfn) as Maddr;
+  const claimedMax = domain.is64 ? domain.mmu.readU64(at) : BigInt(domain.mmu.readU32(at));
   return claimedMax === 0n ? 0 : Number(BigInt.asIntN(64, claimedMax - 1n));
 }
-/** shared_info.arch.max_pfn of the 64-bit ABI. */
-const MAX_PFN_OFFSET = 0xc10;
 
 function physmap(vcpu: XenVcpu, op: number, arg: bigint): number {
-  const view = viewGuest(vcpu, arg, op === XENMEM.remove_from_physmap ? 16 : 24);
+  const view = viewGuest(vcpu, arg, (op === XENMEM.remove_from_physmap ? 2 : 3) * wordBytes(vcpu));
   if (!view) return -Errno.EFAULT;
   if (op === XENMEM.add_to_physmap && view.getUint32(4, true) === XENMAPSPACE.gmfn_foreign) return -Errno.ENOSYS;
   const rc = selfOnly(vcpu.domain, view.getUint16(0, true));
@@ -97,8 +116,12 @@ function physmap(vcpu: XenVcpu, op: number, arg: bigint): number {
 function architecture(vcpu: XenVcpu, op: number, arg: bigint): number {
   switch (op) {
     case XENMEM.machphys_mapping: {
-      const words = [MACH2PHYS_VIRT_START, MACH2PHYS_VIRT_END, (MACH2PHYS_VIRT_END - MACH2PHYS_VIRT_START) / 8n - 1n];
-      return writeGuest(vcpu, arg, new Uint8Array(new BigUint64Array(words).buffer)) ? 0 : -Errno.EFAULT;
+      const size = wordBytes(vcpu);
+      const start = size === 8 ? MACH2PHYS_VIRT_START : BigInt(MACH2PHYS_VIRT_START_PAE);
+      const end = size === 8 ? MACH2PHYS_VIRT_END : BigInt(MACH2PHYS_VIRT_END_PAE);
+      const words = [start, end, (end - start) / BigInt(size) - 1n];
+      const array = size === 8 ? new BigUint64Array(words) : new Uint32Array(words.map(Number));
+      return writeGuest(vcpu, arg, new Uint8Array(array.buffer)) ? 0 : -Errno.EFAULT;
     }
     case XENMEM.machphys_mfn_list:
     case XENMEM.machphys_compat_mfn_list:
@@ -118,28 +141,32 @@ function architecture(vcpu: XenVcpu, op: number, arg: bigint): number {
 }
 
 function podTarget(vcpu: XenVcpu, arg: bigint): number {
-  const claimedId = viewGuest(vcpu, arg, 40)?.getUint16(32, true);
+  const claimedId = viewGuest(vcpu, arg, wordBytes(vcpu) === 8 ? 40 : 36)?.getUint16(32, true);
   if (claimedId === undefined) return -Errno.EFAULT;
   return selfOnly(vcpu.domain, claimedId) || -Errno.EPERM;
 }
 
 function machphysList(vcpu: XenVcpu, op: number, arg: bigint): number {
-  const view = viewGuest(vcpu, arg, 24);
+  const word = wordBytes(vcpu);
+  const view = viewGuest(vcpu, arg, 3 * word);
   if (!view) return -Errno.EFAULT;
   const claimedMax = view.getUint32(0, true);
-  const list = view.getBigUint64(8, true);
-  const { chunks } = vcpu.domain.mm.machine.m2p;
-  const count = op === XENMEM.machphys_mfn_list ? Math.min(claimedMax, chunks.length) : 0;
+  const list = word === 8 ? view.getBigUint64(8, true) : BigInt(view.getUint32(4, true));
+  const { m2p } = vcpu.domain.mm.machine;
+  const chunks = word === 8 ? m2p.chunks : m2p.paeChunks();
+  const count = op === XENMEM.machphys_mfn_list || word === 4 ? Math.min(claimedMax, chunks.length) : 0;
   for (let i = 0; i < count; i++) {
-    if (!writeGuestU64(vcpu, list + BigInt(i * 8), BigInt(chunks[i]!))) return -Errno.EFAULT;
+    if (!writeGuestWord(vcpu, list + BigInt(i * word), BigInt(chunks[i]!))) return -Errno.EFAULT;
   }
-  return writeGuestU32(vcpu, arg + 16n, count) ? 0 : -Errno.EFAULT;
+  return writeGuestU32(vcpu, arg + BigInt(2 * word), count) ? 0 : -Errno.EFAULT;
 }
 
 function memoryMap(vcpu: XenVcpu, arg: bigint): number {
   const { domain } = vcpu;
-  const view = viewGuest(vcpu, arg, 16);
+  const word = wordBytes(vcpu);
+  const view = viewGuest(vcpu, arg, 2 * word);
   if (!view) return -Errno.EFAULT;
+  const buffer = word === 8 ? view.getBigUint64(8, true) : BigInt(view.getUint32(4, true));
   const map = domain.mm.memoryMap ?? [{ address: 0, size: domain.maxPages * PAGE_SIZE, type: E820.RAM }];
   const count = Math.min(view.getUint32(0, true), map.length);
   const bytes = new Uint8Array(count * E820_BYTES);
@@ -149,15 +176,16 @@ function memoryMap(vcpu: XenVcpu, arg: bigint): number {
     out.setBigUint64(i * E820_BYTES + 8, BigInt(size), true);
     out.setUint32(i * E820_BYTES + 16, type, true);
   });
-  const ok = writeGuest(vcpu, view.getBigUint64(8, true), bytes) && writeGuestU32(vcpu, arg, count);
+  const ok = writeGuest(vcpu, buffer, bytes) && writeGuestU32(vcpu, arg, count);
   return ok ? 0 : -Errno.EFAULT;
 }
 
 function setMemoryMap(vcpu: XenVcpu, arg: bigint): number {
-  const view = viewGuest(vcpu, arg, 24);
+  const word = wordBytes(vcpu);
+  const view = viewGuest(vcpu, arg, 3 * word);
   if (!view) return -Errno.EFAULT;
-  const claimedCount = view.getUint32(8, true);
-  const buffer = view.getBigUint64(16, true);
+  const claimedCount = view.getUint32(word, true);
+  const buffer = word === 8 ? view.getBigUint64(16, true) : BigInt(view.getUint32(8, true));
   if (claimedCount > E820_MAX) return -Errno.EINVAL;
   const rc = selfOnly(vcpu.domain, view.getUint16(0, true));
   if (rc !== 0) return rc;
@@ -184,7 +212,7 @@ function extents(vcpu: XenVcpu, op: number, args: bigint[], claimedStart: bigint
     selfOnly(domain, reservation.domid) !== 0 ||
     addressLimit(domain, reservation.flags) === null ||
     reservation.order > MAX_ORDER ||
-    !listOk(op, reservation);
+    !listOk(vcpu, op, reservation);
   if (refused) return Number(BigInt.asIntN(64, claimedStart));
   const count = Number(reservation.count);
   let done = Number(claimedStart);
@@ -193,22 +221,22 @@ function extents(vcpu: XenVcpu, op: number, args: bigint[], claimedStart: bigint
       return { preempted: true, args: [BigInt(op) | (BigInt(done) << EXTENT_SHIFT), ...args.slice(1)] };
     }
     mm.budget -= PAGE_COST * 2 ** reservation.order;
-    const at = reservation.list + BigInt(done * 8);
+    const at = reservation.list + BigInt(done * wordBytes(vcpu));
     const ok = op === XENMEM.decrease_reservation ? giveUp(vcpu, at, reservation) : take(vcpu, op, at, reservation);
     if (!ok) break;
   }
   return done;
 }
 
-const listOk = (op: number, { list, count }: Reservation): boolean =>
-  (op === XENMEM.increase_reservation && list === 0n) || handleOk(list, Number(count), 8);
+const listOk = (vcpu: XenVcpu, op: number, { list, count }: Reservation): boolean =>
+  (op === XENMEM.increase_reservation && list === 0n) || handleOk(vcpu, list, Number(count), wordBytes(vcpu));
 
 /** One extent of populate_physmap or increase_reservation. */
 function take(vcpu: XenVcpu, op: number, at: bigint, reservation: Reservation): boolean {
   const { domain } = vcpu;
   const { mm } = domain;
   const populate = op === XENMEM.populate_physmap;
-  const gpfn = populate ? readGuestU64(vcpu, at) : 0n;
+  const gpfn = populate ? readGuestWord(vcpu, at) : 0n;
   if (gpfn === null || (populate && reservation.flags & XENMEMF.populate_on_demand)) return false;
   const first = allocateExtent(domain, reservation.order);
   if (first === -1) return false;
@@ -219,7 +247,7 @@ function take(vcpu: XenVcpu, op: number, at: bigint, reservation: Reservation): 
   };
   if (first + pages > (addressLimit(domain, reservation.flags) ?? 0)) return giveBack();
   if (populate) for (let i = 0; i < pages; i++) mm.machine.m2p.set(first + i, gpfn + BigInt(i));
-  if (reservation.list === 0n || writeGuestU64(vcpu, at, BigInt(first))) return true;
+  if (reservation.list === 0n || writeGuestWord(vcpu, at, BigInt(first))) return true;
   // Xen leaves a populated extent with the domain although it can't tell its frames.
   return populate ? false : giveBack();
 }
@@ -227,7 +255,7 @@ function take(vcpu: XenVcpu, op: number, at: bigint, reservation: Reservation): 
 /** One extent of decrease_reservation: the domain's claim to the frames ends, mappings keep them until they end too. */
 function giveUp(vcpu: XenVcpu, at: bigint, { order }: Reservation): boolean {
   const { mm } = vcpu.domain;
-  const claimedFirst = readGuestU64(vcpu, at);
+  const claimedFirst = readGuestWord(vcpu, at);
   if (claimedFirst === null) return false;
   for (let i = 0; i < 2 ** order; i++) {
     const claimedFrame = Number(claimedFirst) + i;

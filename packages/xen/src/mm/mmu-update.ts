@@ -10,7 +10,7 @@ import type { HypercallResult, XenVcpu } from '../domain.js';
 import { updateL1, updateUpper } from './entry-update.js';
 import { flushPage, flushTlb } from './flush.js';
 import { pageOwner } from './foreign.js';
-import { addressOk, handleOk, readGuest, viewGuest, writeGuestU32 } from './guest.js';
+import { addressOk, handleOk, readGuest, viewGuest, wordBytes, writeGuestU32 } from './guest.js';
 import { getPageType, inTypedUse, putPageType } from './page-type.js';
 import { begin, dropAhead, end, preempted, validateAhead } from './preempt.js';
 import { entryFrame } from './pte.js';
@@ -65,7 +65,7 @@ export function mmuUpdate(vcpu: XenVcpu, args: bigint[]): HypercallResult {
   if (!begin(mm)) return end(mm, { preempted: true, args });
   if (endsContinuation(args)) return end(mm, low(args[3]!) | 0);
   const batch = openBatch(vcpu, args);
-  if (!handleOk(args[0]!, batch.count, REQUEST_BYTES)) return end(mm, -Errno.EFAULT);
+  if (!handleOk(vcpu, args[0]!, batch.count, REQUEST_BYTES)) return end(mm, -Errno.EFAULT);
   const claimedForeign = low(args[3]!);
   const tableDomain = claimedForeign >>> 16;
   let tableOwner: number = domain.id;
@@ -185,7 +185,7 @@ export function updateVaMappingOtherdomain(vcpu: XenVcpu, args: bigint[]): Hyper
 function updateVa(vcpu: XenVcpu, args: bigint[], owner: number): HypercallResult {
   const { mm } = vcpu.domain;
   const [va, value, flags] = args as [bigint, bigint, bigint];
-  if (!addressOk(va)) return -Errno.EINVAL;
+  if (!addressOk(vcpu, va)) return -Errno.EINVAL;
   const place = leafEntry(vcpu, va);
   if (!place) return -Errno.EINVAL;
   const rc = updateL1(mm, place.table, place.index, low(value), high(value), false, owner);
@@ -208,7 +208,7 @@ function flushAs(vcpu: XenVcpu, va: bigint, flags: bigint): number {
 
 /** A bitmap of vCPUs: which ones are named does not matter, as all share one TLB. */
 export function vcpuMaskReadable(vcpu: XenVcpu, claimedBitmap: bigint): boolean {
-  const bytes = Math.max(1, Math.ceil(vcpu.domain.vcpus.length / 64)) * 8;
+  const bytes = Math.max(1, Math.ceil(vcpu.domain.vcpus.length / 64)) * wordBytes(vcpu);
   return readGuest(vcpu, claimedBitmap, bytes) !== null;
 }
 
@@ -217,8 +217,8 @@ export function leafEntry(vcpu: XenVcpu, va: bigint): { table: number; index: nu
   const { domain, kernelRoot, userRoot, guestKernel } = vcpu;
   const { mm } = domain;
   const { u32, frameBase } = mm.mmu.machine;
-  let table: number = guestKernel ? kernelRoot : userRoot;
-  for (let shift = 39; shift > 12; shift -= 9) {
+  let table: number = guestKernel || mm.pae ? kernelRoot : userRoot;
+  for (let shift = mm.pae ? 30 : 39; shift > 12; shift -= 9) {
     if (table === 0) return null;
     const index = Number((va >> BigInt(shift)) & 511n);
     const word = (frameBase + table * 4096 + index * 8) >>> 2;

@@ -9,13 +9,14 @@ import type { HypercallResult, XenVcpu } from '../domain.js';
 import { hex, trace } from '../trace.js';
 import { flushPage, flushTlb } from './flush.js';
 import { pageOwner } from './foreign.js';
-import { addressOk, handleOk, viewGuest } from './guest.js';
+import { addressOk, handleOk, viewGuest, wordBytes } from './guest.js';
 import { closeBatch, endsContinuation, openBatch, vcpuMaskReadable } from './mmu-update.js';
 import { dropLdt, getPageAndType, putPageAndType } from './page-type.js';
 import { begin, dropAhead, end, preempted, validateAhead } from './preempt.js';
 import { setKernelRoot, setUserRoot } from './roots.js';
 
-const OP_BYTES = 24;
+/** struct mmuext_op of the two ABIs. */
+const OP_BYTES = { 4: 12, 8: 24 } as const;
 const OP_COST = 16;
 const AGAIN = -Errno.ERESTART;
 const MAX_LDT_ENTRIES = 8192;
@@ -26,7 +27,9 @@ export function mmuextOp(vcpu: XenVcpu, args: bigint[]): HypercallResult {
   if (!begin(mm)) return end(mm, { preempted: true, args });
   if (endsContinuation(args)) return end(mm, Number(BigInt.asIntN(32, args[3]!)));
   const batch = openBatch(vcpu, args);
-  if (!handleOk(args[0]!, batch.count, OP_BYTES)) return end(mm, -Errno.EFAULT);
+  const word = wordBytes(vcpu);
+  const opBytes = OP_BYTES[word];
+  if (!handleOk(vcpu, args[0]!, batch.count, opBytes)) return end(mm, -Errno.EFAULT);
   const owner = pageOwner(domain, Number(args[3]! & 0xffffffffn));
   if (owner < 0) return end(mm, owner);
   if (owner !== domain.id) return end(mm, -Errno.EPERM);
@@ -39,21 +42,21 @@ export function mmuextOp(vcpu: XenVcpu, args: bigint[]): HypercallResult {
       break;
     }
     mm.budget -= OP_COST;
-    const op = viewGuest(vcpu, args[0]! + BigInt(finished * OP_BYTES), OP_BYTES);
+    const op = viewGuest(vcpu, args[0]! + BigInt(finished * opBytes), opBytes);
     if (!op) {
       rc = -Errno.EFAULT;
       break;
     }
     const command = op.getUint32(0, true);
-    const arg1 = op.getBigUint64(8, true);
-    const arg2 = op.getBigUint64(16, true);
+    const arg1 = word === 8 ? op.getBigUint64(8, true) : BigInt(op.getUint32(4, true));
+    const arg2 = word === 8 ? op.getBigUint64(16, true) : BigInt(op.getUint32(8, true));
     if (domain.trace) trace(vcpu, `X ${command} ${hex(arg1)} ${hex(arg2)}`);
     rc = extended(vcpu, command, arg1, arg2);
     if (rc !== 0) break;
   }
   if (rc !== AGAIN) dropAhead(vcpu);
   if (rc === 0 && mm.deferred.length > 0) rc = AGAIN;
-  return end(mm, closeBatch(vcpu, args, batch, finished, OP_BYTES, rc));
+  return end(mm, closeBatch(vcpu, args, batch, finished, opBytes, rc));
 }
 
 /** A frame number as the guest gave it, out of range rather than wrong where it is too large. */
@@ -66,12 +69,14 @@ function extended(vcpu: XenVcpu, command: number, arg1: bigint, arg2: bigint): n
     case MMUEXT.PIN_L2_TABLE:
     case MMUEXT.PIN_L3_TABLE:
     case MMUEXT.PIN_L4_TABLE:
+      if (mm.pae && command === MMUEXT.PIN_L4_TABLE) return -Errno.EINVAL;
       return pin(vcpu, claimedMfn(arg1), command - MMUEXT.PIN_L1_TABLE + FrameType.l1);
     case MMUEXT.UNPIN_TABLE:
       return unpin(vcpu, claimedMfn(arg1));
     case MMUEXT.NEW_BASEPTR:
       return setKernelRoot(vcpu, claimedMfn(arg1));
     case MMUEXT.NEW_USER_BASEPTR:
+      if (mm.pae) return -Errno.EINVAL;
       return setUserRoot(vcpu, claimedMfn(arg1));
     case MMUEXT.TLB_FLUSH_LOCAL:
     case MMUEXT.TLB_FLUSH_ALL:
@@ -135,7 +140,7 @@ function unpin(vcpu: XenVcpu, claimedTable: number): number {
 }
 
 function setLdt(vcpu: XenVcpu, base: bigint, entries: number): number {
-  if ((base & 0xfffn) !== 0n || !addressOk(base) || entries > MAX_LDT_ENTRIES) return -Errno.EINVAL;
+  if ((base & 0xfffn) !== 0n || !addressOk(vcpu, base) || entries > MAX_LDT_ENTRIES) return -Errno.EINVAL;
   if (vcpu.mm.ldtEntries === entries && vcpu.mm.ldtBase === base) return 0;
   dropLdt(vcpu.domain.mm, vcpu.mm);
   vcpu.mm.ldtBase = base;

@@ -8,7 +8,7 @@
  * writable and a table or descriptor page at once; nothing of another domain is
  * mapped except through grants. Results are 0 or a negative errno, as Xen's.
  */
-import { Errno } from '@paravane/abi-xen';
+import { Errno, HYPERVISOR_VIRT_START_PAE } from '@paravane/abi-xen';
 import { FrameFlag, FrameType, Pte } from '@paravane/mmu';
 import type { Mfn } from '@paravane/types';
 import { descriptorPageOk } from './descriptor.js';
@@ -30,26 +30,35 @@ const ENTRIES = 512;
 /** Slots of an L4 that are Xen's. */
 const XEN_FIRST = 256;
 const XEN_LAST = 271;
+/** From this slot on the last L2 of PAE is Xen's: what lies above 0xF5800000. */
+const PAE_XEN_FIRST = (HYPERVISOR_VIRT_START_PAE >>> 21) & 511;
+const PAE_SLOTS = 4;
+/** The slot of a PAE L3 whose L2 has Xen's area. */
+export const PAE_LAST = 3;
 
 const isTable = (type: number): boolean => type >= FrameType.l1 && type <= FrameType.l4;
-export const isXenSlot = (level: number, index: number): boolean =>
-  level === 4 && index >= XEN_FIRST && index <= XEN_LAST;
+export const isXenSlot = (mm: MmState, table: number, level: number, index: number): boolean =>
+  level === 4
+    ? index >= XEN_FIRST && index <= XEN_LAST
+    : level === 2 && index >= PAE_XEN_FIRST && mm.machine.xenL2[table] !== 0;
 
 /** Xen's `page_lock`: the frame is in validated use as its type. */
 export const inTypedUse = (mm: MmState, mfn: number): boolean =>
   mm.frames.typeCount[mfn] !== 0 && (mm.frames.flags[mfn]! & FrameFlag.validated) !== 0;
 
 /** Takes a typed reference to a frame that the caller holds a plain one to. */
-export function getPageType(mm: MmState, mfn: number, wanted: FrameType): number {
+export function getPageType(mm: MmState, mfn: number, wanted: FrameType, withXen = false): number {
   const { typeCount, type, flags } = mm.frames;
+  const { xenL2 } = mm.machine;
   if (typeCount[mfn] !== 0) {
-    if (type[mfn] !== wanted) return -Errno.EINVAL;
+    if (type[mfn] !== wanted || (wanted === FrameType.l2 && (xenL2[mfn] !== 0) !== withXen)) return -Errno.EINVAL;
     typeCount[mfn] = typeCount[mfn]! + 1;
     return 0;
   }
   if (type[mfn] === FrameType.writable && wanted !== FrameType.writable) mm.mmu.tlb.dropWrites(mfn as Mfn);
   type[mfn] = wanted;
   typeCount[mfn] = 1;
+  xenL2[mfn] = withXen ? 1 : 0;
   flags[mfn] = flags[mfn]! & ~FrameFlag.validated;
   const rc = validate(mm, mfn, wanted);
   if (rc === 0) {
@@ -74,9 +83,9 @@ export function putPageType(mm: MmState, mfn: number): void {
 }
 
 /** A plain and a typed reference to a frame of the domain. */
-export function getPageAndType(mm: MmState, mfn: number, wanted: FrameType): number {
+export function getPageAndType(mm: MmState, mfn: number, wanted: FrameType, withXen = false): number {
   if (!mm.frames.getRef(mfn, mm.domid)) return -Errno.EINVAL;
-  const rc = getPageType(mm, mfn, wanted);
+  const rc = getPageType(mm, mfn, wanted, withXen);
   if (rc !== 0) mm.frames.putRef(mfn as Mfn);
   return rc;
 }
@@ -108,7 +117,7 @@ function validate(mm: MmState, mfn: number, type: number): number {
 function invalidate(mm: MmState, mfn: number, level: number): void {
   mm.budget -= ENTRIES;
   // The frame may next be a root of another domain: nothing may be found under its tag.
-  if (level === FrameType.l4) mm.mmu.tlb.flushRoot(mfn as Mfn);
+  if (level === (mm.pae ? FrameType.l3 : FrameType.l4)) mm.mmu.tlb.flushRoot(mfn as Mfn);
   if (level === FrameType.l1) putL1Entries(mm, mfn, ENTRIES);
   else putUpperEntries(mm, mfn, level, ENTRIES);
 }
@@ -199,6 +208,7 @@ function validateL1(mm: MmState, mfn: number): number {
       break;
     }
     // Written only where it changes: most tables are validated again with what they had.
+    if (mm.pae) continue;
     if (!(lo & Pte.user) || !(hi & HI_GUEST_KERNEL || lo & Pte.global)) {
       const newHi = adjustedHi(lo, hi);
       u32[word] = adjustedLo(lo, newHi);
@@ -211,12 +221,28 @@ function validateL1(mm: MmState, mfn: number): number {
 }
 
 /** What a present entry of an L2, L3 or L4 needs: a typed reference to the table below. */
-export function getUpperEntry(mm: MmState, table: number, level: number, lo: number, hi: number): number {
-  if (lo & UPPER_DISALLOWED) return -Errno.EINVAL;
+export function getUpperEntry(
+  mm: MmState,
+  table: number,
+  level: number,
+  index: number,
+  lo: number,
+  hi: number,
+): number {
+  if (!upperBitsOk(mm, level, lo, hi)) return -Errno.EINVAL;
   const frame = entryFrame(lo, hi);
+  if (mm.pae && level === 3 && index === PAE_LAST) return getPageAndType(mm, frame, FrameType.l2, true);
   const rc = getPageAndType(mm, frame, (level - 1) as FrameType);
   return rc === -Errno.EINVAL && getLinearEntry(mm, table, level, lo, frame) ? 0 : rc;
 }
+
+/** Whether a guest may set these bits in an entry above the L1: an L3 of PAE has no software bits and no NX either. */
+export const upperBitsOk = (mm: MmState, level: number, lo: number, hi: number): boolean =>
+  !(lo & UPPER_DISALLOWED) && !(mm.pae && level === 3 && hi >>> 20 !== 0);
+
+/** The low half of a present entry above the L1 as it stands in the table. */
+export const adjustedUpper = (mm: MmState, level: number, lo: number): number =>
+  (mm.pae ? (level === 3 ? lo | Pte.user | Pte.rw : lo) : lo | Pte.user) >>> 0;
 
 /** Gives back what an entry of an L2, L3 or L4 holds. */
 export function putUpperEntry(mm: MmState, table: number, level: number, lo: number, hi: number): void {
@@ -255,7 +281,7 @@ function putUpperEntries(mm: MmState, mfn: number, level: number, count: number)
   const { u32 } = mm.mmu.machine;
   const base = entryWord(mm, mfn, 0);
   for (let index = 0; index < count; index++) {
-    if (isXenSlot(level, index)) continue;
+    if (isXenSlot(mm, mfn, level, index)) continue;
     const word = base + 2 * index;
     if (u32[word]! & Pte.present) putUpperEntry(mm, mfn, level, u32[word]!, u32[word + 1]!);
   }
@@ -264,21 +290,48 @@ function putUpperEntries(mm: MmState, mfn: number, level: number, count: number)
 function validateUpper(mm: MmState, mfn: number, level: number): number {
   const { u32 } = mm.mmu.machine;
   const base = entryWord(mm, mfn, 0);
+  const paeRoot = mm.pae && level === 3;
+  // The rest of the page of a PAE L3 is not the guest's to use.
+  if (paeRoot) mm.mmu.write(mfn as Mfn, PAE_SLOTS * 8, new Uint8Array(4096 - PAE_SLOTS * 8));
   for (let index = 0; index < ENTRIES; index++) {
-    if (isXenSlot(level, index)) continue;
+    if (isXenSlot(mm, mfn, level, index)) continue;
     const word = base + 2 * index;
     const lo = u32[word]!;
-    if (!(lo & Pte.present)) continue;
+    let rc = 0;
+    if (!(lo & Pte.present)) {
+      if (!paeRoot || index !== PAE_LAST) continue;
+      rc = -Errno.EINVAL;
+    }
     const hi = u32[word + 1]!;
-    const rc = getUpperEntry(mm, mfn, level, lo, hi);
+    if (rc === 0) rc = getUpperEntry(mm, mfn, level, index, lo, hi);
     if (rc !== 0) {
       putUpperEntries(mm, mfn, level, index);
       return rc;
     }
-    if (!(lo & Pte.user)) writeEntry(mm, mfn, index, (lo | Pte.user) >>> 0, hi);
+    const adjusted = adjustedUpper(mm, level, lo);
+    if (adjusted !== lo) writeEntry(mm, mfn, index, adjusted, hi);
   }
   if (level === 4) installXenSlots(mm, mfn);
-  return 0;
+  if (level === 2 && mm.machine.xenL2[mfn]) installPaeSlots(mm, mfn);
+  if (!paeRoot || soleLast(mm, mfn)) return 0;
+  putUpperEntries(mm, mfn, level, ENTRIES);
+  return -Errno.EINVAL;
+}
+
+/** Whether the L2 with Xen's area is this PAE L3's alone. */
+function soleLast(mm: MmState, mfn: number): boolean {
+  const { u32 } = mm.mmu.machine;
+  const word = entryWord(mm, mfn, PAE_LAST);
+  return mm.frames.typeCount[entryFrame(u32[word]!, u32[word + 1]!)] === 1;
+}
+
+/** Xen's area in the last L2 of PAE: the M2P, and nothing that a guest could reach after it. */
+function installPaeSlots(mm: MmState, mfn: number): void {
+  const entries = mm.machine.m2p.paeEntries();
+  for (let index = PAE_XEN_FIRST; index < ENTRIES; index++) {
+    const at = (index - PAE_XEN_FIRST) * 2;
+    writeEntry(mm, mfn, index, entries[at] ?? 0, entries[at + 1] ?? 0);
+  }
 }
 
 /** Xen's slots of an L4: the M2P in the first, nothing that a guest could reach in the others. */

@@ -11,7 +11,7 @@
  */
 import { FrameType, Pte } from '@paravane/mmu';
 import type { HypercallResult, XenVcpu } from '../domain.js';
-import { getPageAndType, isXenSlot, putPageAndType } from './page-type.js';
+import { getPageAndType, isXenSlot, PAE_LAST, putPageAndType } from './page-type.js';
 import { entryFrame, entryWord } from './pte.js';
 import type { MmState } from './state.js';
 
@@ -49,7 +49,8 @@ export function validateAhead(vcpu: XenVcpu, mfn: number, level: number): boolea
   let failed = false;
   const seen = new Set<number>();
 
-  function visit(table: number, tableLevel: number): boolean {
+  /** `alone`: takes what lies below, not the table itself, which must not be held twice. */
+  function visit(table: number, tableLevel: number, alone = false): boolean {
     if (failed || !(table > 0 && table < frames.frames) || frames.owner[table] !== mm.domid) return true;
     if (frames.typeCount[table] !== 0 || seen.has(table)) return true;
     if (tableLevel > 1) {
@@ -57,10 +58,12 @@ export function validateAhead(vcpu: XenVcpu, mfn: number, level: number): boolea
       const base = entryWord(mm, table, 0);
       for (let index = 0; index < 512 && !failed; index++) {
         const lo = u32[base + 2 * index]!;
-        if (!(lo & Pte.present) || isXenSlot(tableLevel, index)) continue;
-        if (!visit(entryFrame(lo, u32[base + 2 * index + 1]!), tableLevel - 1)) return false;
+        if (!(lo & Pte.present) || isXenSlot(mm, table, tableLevel, index)) continue;
+        const last = mm.pae && tableLevel === 3 && index === PAE_LAST;
+        if (!visit(entryFrame(lo, u32[base + 2 * index + 1]!), tableLevel - 1, last)) return false;
       }
     }
+    if (alone) return true;
     if (mm.budget <= 0) return false;
     if (failed || frames.typeCount[table] !== 0) return true;
     if (getPageAndType(mm, table, tableLevel as FrameType) === 0) vcpu.mm.ahead.push(table);

@@ -1,9 +1,10 @@
-/** struct xen_memory_reservation of the 64-bit ABI (public/memory.h). */
+/** struct xen_memory_reservation (public/memory.h). */
 import { XENMEMF } from '@paravane/abi-xen';
 import type { XenDomain, XenVcpu } from '../domain.js';
-import { viewGuest } from './guest.js';
+import { viewGuest, wordBytes } from './guest.js';
 
-export const RESERVATION_BYTES = 32;
+/** By the size of a word. */
+export const RESERVATION_BYTES = { 4: 20, 8: 32 } as const;
 
 export interface Reservation {
   list: bigint;
@@ -14,17 +15,23 @@ export interface Reservation {
 }
 
 export function readReservation(vcpu: XenVcpu, va: bigint): Reservation | null {
-  const view = viewGuest(vcpu, va, RESERVATION_BYTES);
-  return view && parseReservation(view, 0);
+  const word = wordBytes(vcpu);
+  const view = viewGuest(vcpu, va, RESERVATION_BYTES[word]);
+  return view && parseReservation(view, 0, word);
 }
 
-export const parseReservation = (view: DataView, at: number): Reservation => ({
-  list: view.getBigUint64(at, true),
-  count: view.getBigUint64(at + 8, true),
-  order: view.getUint32(at + 16, true),
-  flags: view.getUint32(at + 20, true),
-  domid: view.getUint16(at + 24, true),
-});
+export function parseReservation(view: DataView, at: number, word: 4 | 8): Reservation {
+  const wordAt = (offset: number): bigint =>
+    word === 8 ? view.getBigUint64(offset, true) : BigInt(view.getUint32(offset, true));
+  const rest = at + 2 * word;
+  return {
+    list: wordAt(at),
+    count: wordAt(at + word),
+    order: view.getUint32(rest, true),
+    flags: view.getUint32(rest + 4, true),
+    domid: view.getUint16(rest + 8, true),
+  };
+}
 
 /** Frames must lie below this number; null for a limit that leaves none. */
 export function addressLimit(domain: XenDomain, flags: number): number | null {

@@ -1,9 +1,9 @@
 /**
  * Base pointers: the two L4 tables of a vCPU of a 64-bit PV guest, one for its
- * kernel and one for its programs (xen/arch/x86/mm.c, `new_guest_cr3`;
- * x86_64 `toggle_guest_mode`).
+ * kernel and one for its programs, or the one L3 table of a 32-bit one
+ * (xen/arch/x86/mm.c, `new_guest_cr3`; x86_64 `toggle_guest_mode`).
  *
- * Invariant: a root that is set holds a reference and an L4 type.
+ * Invariant: a root that is set holds a reference and the type of a root.
  */
 import { Errno } from '@paravane/abi-xen';
 import { FrameFlag, FrameType } from '@paravane/mmu';
@@ -12,11 +12,25 @@ import type { XenDomain, XenVcpu } from '../domain.js';
 import { flushTlb } from './flush.js';
 import { dropLdt, getPageAndType, putPageAndType, showM2p } from './page-type.js';
 import { begin, dropAhead, end, validateAhead } from './preempt.js';
+import type { MmState } from './state.js';
 
 const AGAIN = -Errno.ERESTART;
 
 /** Makes the vCPU's linear addresses go through the tables of its present mode. */
 export function loadRoots(vcpu: XenVcpu): void {
+  if (vcpu.domain.mm.pae) {
+    // Ring 1 is a supervisor to the user bit; only ring 3 is held to it.
+    vcpu.core.space = {
+      root: vcpu.kernelRoot,
+      domid: vcpu.domain.id,
+      paging: 'pae',
+      user: !vcpu.guestKernel,
+      wp: true,
+      nxe: true,
+      physical: null,
+    };
+    return;
+  }
   vcpu.core.space = {
     root: vcpu.guestKernel ? vcpu.kernelRoot : vcpu.userRoot,
     domid: vcpu.domain.id,
@@ -42,7 +56,7 @@ export function setKernelRoot(vcpu: XenVcpu, claimedRoot: number): number {
     const rc = takeRoot(vcpu, claimedRoot);
     if (rc !== 0) return rc;
     dropLdt(mm, vcpu.mm);
-    showM2p(mm, claimedRoot, true);
+    if (!mm.pae) showM2p(mm, claimedRoot, true);
     vcpu.kernelRoot = claimedRoot as Mfn;
     if (old !== 0) putPageAndType(mm, old);
   }
@@ -70,9 +84,15 @@ export function setUserRoot(vcpu: XenVcpu, claimedRoot: number): number {
 
 function takeRoot(vcpu: XenVcpu, claimedRoot: number): number {
   const { mm } = vcpu.domain;
-  if (!validateAhead(vcpu, claimedRoot, FrameType.l4)) return AGAIN;
-  return getPageAndType(mm, claimedRoot, FrameType.l4);
+  if (!validateAhead(vcpu, claimedRoot, rootType(mm))) return AGAIN;
+  return getPageAndType(mm, claimedRoot, rootType(mm));
 }
+
+const rootType = (mm: MmState): FrameType => (mm.pae ? FrameType.l3 : FrameType.l4);
+
+/** Frame of the root that a CR3 value names; one of 32 bits keeps the bits above 4 GiB below the frame's. */
+export const rootOf = (mm: MmState, cr3: bigint): number =>
+  mm.pae ? Number(((cr3 >> 12n) & 0xfffffn) | ((cr3 & 0xfffn) << 20n)) : Number(cr3 >> 12n);
 
 /**
  * MOV to CR3 of a PV kernel: the value is a machine address. `again`: long work is
@@ -80,7 +100,7 @@ function takeRoot(vcpu: XenVcpu, claimedRoot: number): number {
  */
 export function setCr3(vcpu: XenVcpu, value: bigint): 'done' | 'again' | 'refused' {
   const { mm } = vcpu.domain;
-  const rc = begin(mm) ? setKernelRoot(vcpu, Number(value >> 12n)) : AGAIN;
+  const rc = begin(mm) ? setKernelRoot(vcpu, rootOf(mm, value)) : AGAIN;
   if (rc !== AGAIN) dropAhead(vcpu);
   end(mm, 0);
   return rc === AGAIN ? 'again' : rc === 0 ? 'done' : 'refused';
@@ -90,12 +110,12 @@ export function setCr3(vcpu: XenVcpu, value: bigint): 'done' | 'again' | 'refuse
  * Start of day: the builder's tables are validated and pinned, and become the kernel
  * root of vCPU 0. Returns 0, or the errno that says what is wrong with them.
  */
-export function initialTables(domain: XenDomain, l4: Mfn): number {
+export function initialTables(domain: XenDomain, root: Mfn): number {
   const { mm } = domain;
   mm.budget = Infinity;
-  const rc = getPageAndType(mm, l4, FrameType.l4);
+  const rc = getPageAndType(mm, root, rootType(mm));
   if (rc !== 0) return rc;
   const { flags } = mm.frames;
-  flags[l4] = flags[l4]! | FrameFlag.pinned;
-  return setKernelRoot(domain.vcpus[0]!, l4);
+  flags[root] = flags[root]! | FrameFlag.pinned;
+  return setKernelRoot(domain.vcpus[0]!, root);
 }

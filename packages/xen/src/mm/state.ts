@@ -19,6 +19,8 @@ export interface MachineMm {
   readonly m2p: M2p;
   /** 1 for a frame that the hypervisor shares with its owner. */
   readonly shared: Uint8Array;
+  /** 1 for an L2 table with the hypervisor's area in it: that of the last slot of a PAE L3 (`PGT_pae_xen_l2`). */
+  readonly xenL2: Uint8Array;
   /** Linear page tables (Xen's `linear_pt_count`): entries the table has, or, negative, uses of it by others. */
   readonly linear: Int16Array;
   readonly domains: Map<number, XenDomain>;
@@ -34,6 +36,8 @@ export interface MemoryMapEntry {
 /** Of a domain. */
 export interface MmState {
   readonly domid: DomId;
+  /** A 32-bit domain: three levels of tables, an L3 as root, and a ring of its own for the kernel. */
+  readonly pae: boolean;
   readonly mmu: Mmu;
   readonly frames: FrameTable;
   readonly machine: MachineMm;
@@ -71,6 +75,7 @@ export function machineMm(mmu: Mmu): MachineMm {
   const machine: MachineMm = {
     m2p: createM2p(mmu),
     shared: new Uint8Array(mmu.frames.frames),
+    xenL2: new Uint8Array(mmu.frames.frames),
     linear: new Int16Array(mmu.frames.frames),
     domains: new Map(),
   };
@@ -83,6 +88,7 @@ export function machineMm(mmu: Mmu): MachineMm {
       forgetIfGone(machine, owner);
     }
     machine.linear[mfn] = 0;
+    machine.xenL2[mfn] = 0;
     machine.m2p.forget(mfn);
   };
   return machine;
@@ -95,11 +101,12 @@ export function forgetIfGone(machine: MachineMm, domain: XenDomain): void {
 }
 
 /** The memory side's record of a new domain. */
-export function createMm(domain: Pick<XenDomain, 'id' | 'mmu' | 'vcpus'>): MmState {
+export function createMm(domain: Pick<XenDomain, 'id' | 'mmu' | 'vcpus' | 'is64'>): MmState {
   const machine = machineMm(domain.mmu);
   machine.domains.set(domain.id, domain as XenDomain);
   return {
     domid: domain.id,
+    pae: !domain.is64,
     mmu: domain.mmu,
     frames: domain.mmu.frames,
     machine,

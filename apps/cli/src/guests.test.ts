@@ -1,0 +1,145 @@
+/**
+ * Guests that nobody here has written: GRUB's Xen image and Debian's cloud kernel, pulled from Debian's packages by
+ * name and booted by the built command line. What was pulled is kept in the repository's cache folder.
+ */
+import { spawn } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { startGuest } from '@paravane/machine';
+import { beforeAll, describe, expect, it } from 'vitest';
+
+const program = fileURLToPath(new URL('../dist/main.js', import.meta.url));
+const home = fileURLToPath(new URL('../../../.cache/guests', import.meta.url));
+/** A boot takes twenty seconds on an idle processor. */
+const patience = 240_000;
+
+interface Result {
+  readonly status: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+function paravane(args: string[], input = ''): Promise<Result> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, [program, ...args], { env: { ...process.env, PARAVANE_HOME: home } });
+    let [stdout, stderr] = ['', ''];
+    child.stdout.on('data', (chunk) => {
+      stdout += chunk;
+    });
+    child.stderr.on('data', (chunk) => {
+      stderr += chunk;
+    });
+    child.on('error', reject);
+    child.on('close', (status) => resolve({ status, stdout, stderr }));
+    child.stdin.end(input);
+  });
+}
+
+async function pull(guest: string): Promise<void> {
+  if (existsSync(join(home, guest, `${guest}.cfg`))) return;
+  const { status, stderr } = await paravane(['pull', guest]);
+  if (status !== 0) throw new Error(`paravane pull ${guest}: ${stderr}`);
+}
+
+const bytesOf = (guest: string, file: string): Uint8Array => new Uint8Array(readFileSync(join(home, guest, file)));
+
+beforeAll(() => {
+  if (!existsSync(program)) throw new Error('the command line has not been built: run `npx --yes pnpm@10 build` first');
+});
+
+describe('our own kernel', () => {
+  it('is booted by start, and powers off', async () => {
+    const { status, stdout, stderr } = await paravane(['start', '--timeout', '60'], 'echo typed\rpoweroff\r');
+    expect(stderr).toBe('');
+    expect(stdout).toContain('\r\ntyped\r\n');
+    expect(status).toBe(0);
+  });
+});
+
+describe('GRUB', () => {
+  beforeAll(() => pull('grub'), patience);
+
+  it('comes to its prompt, lists its devices and halts', async () => {
+    const guest = await startGuest({ kernel: bytesOf('grub', 'grub.bin'), memory: 64 });
+    expect(guest.waitFor('grub> ')).toContain('GNU GRUB  version 2');
+    guest.type('ls\r');
+    expect(guest.waitFor('grub> ')).toContain('(memdisk) (proc)');
+    guest.type('halt\r');
+    expect(guest.waitForEnd()).toEqual({ kind: 'poweroff' });
+  });
+
+  it('is run by name', async () => {
+    const { status, stdout } = await paravane(['run', 'grub', '--clock', 'virtual', '--timeout', '60'], 'halt\r');
+    expect(stdout).toContain('grub> ');
+    expect(status).toBe(0);
+  });
+});
+
+describe('Debian', () => {
+  const prompt = '/root # ';
+  const debian = (memory: number, vcpus: number) =>
+    startGuest({
+      kernel: bytesOf('debian', 'vmlinuz'),
+      ramdisk: bytesOf('debian', 'initramfs.cpio.gz'),
+      cmdline: 'console=hvc0',
+      memory,
+      vcpus,
+    });
+  beforeAll(() => pull('debian'), patience);
+
+  it(
+    'boots to a shell in 96 MiB, in the time of the host, and powers off',
+    async () => {
+      const args = ['run', 'debian', '--memory', '96', '--timeout', '200'];
+      const { status, stdout, stderr } = await paravane(args, 'uname -sr\npoweroff -f\n');
+      expect(stderr).toBe('');
+      expect(stdout).toMatch(/\nLinux \d+\.\d+\.\S+-cloud-amd64\r\n/);
+      expect(stdout).toContain('reboot: System halted');
+      expect(status).toBe(0);
+    },
+    patience,
+  );
+
+  it(
+    'is reported with the names of its functions when it crashes',
+    async () => {
+      const args = ['run', 'debian', '--clock', 'virtual', '--timeout', '200'];
+      const { status, stderr } = await paravane(args, 'echo c > /proc/sysrq-trigger\n');
+      expect(stderr).toContain('Domain "debian" crashed: ');
+      expect(stderr).toMatch(/\n {2}ffffffff[0-9a-f]{8} {2}sysrq_handle_crash\+0x/);
+      expect(stderr).toContain('Kernel panic - not syncing: sysrq triggered crash');
+      expect(status).toBe(3);
+    },
+    patience,
+  );
+
+  it(
+    'runs programs on two virtual CPUs in 2 GiB',
+    async () => {
+      const guest = await debian(2048, 2);
+      guest.waitFor(prompt);
+      const ask = (command: string): string => {
+        guest.type(`${command}\r`);
+        return guest.waitFor(prompt);
+      };
+      expect(ask('nproc')).toContain('\r\n2\r\n');
+      expect(ask('free -m | grep Mem')).toMatch(/Mem: +19\d\d /);
+      // Both at work at once, memory and files between them, and the sums agree.
+      const work = 'head -c 1000000 /dev/zero | md5sum > /tmp/$i & ';
+      expect(ask(`for i in 1 2 3 4; do ${work} done; wait; cat /tmp/[1-4] | sort | uniq -c`)).toContain(
+        '4 879f4bba57ed37c9ec5e5aedf9864698  -',
+      );
+      expect(ask('dmesg | grep -ciE "bug:|oops|warning:"')).toContain('\r\n0\r\n');
+      guest.type('poweroff -f\r');
+      expect(guest.waitForEnd()).toEqual({ kind: 'poweroff' });
+    },
+    patience,
+  );
+
+  it('is refused where it does not fit, with what it needs', async () => {
+    const { status, stderr } = await paravane(['run', 'debian', '--memory', '48']);
+    expect(stderr).toMatch(/^paravane: .*need \d+ MB.*\n$/);
+    expect(status).toBe(2);
+  });
+});
