@@ -5,7 +5,7 @@ export interface ConsoleTail {
   lines(): string[];
 }
 
-export function createConsoleTail(lineCount = 20, longestLine = 400): ConsoleTail {
+export function createConsoleTail(lineCount = 50, longestLine = 400): ConsoleTail {
   const kept: string[] = [];
   let current = '';
   return {
