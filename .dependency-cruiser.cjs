@@ -17,6 +17,7 @@ const floors = [
     'ring',
     'block-back',
     'images',
+    'network',
     'net-back',
     'console-back',
     'pc',
