@@ -1,9 +1,11 @@
+import { readFileSync } from 'node:fs';
 import type { Engine, Exit, VcpuCore } from '@paravane/engine-api';
 import { createMmu, emptySpace } from '@paravane/mmu';
 import { type Domain, PERSONALITY_API_VERSION, type Personality, type Vcpu } from '@paravane/personality-api';
 import type { DomId } from '@paravane/types';
 import { describe, expect, it } from 'vitest';
 import { createHypervisor, createStateHash, type HypervisorOptions } from './index.js';
+import { runOne } from './testing/readme-example.js';
 
 /** A core that halts after each `period` instructions. */
 function createCountingCore(period: number): VcpuCore {
@@ -239,5 +241,22 @@ describe('the state hash', () => {
     b.bytes(new Uint8Array([1, 2, 4]));
     expect(a.digest()).not.toBe(b.digest());
     expect(a.digest()).toMatch(/^[0-9a-f]{16}$/);
+  });
+});
+
+describe('the README', () => {
+  it('has an example that runs a guest to its end', () => {
+    const example = readFileSync(new URL('./testing/readme-example.ts', import.meta.url), 'utf8');
+    expect(readFileSync(new URL('../README.md', import.meta.url), 'utf8')).toContain(`\`\`\`ts\n${example}\`\`\``);
+    const engine: Engine = {
+      name: 'counting',
+      createVcpu: () => createCountingCore(50),
+      disassemble: () => ({ text: '??', length: 1 }),
+      stats: () => ({}),
+    };
+    const { personality } = createMachine({}, 50, ({ id, domain }) =>
+      domain.shutdown({ reason: 'poweroff', code: 0, detail: '', report: [], vcpu: id, time: 0 }),
+    );
+    expect(runOne(engine, personality)).toBe('poweroff');
   });
 });

@@ -1,7 +1,7 @@
 import { hasSubOps, hypercall } from '@paravane/abi-xen';
 import type { PrivilegedInstruction, PrivilegedMnemonic } from '@paravane/engine-api';
 import { describe, expect, it } from 'vitest';
-import { createTestGuest, createTestHypervisor, type TestGuest } from './test-machine.js';
+import { createTestGuest, createTestHypervisor, type TestGuest } from './testing/test-machine.js';
 
 /** xorshift: the same numbers every time. */
 function randomNumbers(seed: number): (below: number) => number {

@@ -4,7 +4,7 @@ import type { Maddr } from '@paravane/types';
 import { describe, it } from 'vitest';
 import { channelOf } from './events/channels.js';
 import { createHostPeer } from './host-peer.js';
-import { createTestGuest } from './test-machine.js';
+import { createTestGuest } from './testing/test-machine.js';
 
 function setUp() {
   const guest = createTestGuest();

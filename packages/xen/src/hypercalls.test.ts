@@ -1,6 +1,6 @@
 import { Errno, hypercall, SCHEDOP, VCPUOP } from '@paravane/abi-xen';
 import { describe, expect, it } from 'vitest';
-import { createTestGuest } from './test-machine.js';
+import { createTestGuest } from './testing/test-machine.js';
 
 describe('hypercalls of a PV64 kernel', () => {
   it('answer version and features as Xen 4.17 does', () => {

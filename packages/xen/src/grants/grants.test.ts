@@ -1,7 +1,7 @@
 import { GNTMAP, GNTTABOP, hypercall } from '@paravane/abi-xen';
 import type { Maddr } from '@paravane/types';
 import { describe, expect, it } from 'vitest';
-import { createTestGuest, createTestHypervisor, type TestGuest } from '../test-machine.js';
+import { createTestGuest, createTestHypervisor, type TestGuest } from '../testing/test-machine.js';
 import { copyFromGuest, copyToGuest, mapForHost } from './host.js';
 
 const op = (guest: TestGuest, command: number, address: bigint, count = 1): bigint =>

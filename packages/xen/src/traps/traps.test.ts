@@ -1,6 +1,6 @@
 import { hypercall, VGCF_IN_SYSCALL } from '@paravane/abi-xen';
 import { describe, expect, it } from 'vitest';
-import { createTestGuest, type TestGuest } from '../test-machine.js';
+import { createTestGuest, type TestGuest } from '../testing/test-machine.js';
 
 const KERNEL_CS = 0xe033n;
 const KERNEL_SS = 0xe02bn;

@@ -5,9 +5,9 @@ import { helloKernel } from '@paravane/guest-stubs';
 import { createHypervisor, type Hypervisor, type HypervisorOptions } from '@paravane/hypervisor';
 import { createMmu, emptySpace } from '@paravane/mmu';
 import { type DomId } from '@paravane/types';
-import { createPvDomain, type PvDomain, type PvDomainSetup } from './create.js';
-import type { XenVcpu } from './domain.js';
-import { createXenPersonality, type XenPersonality } from './personality.js';
+import { createPvDomain, type PvDomain, type PvDomainSetup } from '../create.js';
+import type { XenVcpu } from '../domain.js';
+import { createXenPersonality, type XenPersonality } from '../personality.js';
 
 export type Step = (core: VcpuCore) => Partial<Exit> & { reason: ExitReason; instructions?: number };
 
