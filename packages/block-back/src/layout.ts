@@ -133,15 +133,18 @@ export function writeSegment(view: DataView, at: number, { ref, first, last }: B
   view.setUint8(at + 5, last);
 }
 
-/** Responses have one layout; only their distance in the ring differs. */
+/**
+ * Responses have one layout; only their distance in the ring differs. The answer to an indirect request names the
+ * operation that it stood for, as front ends check.
+ */
 export function writeResponse(
   view: DataView,
-  { idLo, idHi, operation, indirect }: Pick<BlockRequest, 'idLo' | 'idHi' | 'operation' | 'indirect'>,
+  { idLo, idHi, operation }: Pick<BlockRequest, 'idLo' | 'idHi' | 'operation'>,
   status: number,
 ): void {
   view.setUint32(0, idLo, true);
   view.setUint32(4, idHi, true);
-  view.setUint8(8, indirect ? BLKIF_OP.INDIRECT : operation);
+  view.setUint8(8, operation);
   view.setInt16(10, status, true);
 }
 
