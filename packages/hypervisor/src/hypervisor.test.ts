@@ -159,6 +159,16 @@ describe('time', () => {
     expect(hypervisor.now()).toBe(21_000);
   });
 
+  it('gives instructions of the wall clock about the time they take', () => {
+    let host = 0;
+    const { hypervisor, start } = createMachine({ clock: 'wall', hostTime: () => host }, 1000, () => {
+      host += 10_000;
+    });
+    start('a');
+    for (let turn = 0; turn < 20; turn++) hypervisor.runSlice();
+    expect(hypervisor.now()).toBe(hypervisor.instructions * 10 - 10_000 + 8000);
+  });
+
   it('lets a timer that is always late run once per turn', () => {
     const { hypervisor, start } = createMachine();
     start('a');

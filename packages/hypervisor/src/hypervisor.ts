@@ -38,7 +38,7 @@ export interface HypervisorOptions {
   epoch?: number;
   /** Instructions of one turn of a vCPU while others wait. */
   slice?: number;
-  /** Instructions of one turn while nobody else waits; four times `slice` if not given. */
+  /** Instructions of one turn while nobody else waits; four times `slice` if not given (`slice` with the wall clock). */
   loneSlice?: number;
   /** System time of one instruction. */
   instructionNs?: number;
@@ -84,13 +84,18 @@ export interface Hypervisor {
 }
 
 const DEFAULT_SLICE = 200_000;
+/** Share of the measured time that an instruction is given: better behind the host than ahead of it. */
+const CAUTION = 0.8;
+/** Turns shorter than this many instructions say little about speed. */
+const LEAST_MEASURED = 1000;
 /** First ids are small and never 0, which is the control domain's. */
 const FIRST_ID = 1;
 const LAST_ID = 0x7fef;
 
 export function createHypervisor(options: HypervisorOptions): Hypervisor {
   const { mmu, engine, clock, hostTime, slice = DEFAULT_SLICE, instructionNs = 1 } = options;
-  const loneSlice = Math.max(slice, options.loneSlice ?? 4 * slice);
+  // The wall clock is looked at between turns: they stay short.
+  const loneSlice = Math.max(slice, options.loneSlice ?? (clock === 'wall' ? slice : 4 * slice));
   if (clock === 'wall' && !hostTime) {
     throw new ParavaneError(
       'no-host-time',
@@ -108,6 +113,10 @@ export function createHypervisor(options: HypervisorOptions): Hypervisor {
   const hostStart = hostTime ? hostTime() : 0;
 
   let time = 0;
+  /** System time of one instruction in the present turn; in the wall clock a little less than it really takes. */
+  let turnNs = instructionNs;
+  /** Wall clock: what an instruction took lately. */
+  let measuredNs = 0;
   let running: MachineVcpu | null = null;
   let runningFrom = 0;
   let instructions = 0;
@@ -118,7 +127,7 @@ export function createHypervisor(options: HypervisorOptions): Hypervisor {
   let deferred: (() => void)[] = [];
   let random = (options.seed ?? 0) | 0;
 
-  const now = (): number => (running === null ? time : time + (running.core.count - runningFrom) * instructionNs);
+  const now = (): number => (running === null ? time : time + (running.core.count - runningFrom) * turnNs);
 
   const services: Services = {
     mmu,
@@ -145,14 +154,24 @@ export function createHypervisor(options: HypervisorOptions): Hypervisor {
     }
   }
   function followHost(): void {
-    if (clock === 'wall') time = Math.max(time, Math.floor(hostTime!() - hostStart));
+    if (clock !== 'wall') return;
+    const host = Math.floor(hostTime!() - hostStart);
+    // Ahead of the host, time goes as slowly as it can until the host has caught up.
+    turnNs = time > host ? 1 : Math.max(1, Math.floor(measuredNs * CAUTION));
+    time = Math.max(time, host);
+  }
+  /** Learns how long instructions take on this host. */
+  function measure(started: number, ran: number): void {
+    if (ran < LEAST_MEASURED) return;
+    const took = (hostTime!() - started) / ran;
+    measuredNs = measuredNs === 0 ? took : measuredNs * 0.9 + took * 0.1;
   }
 
   function runVcpu(vcpu: MachineVcpu, limit: number): void {
     const { core } = vcpu;
     const { personality } = vcpu.domain;
-    core.tscRatio = instructionNs;
-    core.tscOffset = time - core.count * instructionNs;
+    core.tscRatio = turnNs;
+    core.tscOffset = time - core.count * turnNs;
     running = vcpu;
     runningFrom = core.count;
     vcpu.yielded = false;
@@ -167,7 +186,7 @@ export function createHypervisor(options: HypervisorOptions): Hypervisor {
       if (!vcpu.mayRun || vcpu.yielded) break;
       personality.beforeRun(vcpu);
       if (!vcpu.mayRun || vcpu.yielded) break;
-      const untilTimer = Math.ceil((timers.next - now()) / instructionNs);
+      const untilTimer = Math.ceil((timers.next - now()) / turnNs);
       const exit = core.run(untilTimer < remaining ? Math.max(untilTimer, 1) : remaining);
       if (exit.reason === 'budget') continue;
       exits[exit.reason] = (exits[exit.reason] ?? 0) + 1;
@@ -176,7 +195,7 @@ export function createHypervisor(options: HypervisorOptions): Hypervisor {
     personality.scheduled(vcpu, false);
     const ran = core.count - runningFrom;
     running = null;
-    time += ran * instructionNs;
+    time += ran * turnNs;
     vcpu.lastRun = time;
     instructions += ran;
     runQueue.push(vcpu);
@@ -195,7 +214,10 @@ export function createHypervisor(options: HypervisorOptions): Hypervisor {
     const vcpu = runQueue.shift();
     if (vcpu) {
       steps++;
+      const started = clock === 'wall' ? hostTime!() : 0;
+      const before = instructions;
       runVcpu(vcpu, limit);
+      if (clock === 'wall') measure(started, instructions - before);
       return 'ran';
     }
     if (!anyCanEverRun()) return 'done';
