@@ -27,6 +27,14 @@ const runCommand = buildCommand<RunFlags, [string?], CliContext>({
         placeholder: 'TEXT',
         brief: "The kernel's command line",
       },
+      disk: {
+        kind: 'parsed',
+        parse: String,
+        variadic: true,
+        optional: true,
+        placeholder: 'SPEC',
+        brief: 'A further disk, as xl writes it: FILE,qcow2,xvda,rw or format=raw,vdev=xvda,access=rw,target=FILE',
+      },
       ...machineFlags,
     },
     positional: {

@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { hostTime, openConsole, openTraceFile, readToEnd } from '@paravane/host-node';
 import {
+  type BootDisk,
   type DomainConfig,
   type DomainRun,
   type DomainStats,
@@ -18,6 +19,7 @@ export interface Guest {
   readonly config: DomainConfig;
   readonly kernel: Uint8Array;
   readonly ramdisk?: Uint8Array;
+  readonly disks?: readonly BootDisk[];
 }
 
 /** The guest's wall clock at the start of a run in virtual time: 2025-01-01. */
@@ -26,7 +28,7 @@ const virtualEpoch = Date.UTC(2025, 0, 1);
 const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 export async function boot(context: CliContext, guest: Guest, flags: MachineFlags): Promise<number> {
-  const { config, kernel, ramdisk } = guest;
+  const { config, kernel, ramdisk, disks } = guest;
   const { stdin, process: host } = context;
   const trace = flags.trace === undefined ? undefined : openTraceFile(flags.trace);
   const machine = await context.parts.createMachine();
@@ -42,6 +44,7 @@ export async function boot(context: CliContext, guest: Guest, flags: MachineFlag
       config,
       kernel,
       ...(ramdisk === undefined ? {} : { ramdisk }),
+      ...(disks === undefined ? {} : { disks }),
       onOutput: (bytes) => void host.stdout.write(bytes),
       clock: flags.clock,
       seed: flags.seed ?? (virtual ? 0n : randomBytes(8).readBigUInt64LE()),

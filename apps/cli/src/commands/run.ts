@@ -6,6 +6,7 @@ import { type ConfigOverrides, type DomainConfig, formatDiagnostic, readDomainCo
 import { ParavaneError } from '@paravane/types';
 import { boot } from '../boot.js';
 import { type CliContext, carryOut, say } from '../context.js';
+import { closeDisks, openDisks } from '../disks.js';
 import { exitStatus } from '../exit-status.js';
 import type { MachineFlags } from '../machine-flags.js';
 
@@ -13,6 +14,7 @@ export interface RunFlags extends MachineFlags {
   readonly kernel?: string;
   readonly ramdisk?: string;
   readonly cmdline?: string;
+  readonly disk?: readonly string[];
 }
 
 export default async function run(this: CliContext, flags: RunFlags, what?: string): Promise<void> {
@@ -24,10 +26,16 @@ export default async function run(this: CliContext, flags: RunFlags, what?: stri
       config.ramdisk === undefined
         ? undefined
         : readWhole(located(config.ramdisk, flags.ramdisk, folder), 'the ramdisk');
+    const disks = await openDisks(config.disks ?? [], (target) => located(target, undefined, folder));
     if (this.stdin.isTTY && flags.escape.byte !== undefined) {
       say(this, `booting "${config.name}" with ${config.memory} MiB; ${keyName(flags.escape.byte)} leaves`);
     }
-    return boot(this, { config, kernel, ...(ramdisk === undefined ? {} : { ramdisk }) }, flags);
+    try {
+      const guest = { config, kernel, ...(ramdisk === undefined ? {} : { ramdisk }), disks };
+      return await boot(this, guest, flags);
+    } finally {
+      await closeDisks(disks);
+    }
   });
 }
 
@@ -81,13 +89,14 @@ function located(file: string, fromCommandLine: string | undefined, folder: stri
   return existsSync(beside) ? beside : file;
 }
 
-function overridesOf({ kernel, ramdisk, cmdline, memory, vcpus }: RunFlags): ConfigOverrides {
+function overridesOf({ kernel, ramdisk, cmdline, memory, vcpus, disk }: RunFlags): ConfigOverrides {
   return {
     ...(kernel === undefined ? {} : { kernel }),
     ...(ramdisk === undefined ? {} : { ramdisk }),
     ...(cmdline === undefined ? {} : { cmdline }),
     ...(memory === undefined ? {} : { memory }),
     ...(vcpus === undefined ? {} : { vcpus }),
+    ...(disk === undefined ? {} : { disks: disk }),
   };
 }
 
