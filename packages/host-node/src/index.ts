@@ -1,6 +1,8 @@
 /** Paravane on Node.js: terminal, time, files, and guests fetched from Debian packages. */
 export { dataFolder } from './data-folder.js';
 export { decompressors, unpack } from './decompress.js';
+export { type ImageFileOptions, openImageFile } from './file-image.js';
+export { backingPath, type DiskImageOptions, imageDrivers, imageUnpackers, openDiskImage } from './file-images.js';
 export { fileCause, readWhole, writeWhole } from './files.js';
 export { type AptOptions, aptSource, hasApt } from './pull/apt-source.js';
 export { folderSource } from './pull/folder-source.js';
