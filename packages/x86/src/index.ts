@@ -1,4 +1,5 @@
 export { type AssembleOptions, assemble, assembleProgram, type Program } from './assemble.js';
+export { type CoverageLine, coverage, type DefinitionKind, formatCoverage } from './coverage.js';
 export { decode, type Instruction, type Operand } from './decode.js';
 export { disassemble } from './disassemble.js';
 export { CORE_BYTES, createX86Engine, type EngineOptions } from './engine.js';
