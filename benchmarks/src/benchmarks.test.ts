@@ -17,10 +17,10 @@ describe('the generated program', () => {
   });
 });
 
-describe('the core leaves what a processor leaves', () => {
+describe.each(['interpreter', 'compiler'] as const)('the %s leaves what a processor leaves', (core) => {
   for (const workload of [generateProgram(PROGRAM_RESULT), ...createLoops()]) {
     it(`after ${workload.name}`, () => {
-      const machine = createBenchmarkMachine(workload);
+      const machine = createBenchmarkMachine(workload, core);
       machine.reset();
       machine.finish();
       expect(check(workload, machine)).toEqual([]);

@@ -11,6 +11,7 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { hostReference } from './measure.js';
 
 const TICKS_PER_SECOND = 100;
 const DEADLINE_SECONDS = 300;
@@ -82,6 +83,7 @@ const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: { json: { type: 'boolean' }, repeat: { type: 'string', default: '1' } },
 });
+const before = hostReference();
 const results: Figures[] = [];
 for (const boot of boots) {
   if (positionals.length > 0 && !positionals.some((word) => boot.name.toLowerCase().includes(word.toLowerCase())))
@@ -97,7 +99,8 @@ for (const boot of boots) {
     if (!values.json) console.error(describe(figures));
   }
 }
-if (values.json) console.log(JSON.stringify(results, null, 2));
+const host = { before, after: hostReference() };
+if (values.json) console.log(JSON.stringify({ host, boots: results }, null, 2));
 else printTable();
 process.exitCode = results.some(({ status }) => status !== 0) ? 1 : 0;
 
@@ -183,4 +186,6 @@ function printTable(): void {
     ];
     console.log(`| ${cells.join(' | ')} |`);
   }
+  const turns = `${host.before.toFixed(0)} million turns a processor-second before, ${host.after.toFixed(0)} after`;
+  console.log(`\nhost's reference loop: ${turns}`);
 }

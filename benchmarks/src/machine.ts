@@ -22,11 +22,15 @@ export interface BenchmarkMachine {
   stats(): Record<string, number>;
 }
 
-export function createBenchmarkMachine(workload: Workload): BenchmarkMachine {
+/** The interpreter alone, or with hot code compiled. */
+export type Core = 'interpreter' | 'compiler';
+
+export function createBenchmarkMachine(workload: Workload, core: Core = 'interpreter'): BenchmarkMachine {
   const pages = (bytes: number): number => Math.ceil(bytes / PAGE);
   const total = pages(workload.code.length) + pages(workload.dataBytes) + pages(STACK_BYTES) + 1;
   const mmu = createMmu({ frames: total + pages(total * 8) + 64, coreBytes: CORE_BYTES });
-  const engine = createX86Engine({ mmu });
+  const options = { mmu, jit: core === 'compiler' };
+  const engine = createX86Engine(options);
   const vcpu = engine.createVcpu();
   const take = (): Mfn => mmu.frames.allocate(GUEST) as Mfn;
   const tables = BigInt(Pte.present | Pte.rw | Pte.user);

@@ -1,28 +1,41 @@
-/** `pnpm bench [--json] [--seconds S] [WORD…]`: runs the workloads whose names contain one of the words, or all. */
+/** `pnpm bench [--json] [--seconds S] [--core interpreter|compiler|both] [WORD…]`: runs the workloads whose names contain one of the words, or all. */
 import { parseArgs } from 'node:util';
 import { generateProgram } from './generated-program.js';
 import { createLoops } from './loops.js';
-import { type Measurement, measure } from './measure.js';
+import type { Core } from './machine.js';
+import { hostReference, type Measurement, measure } from './measure.js';
 import { PROGRAM_RESULT } from './program-result.js';
 
+const cores: Record<string, Core[]> = {
+  interpreter: ['interpreter'],
+  compiler: ['compiler'],
+  both: ['interpreter', 'compiler'],
+};
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { json: { type: 'boolean' }, seconds: { type: 'string', default: '2' } },
+  options: {
+    json: { type: 'boolean' },
+    seconds: { type: 'string', default: '2' },
+    core: { type: 'string', default: 'both' },
+  },
 });
 const seconds = Number(values.seconds);
-if (!(seconds > 0)) {
-  console.error(`--seconds ${values.seconds}: give a number above zero`);
+const chosen = cores[values.core];
+if (!(seconds > 0) || chosen === undefined) {
+  console.error('--seconds takes a number above zero, --core interpreter, compiler or both');
   process.exit(2);
 }
 const workloads = [generateProgram(PROGRAM_RESULT), ...createLoops()].filter(
   ({ name }) => positionals.length === 0 || positionals.some((word) => name.includes(word)),
 );
+const before = hostReference();
 const measurements: Measurement[] = [];
 for (const workload of workloads) {
   if (!values.json) process.stderr.write(`${workload.name}: ${workload.about}\n`);
-  measurements.push(measure(workload, { seconds }));
+  for (const core of chosen) measurements.push(measure(workload, { core, seconds }));
 }
-if (values.json) console.log(JSON.stringify(measurements, null, 2));
+const host = { before, after: hostReference() };
+if (values.json) console.log(JSON.stringify({ host, measurements }, null, 2));
 else printTable(measurements);
 process.exitCode = measurements.some(({ wrong }) => wrong.length > 0) ? 1 : 0;
 
@@ -30,6 +43,7 @@ function printTable(rows: Measurement[]): void {
   const base = rows[0]?.mips ?? 1;
   const header = [
     'workload',
+    'core',
     'instructions',
     'CPU s',
     'MIPS',
@@ -39,6 +53,7 @@ function printTable(rows: Measurement[]): void {
   ];
   const lines = rows.map((row) => [
     row.name,
+    row.core,
     row.instructions.toLocaleString('en'),
     row.seconds.toFixed(2),
     row.mips.toFixed(1),
@@ -48,13 +63,17 @@ function printTable(rows: Measurement[]): void {
   ]);
   const widths = header.map((text, i) => Math.max(text.length, ...lines.map((line) => line[i]!.length)));
   const show = (cells: string[]): string =>
-    cells.map((cell, i) => (i === 0 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!))).join('  ');
+    cells.map((cell, i) => (i < 2 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!))).join('  ');
   console.log(`\n${show(header)}\n${widths.map((n) => '-'.repeat(n)).join('  ')}`);
   for (const line of lines) console.log(show(line));
-  const loops = rows.filter(({ group }) => group === 'loops');
-  if (loops.length > 1) {
+  console.log('');
+  for (const core of chosen!) {
+    const loops = rows.filter((row) => row.group === 'loops' && row.core === core);
+    if (loops.length < 2) continue;
     const mean = Math.exp(loops.reduce((sum, { mips }) => sum + Math.log(mips), 0) / loops.length);
-    console.log(`\ngeometric mean of the ${loops.length} loops: ${mean.toFixed(1)} MIPS`);
+    console.log(`geometric mean of the ${loops.length} loops, ${core}: ${mean.toFixed(1)} MIPS`);
   }
-  for (const { name, wrong } of rows) for (const text of wrong) console.log(`${name}: ${text}`);
+  const turns = `${host.before.toFixed(0)} million turns a processor-second before, ${host.after.toFixed(0)} after`;
+  console.log(`host's reference loop: ${turns}`);
+  for (const { name, core, wrong } of rows) for (const text of wrong) console.log(`${name}, ${core}: ${text}`);
 }

@@ -1,11 +1,12 @@
 /** Runs a workload: one checked pass over fresh data, a warm-up, then passes until the time is over. */
-import { type BenchmarkMachine, createBenchmarkMachine } from './machine.js';
+import { type BenchmarkMachine, type Core, createBenchmarkMachine } from './machine.js';
 import { hashOf, type Workload } from './workload.js';
 
 export interface Measurement {
   name: string;
   about: string;
   group: Workload['group'];
+  core: Core;
   /** What the first pass, on a core that has seen no code, took. */
   first: { instructions: number; seconds: number };
   instructions: number;
@@ -19,6 +20,7 @@ export interface Measurement {
 }
 
 export interface MeasureOptions {
+  core: Core;
   /** Processor seconds to measure, after half as many (at most one) of warm-up. */
   seconds: number;
 }
@@ -26,6 +28,27 @@ export interface MeasureOptions {
 function processorSeconds(): number {
   const { user, system } = process.cpuUsage();
   return (user + system) / 1e6;
+}
+
+/**
+ * Turns a processor-second, in millions, of a loop in JavaScript that misses caches and branch predictions as an
+ * interpreter does: how fast this host is just now. Figures of two runs compare only where it is about the same.
+ */
+export function hostReference(): number {
+  const turns = 30_000_000;
+  const table = new Int32Array(0x40000);
+  let [x, sum] = [1, 0];
+  const start = processorSeconds();
+  for (let i = 0; i < turns; i++) {
+    x ^= x << 13;
+    x ^= x >>> 17;
+    x ^= x << 5;
+    const at = x & 0x3ffff;
+    if (((table[at]! + x) & 3) === 0) table[at]! += i;
+    else sum = (sum + table[at]!) | 0;
+  }
+  table[0] = sum;
+  return turns / (processorSeconds() - start) / 1e6;
 }
 
 export function check(workload: Workload, machine: BenchmarkMachine): string[] {
@@ -43,7 +66,7 @@ export function check(workload: Workload, machine: BenchmarkMachine): string[] {
 }
 
 export function measure(workload: Workload, options: MeasureOptions): Measurement {
-  const machine = createBenchmarkMachine(workload);
+  const machine = createBenchmarkMachine(workload, options.core);
   const { vcpu } = machine;
   const timed = (run: () => void): { instructions: number; seconds: number } => {
     const [count, start] = [vcpu.count, processorSeconds()];
@@ -71,6 +94,7 @@ export function measure(workload: Workload, options: MeasureOptions): Measuremen
     name,
     about,
     group,
+    core: options.core,
     first,
     instructions,
     seconds,
