@@ -19,8 +19,9 @@ import { attachDisks, type Disks } from './disks.js';
 const PAGES_PER_MIB = 256;
 /** Frames beside the guest's memory: shared_info, grant tables and the hypervisor's own. */
 const SPARE_FRAMES = 512;
-/** One entry of eight bytes a frame, in the machine-to-physical table. */
+/** One entry of eight bytes a frame, in the machine-to-physical table; 32-bit guests have one of four bytes beside it. */
 const M2P_ENTRIES_PER_FRAME = 512;
+const COMPAT_M2P_ENTRIES_PER_FRAME = 1024;
 const CONSOLE = 'console';
 
 export function createMachine(): Machine {
@@ -45,8 +46,9 @@ class BootedDomain implements RunningDomain {
   ) {
     const { config, clock, seed } = request;
     const pages = Math.max(config.memory, config.maxmem) * PAGES_PER_MIB;
+    const compatM2p = image.bits === 32 ? Math.ceil(pages / COMPAT_M2P_ENTRIES_PER_FRAME) : 0;
     const mmu = createMmu({
-      frames: pages + Math.ceil(pages / M2P_ENTRIES_PER_FRAME) + SPARE_FRAMES,
+      frames: pages + Math.ceil(pages / M2P_ENTRIES_PER_FRAME) + compatM2p + SPARE_FRAMES,
       coreBytes: CORE_BYTES,
     });
     const random = (): bigint => BigInt(hypervisor.services.random());

@@ -1,5 +1,5 @@
 /**
- * Start of day of a PV64 domain: memory, the builder's image in it, shared_info,
+ * Start of day of a PV domain, 64-bit or 32-bit with PAE: memory, the builder's image in it, shared_info,
  * the channels of console and store, and a first vCPU about to run its first
  * instruction (docs of public/xen.h, "start of day"; libxenguest's order).
  */
@@ -146,7 +146,7 @@ function createRecord(personality: XenPersonality, hv: Domain, setup: PvDomainSe
     machine,
     mmu: machine.mmu,
     hv,
-    is64: true,
+    is64: setup.image.bits === 64,
     privileged: false,
     maxPages: setup.maxPages ?? setup.memoryPages,
     totPages: 0,
@@ -165,7 +165,7 @@ function createRecord(personality: XenPersonality, hv: Domain, setup: PvDomainSe
     dying: false,
     goneListeners: new Set(),
     pciAddress: 0,
-    cpu: createCpuPolicy(setup.features ?? BASELINE_FEATURES),
+    cpu: createCpuPolicy(featuresFor(setup)),
     crash(reason, vcpu) {
       const who = vcpu ?? domain.vcpus[0];
       hv.shutdown({
@@ -183,6 +183,21 @@ function createRecord(personality: XenPersonality, hv: Domain, setup: PvDomainSe
   hv.context = domain;
   return domain;
 }
+
+/** A 32-bit domain is shown no long mode, nor what needs it: CMPXCHG16B, LAHF there. */
+function featuresFor({ features = BASELINE_FEATURES, image }: PvDomainSetup): CpuFeatures {
+  if (image.bits === 64) return features;
+  const { leaf1Ecx, extendedEdx, extendedEcx } = features;
+  return {
+    ...features,
+    leaf1Ecx: leaf1Ecx & ~CMPXCHG16B,
+    extendedEdx: extendedEdx & ~LONG_MODE,
+    extendedEcx: extendedEcx & ~LAHF_LONG,
+  };
+}
+const CMPXCHG16B = 1 << 13;
+const LONG_MODE = 1 << 29;
+const LAHF_LONG = 1;
 
 function randomHandle(random: () => number): Uint8Array {
   const bytes = new Uint8Array(16);
@@ -244,12 +259,13 @@ function startVcpu0(domain: XenDomain, entry: { rip: bigint; rsp: bigint; rsi: b
   core.regs[Gpr.rsi] = entry.rsi;
   core.rip = entry.rip;
   core.rflags = Flag.IF | 2;
-  core.selectors[Seg.cs] = FLAT_KERNEL[64].CS;
-  core.selectors[Seg.ss] = FLAT_KERNEL[64].SS;
-  core.selectors[Seg.ds] = FLAT_KERNEL[64].DS;
-  core.selectors[Seg.es] = FLAT_KERNEL[64].DS;
-  core.mode = 64;
-  vcpu.kernelSs = FLAT_KERNEL[64].SS;
+  const abi = domain.is64 ? 64 : 32;
+  core.selectors[Seg.cs] = FLAT_KERNEL[abi].CS;
+  core.selectors[Seg.ss] = FLAT_KERNEL[abi].SS;
+  const data = abi === 64 ? [Seg.ds, Seg.es] : [Seg.ds, Seg.es, Seg.fs, Seg.gs];
+  for (const register of data) core.selectors[register] = FLAT_KERNEL[abi].DS;
+  core.mode = abi;
+  vcpu.kernelSs = FLAT_KERNEL[abi].SS;
   vcpu.kernelSp = entry.rsp;
   vcpu.initialised = true;
   vcpu.online = true;

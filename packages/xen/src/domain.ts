@@ -49,6 +49,8 @@ export interface TrapInfo {
 
 export interface Callback {
   address: bigint;
+  /** Of 32-bit guests. */
+  cs?: number;
   masksEvents: boolean;
 }
 
@@ -97,7 +99,7 @@ export interface XenVcpu {
   readonly domain: XenDomain;
   readonly core: VcpuCore;
   readonly hv: Vcpu;
-  /** PV64: the guest runs its kernel, not a user program. */
+  /** The guest runs its kernel, not a user program. (PV32: it is in ring 1.) */
   guestKernel: boolean;
   kernelRoot: Mfn;
   /** 0: none was set. */

@@ -15,6 +15,7 @@ import {
   type Vcpu,
 } from '@paravane/personality-api';
 import type { Maddr } from '@paravane/types';
+import { compatTable } from './calls/compat.js';
 import { dispatch, type HypercallTable } from './calls/dispatch.js';
 import { event_channel_op, event_channel_op_compat } from './calls/events.js';
 import { grant_table_op } from './calls/grants.js';
@@ -47,7 +48,7 @@ import {
 } from './mm/index.js';
 import { releaseDomain } from './teardown.js';
 import { accountSchedule } from './time.js';
-import { enterKernel } from './traps/bounce.js';
+import { enterKernel, NO_ERROR_CODE } from './traps/bounce.js';
 import { handleException, handleInterrupt, handleUserSyscall, injectException } from './traps/exceptions.js';
 import {
   callback_op,
@@ -107,6 +108,11 @@ const handlers: Readonly<Record<number, HypercallHandler>> = {
 /** Every hypercall of a PV64 domain by number. */
 export const hypercallTable: HypercallTable = Array.from({ length: 64 }, (_, number) => handlers[number]);
 
+/** The same of a PV32 domain. */
+const compatHypercalls = compatTable(hypercallTable);
+/** Vector of a 32-bit guest's hypercalls. */
+const HYPERCALL_VECTOR = 0x82;
+
 export interface XenPersonality extends Personality {
   readonly machine: XenMachine;
   /** Records of domains, by id. */
@@ -131,7 +137,7 @@ export function createXenPersonality(services: Services): XenPersonality {
     const vcpu = of(hv);
     switch (exit.reason) {
       case 'syscall':
-        if (vcpu.guestKernel) dispatch(hypercallTable, vcpu);
+        if (vcpu.guestKernel && vcpu.domain.is64) dispatch(hypercallTable, vcpu);
         else handleUserSyscall(vcpu);
         return;
       case 'exception':
@@ -144,7 +150,8 @@ export function createXenPersonality(services: Services): XenPersonality {
         emulateCpuid(vcpu, false);
         return;
       case 'interrupt':
-        handleInterrupt(vcpu, exit);
+        if (exit.vector === HYPERCALL_VECTOR && vcpu.guestKernel && !vcpu.domain.is64) dispatch(compatHypercalls, vcpu);
+        else handleInterrupt(vcpu, exit);
         return;
       case 'halt':
         // A privileged instruction that Xen does not emulate.
@@ -166,7 +173,8 @@ export function createXenPersonality(services: Services): XenPersonality {
       if (vcpu.nmiPending && !vcpu.nmiInProgress && vcpu.traps[Vector.NMI].address !== 0n) {
         vcpu.nmiPending = false;
         vcpu.nmiInProgress = true;
-        enterKernel(vcpu, vcpu.traps[Vector.NMI].address, true);
+        const { address, cs } = vcpu.traps[Vector.NMI];
+        enterKernel(vcpu, address, true, NO_ERROR_CODE, false, cs);
         return;
       }
       const { vcpuInfo } = vcpu;
@@ -174,7 +182,8 @@ export function createXenPersonality(services: Services): XenPersonality {
         mmu.readU8((vcpuInfo + VCPU_INFO_UPCALL_PENDING) as Maddr) !== 0 &&
         mmu.readU8((vcpuInfo + VCPU_INFO_UPCALL_MASK) as Maddr) === 0
       ) {
-        enterKernel(vcpu, vcpu.callbacks.event.address, true);
+        const { address, cs } = vcpu.callbacks.event;
+        enterKernel(vcpu, address, true, NO_ERROR_CODE, false, cs);
       }
     },
     handleExit,

@@ -15,8 +15,11 @@ import {
   type vcpu_guest_context,
 } from '@paravane/abi-xen';
 import { Flag, Gpr, Seg } from '@paravane/engine-api';
+import { compatSelector } from './calls/compat.js';
 import type { XenVcpu } from './domain.js';
-import { installGdt, setKernelRoot, setUserRoot } from './mm/index.js';
+import { installGdt, rootOf, setKernelRoot, setUserRoot } from './mm/index.js';
+import { enterFailsafe } from './traps/compat.js';
+import { loadCompatSegment } from './traps/compat-segments.js';
 import { codeModeOf } from './traps/segments.js';
 import { isCanonical, writeDebugRegister } from './traps/set.js';
 
@@ -27,6 +30,7 @@ const LDT_LIMIT = 8192n;
 /** Takes a context; 0, or what is wrong with it. A vCPU is initialised once. */
 export function loadContext(vcpu: XenVcpu, context: Context): number {
   const { core } = vcpu;
+  const { is64 } = vcpu.domain;
   const flags = Number(context.flags & 0xffffn);
   const { user_regs: user } = context;
   const addresses = [
@@ -48,18 +52,24 @@ export function loadContext(vcpu: XenVcpu, context: Context): number {
     Object.assign(vcpu.traps[trap.vector], {
       dpl: trap.flags & TI_DPL_MASK,
       masksEvents: (trap.flags & TI_EVENT_MASK) !== 0,
-      cs: trap.cs | 3,
+      cs: is64 ? trap.cs | 3 : compatSelector(trap.cs),
       address: isCanonical(trap.address) ? trap.address : 0n,
     });
   });
-  vcpu.kernelSs = Number(context.kernel_ss & 0xffffn) | 3;
+  const kernelSs = Number(context.kernel_ss & 0xffffn);
+  vcpu.kernelSs = is64 ? kernelSs | 3 : compatSelector(kernelSs);
   vcpu.kernelSp = context.kernel_sp;
   context.debugreg.forEach((value, register) => {
     if (register < 4 || register > 5) writeDebugRegister(vcpu, register, value);
   });
-  vcpu.callbacks.event = { address: context.event_callback_eip, masksEvents: true };
+  vcpu.callbacks.event = {
+    address: context.event_callback_eip,
+    cs: compatSelector(Number(context.event_callback_cs & 0xffffn)),
+    masksEvents: true,
+  };
   vcpu.callbacks.failsafe = {
     address: context.failsafe_callback_eip,
+    cs: compatSelector(Number(context.failsafe_callback_cs & 0xffffn)),
     masksEvents: (flags & VGCF_FAILSAFE_DISABLES_EVENTS) !== 0,
   };
   vcpu.callbacks.syscall = {
@@ -71,6 +81,7 @@ export function loadContext(vcpu: XenVcpu, context: Context): number {
   core.gsBase = inKernel ? context.gs_base_kernel : context.gs_base_user;
   vcpu.gsBaseOther = inKernel ? context.gs_base_user : context.gs_base_kernel;
   vcpu.initialised = true;
+  if (!is64) loadCompatSegments(vcpu, user);
   if (flags & VGCF_ONLINE) {
     vcpu.online = true;
     vcpu.hv.online();
@@ -87,8 +98,12 @@ function loadTables(vcpu: XenVcpu, context: Context): number {
   if (rc !== 0) return rc;
   vcpu.mm.ldtBase = context.ldt_base;
   vcpu.mm.ldtEntries = Number(context.ldt_ents);
-  vcpu.guestKernel = (Number(context.flags & 0xffffn) & VGCF_IN_KERNEL) !== 0;
-  const user = Number(context.ctrlreg[1] >> 12n);
+  const { is64, mm } = vcpu.domain;
+  vcpu.guestKernel = is64
+    ? (Number(context.flags & 0xffffn) & VGCF_IN_KERNEL) !== 0
+    : (compatSelector(context.user_regs.cs) & 3) !== 3;
+  const user = is64 ? Number(context.ctrlreg[1] >> 12n) : 0;
+  if (!is64) return setKernelRoot(vcpu, rootOf(mm, context.ctrlreg[3]));
   if (!vcpu.guestKernel && user === 0) return -Errno.EINVAL;
   rc = setKernelRoot(vcpu, Number(context.ctrlreg[3] >> 12n));
   if (rc === 0 && user !== 0) rc = setUserRoot(vcpu, user);
@@ -125,4 +140,19 @@ function loadRegisters(vcpu: XenVcpu, user: Context['user_regs']): void {
   core.selectors[Seg.fs] = user.fs;
   core.selectors[Seg.gs] = user.gs;
   core.mode = codeModeOf(vcpu, user.cs | 3);
+}
+
+/** Segments of a 32-bit vCPU; where one can't be loaded it starts in its failsafe callback. */
+function loadCompatSegments(vcpu: XenVcpu, user: Context['user_regs']): void {
+  const { core } = vcpu;
+  core.mode = 32;
+  core.selectors[Seg.cs] = compatSelector(user.cs);
+  core.selectors[Seg.ss] = compatSelector(user.ss);
+  const wanted = [
+    [Seg.ds, user.ds],
+    [Seg.es, user.es],
+    [Seg.fs, user.fs],
+    [Seg.gs, user.gs],
+  ] as const;
+  if (wanted.some(([register, selector]) => loadCompatSegment(vcpu, register, selector) !== null)) enterFailsafe(vcpu);
 }

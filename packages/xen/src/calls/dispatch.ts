@@ -1,12 +1,14 @@
 /**
- * From a SYSCALL of a guest kernel to the handler of its number and back, with
- * continuations of calls that are pre-empted, and multicall.
+ * From a SYSCALL or, of a 32-bit guest, INT 82 of a guest kernel to the handler
+ * of its number and back, with continuations of calls that are pre-empted, and
+ * multicall.
  */
 import { Errno, hypercall } from '@paravane/abi-xen';
 import { Gpr } from '@paravane/engine-api';
 import type { HypercallHandler, HypercallResult, Preempted, XenVcpu } from '../domain.js';
 import { viewGuest, writeGuest } from '../guest-memory.js';
 import { hex, trace } from '../trace.js';
+import { compatIret } from '../traps/compat.js';
 import { iret } from '../traps/iret.js';
 
 /** Handlers by number; a hole is −ENOSYS. */
@@ -14,8 +16,13 @@ export type HypercallTable = readonly (HypercallHandler | undefined)[];
 
 /** The calls one after the other that one stop may work on before it is re-issued. */
 const BATCH = 256;
-const ENTRY_BYTES = 64;
-const SYSCALL_LENGTH = 2n;
+/** Words of a multicall_entry: op, result, six arguments. */
+const ENTRY_WORDS = 8;
+/** Of SYSCALL, and of INT 82. */
+const CALL_LENGTH = 2n;
+/** Registers of the six arguments. */
+const ARGUMENTS64 = [Gpr.rdi, Gpr.rsi, Gpr.rdx, Gpr.r10, Gpr.r8, Gpr.r9] as const;
+const ARGUMENTS32 = [Gpr.rbx, Gpr.rcx, Gpr.rdx, Gpr.rsi, Gpr.rdi, Gpr.rbp] as const;
 
 export const isPreempted = (result: HypercallResult): result is Preempted => typeof result === 'object';
 
@@ -27,14 +34,18 @@ function traceCall(vcpu: XenVcpu, number: number, args: bigint[]): void {
 export function dispatch(table: HypercallTable, vcpu: XenVcpu): void {
   const { core, domain } = vcpu;
   const { regs } = core;
-  const claimedNumber = regs[Gpr.rax];
+  const { is64 } = domain;
+  const claimedNumber = is64 ? regs[Gpr.rax] : regs[Gpr.rax] & 0xffffffffn;
   const number = claimedNumber < 64n ? Number(claimedNumber) : 64;
   if (number === hypercall.iret) {
     if (domain.trace) trace(vcpu, 'I');
-    iret(vcpu);
+    if (is64) iret(vcpu);
+    else compatIret(vcpu);
     return;
   }
-  const args = [regs[Gpr.rdi], regs[Gpr.rsi], regs[Gpr.rdx], regs[Gpr.r10], regs[Gpr.r8], regs[Gpr.r9]];
+  const args = is64
+    ? [regs[Gpr.rdi], regs[Gpr.rsi], regs[Gpr.rdx], regs[Gpr.r10], regs[Gpr.r8], regs[Gpr.r9]]
+    : ARGUMENTS32.map((register) => regs[register] & 0xffffffffn);
   if (domain.trace) traceCall(vcpu, number, args);
   const rip = core.rip;
   const result =
@@ -42,14 +53,18 @@ export function dispatch(table: HypercallTable, vcpu: XenVcpu): void {
   if (result === LEFT) return;
   if (isPreempted(result)) {
     if (domain.trace) trace(vcpu, `R ${hex(number)} P`);
-    const next = result.args;
-    regs[Gpr.rdi] = next[0];
-    regs[Gpr.rsi] = next[1];
-    regs[Gpr.rdx] = next[2];
-    regs[Gpr.r10] = next[3];
-    regs[Gpr.r8] = next[4];
-    regs[Gpr.r9] = next[5];
-    core.rip = BigInt.asUintN(64, rip - SYSCALL_LENGTH);
+    const width = is64 ? 64 : 32;
+    (is64 ? ARGUMENTS64 : ARGUMENTS32).forEach((register, index) => {
+      const next = result.args[index];
+      if (next !== undefined) regs[register] = BigInt.asUintN(width, next);
+    });
+    core.rip = BigInt.asUintN(width, rip - CALL_LENGTH);
+    return;
+  }
+  if (!is64) {
+    const value = BigInt.asUintN(32, BigInt(result));
+    if (domain.trace) trace(vcpu, `R ${hex(value)}`);
+    regs[Gpr.rax] = value;
     return;
   }
   if (domain.trace) trace(vcpu, `R ${hex(result)}`);
@@ -61,36 +76,45 @@ export function dispatch(table: HypercallTable, vcpu: XenVcpu): void {
 
 /** A multicall ended by iret: the registers are those of the place it went to. */
 const LEFT: Preempted = { preempted: true, args: [] };
-const entry = new Uint8Array(ENTRY_BYTES);
+const entry = new Uint8Array(ENTRY_WORDS * 8);
 const entryView = new DataView(entry.buffer);
 
 function multicall(table: HypercallTable, vcpu: XenVcpu, args: bigint[]): HypercallResult {
   let list = args[0];
   let count = Number(BigInt.asUintN(32, args[1]));
   const { domain } = vcpu;
+  const size = domain.is64 ? 8 : 4;
+  const entryBytes = ENTRY_WORDS * size;
+  const store = (at: number, value: bigint): void => {
+    if (size === 8) entryView.setBigUint64(at, BigInt.asUintN(64, value), true);
+    else entryView.setUint32(at, Number(BigInt.asUintN(32, value)), true);
+  };
   for (let done = 0; count > 0; done++) {
     if (done === BATCH) return { preempted: true, args: [list, BigInt(count), ...args.slice(2)] };
-    const view = viewGuest(vcpu, list, ENTRY_BYTES);
+    const view = viewGuest(vcpu, list, entryBytes);
     if (!view) return -Errno.EFAULT;
-    const claimedNumber = view.getBigUint64(0, true);
+    const word = (at: number): bigint =>
+      size === 8 ? view.getBigUint64(at * 8, true) : BigInt(view.getUint32(at * 4, true));
+    const claimedNumber = word(0);
     const number = claimedNumber < 64n ? Number(claimedNumber) : 64;
     const call: bigint[] = [];
-    for (let index = 0; index < 6; index++) call.push(view.getBigUint64(16 + 8 * index, true));
+    for (let index = 0; index < 6; index++) call.push(word(2 + index));
     if (domain.trace) trace(vcpu, `M ${number} ${call.slice(0, 4).map(hex).join(' ')}`);
     if (number === hypercall.iret) {
       // Only as the last thing a batch does, as on Xen: it leaves the call.
-      iret(vcpu);
+      if (domain.is64) iret(vcpu);
+      else compatIret(vcpu);
       return LEFT;
     }
     const result = number === hypercall.multicall ? -Errno.EINVAL : (table[number]?.(vcpu, call) ?? -Errno.ENOSYS);
     if (isPreempted(result)) {
-      for (let index = 0; index < 6; index++) entryView.setBigUint64(8 * index, result.args[index], true);
-      if (!writeGuest(vcpu, list + 16n, entry.subarray(0, 48))) return -Errno.EFAULT;
+      for (let index = 0; index < 6; index++) store(size * index, result.args[index] ?? call[index]);
+      if (!writeGuest(vcpu, list + BigInt(2 * size), entry.subarray(0, 6 * size))) return -Errno.EFAULT;
       return { preempted: true, args: [list, BigInt(count), ...args.slice(2)] };
     }
-    entryView.setBigUint64(0, BigInt.asUintN(64, BigInt(result)), true);
-    if (!writeGuest(vcpu, list + 8n, entry.subarray(0, 8))) return -Errno.EFAULT;
-    list += BigInt(ENTRY_BYTES);
+    store(0, BigInt(result));
+    if (!writeGuest(vcpu, list + BigInt(size), entry.subarray(0, size))) return -Errno.EFAULT;
+    list += BigInt(entryBytes);
     count--;
     // A call may have stopped the vCPU or left the kernel: the rest waits.
     if (count > 0 && vcpu.hv.state !== 'runnable') {

@@ -11,7 +11,7 @@ import { setSingleshot } from '../time.js';
 
 const ENABLE = 0;
 const DISABLE = 1;
-/** Assists that a 64-bit PV guest may use. */
+/** Assists that a PV guest may use. */
 const ASSISTS =
   (1 << VMASST_TYPE['4gb_segments']) |
   (1 << VMASST_TYPE['4gb_segments_notify']) |
@@ -23,7 +23,7 @@ const ASSISTS =
 export const vm_assist: HypercallHandler = ({ domain }, [command, type]) => {
   const cmd = asU32(command);
   const assist = asU32(type);
-  const strict = assist === VMASST_TYPE.m2p_strict;
+  const strict = assist === VMASST_TYPE.m2p_strict && domain.is64;
   if (!strict && (assist >= 32 || !(ASSISTS & (1 << assist)))) return -Errno.EINVAL;
   if (cmd !== ENABLE && cmd !== DISABLE) return -Errno.ENOSYS;
   const on = cmd === ENABLE;

@@ -19,7 +19,7 @@ import type { Maddr, Mfn } from '@paravane/types';
 import type { HypercallHandler, XenVcpu } from '../domain.js';
 import { selectAll } from '../events/delivery.js';
 import { mapWritable, unmapWritable } from '../events/pages.js';
-import { asU32, readGuest, readGuestStruct, viewGuest, writeGuest } from '../guest-memory.js';
+import { abiOf, asU32, readGuest, readGuestStruct, viewGuest, writeGuest } from '../guest-memory.js';
 import {
   runstateBytes,
   setRunstate,
@@ -84,7 +84,7 @@ function registerTimeArea(caller: XenVcpu, vcpu: XenVcpu, argument: bigint): num
 
 function initialise(caller: XenVcpu, vcpu: XenVcpu, argument: bigint): number {
   if (vcpu.vcpuInfoFrame === 0 && vcpu.id >= 32) return -Errno.EINVAL;
-  const abi = 64;
+  const abi = abiOf(caller);
   const bytes = readGuest(caller, argument, vcpu_guest_context.size(abi));
   if (!bytes) return -Errno.EFAULT;
   if (vcpu.initialised) return -Errno.EEXIST;

@@ -1,5 +1,13 @@
 /** xen_version: who Xen says it is (public/version.h). */
-import { Errno, HYPERVISOR_VIRT_START, XENFEAT, XENVER, xen_compile_info, xen_feature_info } from '@paravane/abi-xen';
+import {
+  Errno,
+  HYPERVISOR_VIRT_START,
+  HYPERVISOR_VIRT_START_PAE,
+  XENFEAT,
+  XENVER,
+  xen_compile_info,
+  xen_feature_info,
+} from '@paravane/abi-xen';
 import type { HypercallHandler } from '../domain.js';
 import { abiOf, asU32, readGuestStruct, writeGuest, writeGuestStruct } from '../guest-memory.js';
 
@@ -34,13 +42,14 @@ export const xen_version: HypercallHandler = (vcpu, [command, argument]) => {
       return answer(bytes);
     }
     case XENVER.capabilities:
-      return answer(text('xen-3.0-x86_64 ', 1024));
+      return answer(text('xen-3.0-x86_64 xen-3.0-x86_32p ', 1024));
     case XENVER.changeset:
       return answer(text('', 64));
     case XENVER.platform_parameters: {
-      const bytes = new Uint8Array(8);
-      new DataView(bytes.buffer).setBigUint64(0, HYPERVISOR_VIRT_START, true);
-      return answer(bytes);
+      const view = new DataView(new ArrayBuffer(8));
+      const { is64 } = vcpu.domain;
+      view.setBigUint64(0, is64 ? HYPERVISOR_VIRT_START : BigInt(HYPERVISOR_VIRT_START_PAE), true);
+      return answer(new Uint8Array(view.buffer, 0, is64 ? 8 : 4));
     }
     case XENVER.get_features: {
       const request = readGuestStruct(vcpu, xen_feature_info, argument);

@@ -11,6 +11,7 @@ import { hex, trace } from '../trace.js';
 import { injectException, injectPageFault } from '../traps/exceptions.js';
 import { codeModeOf, descriptor, isCode, loadSegment } from '../traps/segments.js';
 import { readDebugRegister, writeDebugRegister } from '../traps/set.js';
+import { compatFarTransfer, compatNativeIret, compatSegmentLoad } from './compat-control.js';
 import { emulateInOut, emulateStringIo } from './io.js';
 import { emulateRdmsr, emulateWrmsr } from './msr.js';
 
@@ -45,7 +46,9 @@ function readControl(vcpu: XenVcpu, register: number): bigint | null {
     case 2:
       return vcpu.cr2;
     case 3:
-      return BigInt(vcpu.kernelRoot) << 12n;
+      return vcpu.domain.is64
+        ? BigInt(vcpu.kernelRoot) << 12n
+        : BigInt.asUintN(32, BigInt(vcpu.kernelRoot) << 12n) | BigInt(vcpu.kernelRoot >>> 20);
     case 4:
       return BigInt(vcpu.guestCr4);
     default:
@@ -194,6 +197,7 @@ function farTransfer(vcpu: XenVcpu, instruction: PrivilegedInstruction): Outcome
   const { regs } = vcpu.core;
   const found = opcodeAt(vcpu, instruction.length);
   if (!found) return 'general-protection';
+  if (!vcpu.domain.is64) return compatFarTransfer(vcpu, found, instruction);
   const { opcode, modrm, bytes } = found;
   const size = instruction.width / 8;
   const sp = stackPointer(vcpu);
@@ -242,7 +246,9 @@ function farTransfer(vcpu: XenVcpu, instruction: PrivilegedInstruction): Outcome
 function segmentLoad(vcpu: XenVcpu, instruction: PrivilegedInstruction): Outcome {
   const { selector, register, gpr, offset, width } = instruction;
   const opcode = opcodeAt(vcpu, instruction.length)?.opcode ?? 0x8e;
-  if (!loadSegment(vcpu, register, selector)) {
+  if (!vcpu.domain.is64) {
+    if (compatSegmentLoad(vcpu, register, selector) === 'stay') return 'stay';
+  } else if (!loadSegment(vcpu, register, selector)) {
     injectException(vcpu, Vector.GP, selector & 0xfffc);
     return 'stay';
   }
@@ -270,7 +276,7 @@ function emulate(vcpu: XenVcpu, instruction: PrivilegedInstruction): Outcome {
       // Allowed by virtual IOPL, and without effect on the event mask.
       return ok(vcpu.iopl >= (guestKernel ? 1 : 3));
     case 'IRET':
-      return nativeIret(vcpu, instruction);
+      return vcpu.domain.is64 ? nativeIret(vcpu, instruction) : compatNativeIret(vcpu, instruction);
     case 'FAR_TRANSFER':
       return farTransfer(vcpu, instruction);
     case 'LOAD_SEGMENT':

@@ -1,5 +1,5 @@
 /**
- * Entering a PV64 guest kernel: the frame that Xen builds on its stack for
+ * Entering a guest kernel, 64-bit ones here (`compat.ts` has the others): the frame that Xen builds on its stack for
  * exceptions, events, system calls and NMIs (create_bounce_frame of
  * arch/x86/x86_64/entry.S).
  *
@@ -17,6 +17,7 @@ import {
 import { Flag, Gpr, Seg } from '@paravane/engine-api';
 import type { Maddr } from '@paravane/types';
 import type { XenVcpu } from '../domain.js';
+import { enterCompatKernel } from './compat.js';
 import { switchMode } from './mode.js';
 
 const frame = new Uint8Array(88);
@@ -40,8 +41,13 @@ export function enterKernel(
   masksEvents: boolean,
   errorCode = NO_ERROR_CODE,
   withSegments = false,
+  compatCs = 0,
 ): void {
   const { core, domain } = vcpu;
+  if (!domain.is64) {
+    enterCompatKernel(vcpu, compatCs, address, masksEvents, errorCode, withSegments);
+    return;
+  }
   if (address === 0n) {
     domain.crash('entry into the guest kernel at address 0: no handler was set', vcpu);
     return;

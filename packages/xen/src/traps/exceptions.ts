@@ -1,5 +1,5 @@
 /**
- * Exceptions and software interrupts of a PV64 guest: what Xen handles itself,
+ * Exceptions and software interrupts of a PV guest: what Xen handles itself,
  * and what goes to the guest's handler through its trap table.
  */
 import { VCPU_INFO_CR2, XEN_EMULATE_PREFIX } from '@paravane/abi-xen';
@@ -23,17 +23,19 @@ export function injectException(vcpu: XenVcpu, vector: number, errorCode = NO_ER
   if (vcpu.domain.trace) {
     trace(vcpu, `T ${vector} ${hex(Math.max(errorCode, 0))} cr2 ${hex(address)} @${hex(vcpu.core.rip)}`);
   }
-  if (trap.address === 0n) {
+  if (vcpu.domain.is64 ? trap.address === 0n : (trap.cs & 0xfffc) === 0) {
     const what = vector === Vector.PF ? ` at address ${hex(address)}, error code ${hex(errorCode)}` : '';
     vcpu.domain.crash(`exception ${vector}${what}, and the guest has no handler for it`, vcpu);
     return;
   }
   const code = HAS_CODE & (1 << vector) ? Math.max(errorCode, 0) : NO_ERROR_CODE;
-  enterKernel(vcpu, trap.address, trap.masksEvents, code);
+  enterKernel(vcpu, trap.address, trap.masksEvents, code, false, trap.cs);
 }
 
 export function injectPageFault(vcpu: XenVcpu, errorCode: number, address: bigint): void {
-  vcpu.domain.mmu.writeU64((vcpu.vcpuInfo + VCPU_INFO_CR2[64]) as Maddr, BigInt.asUintN(64, address));
+  const { mmu, is64 } = vcpu.domain;
+  if (is64) mmu.writeU64((vcpu.vcpuInfo + VCPU_INFO_CR2[64]) as Maddr, BigInt.asUintN(64, address));
+  else mmu.writeU32((vcpu.vcpuInfo + VCPU_INFO_CR2[32]) as Maddr, Number(address & 0xffffffffn));
   vcpu.cr2 = address;
   const code = (errorCode & ~PfError.user) | (vcpu.guestKernel ? 0 : PfError.user);
   injectException(vcpu, Vector.PF, code, address);
@@ -84,7 +86,7 @@ export function handleInterrupt(vcpu: XenVcpu, exit: Exit): void {
   const trap = vcpu.traps[vector];
   const needed = vcpu.guestKernel ? 1 : 3;
   if (trap.address !== 0n && trap.dpl >= needed) {
-    enterKernel(vcpu, trap.address, trap.masksEvents);
+    enterKernel(vcpu, trap.address, trap.masksEvents, NO_ERROR_CODE, false, trap.cs);
     return;
   }
   core.rip = BigInt.asUintN(64, core.rip - BigInt(length));
@@ -106,7 +108,7 @@ export function handleUserSyscall(vcpu: XenVcpu): void {
   core.regs[11] = BigInt(core.rflags);
   core.selectors[1] = compat ? FLAT_USER_CS32 : FLAT_USER_CS64;
   core.selectors[2] = FLAT_USER_SS;
-  enterKernel(vcpu, callback.address, callback.masksEvents);
+  enterKernel(vcpu, callback.address, callback.masksEvents, NO_ERROR_CODE, false, callback.cs);
 }
 const FLAT_USER_CS32 = 0xe023;
 const FLAT_USER_CS64 = 0xe033;

@@ -10,6 +10,7 @@ import {
   callback_unregister,
   Errno,
   FIRST_RESERVED_GDT_ENTRY,
+  FLAT_RING1_CS,
   FLAT_RING3_CS64,
   FLAT_RING3_SS64,
   SEGBASE,
@@ -20,6 +21,7 @@ import {
 } from '@paravane/abi-xen';
 import { Seg, Vector } from '@paravane/engine-api';
 import type { HypercallHandler, XenVcpu } from '../domain.js';
+import { compatSelector } from '../calls/compat.js';
 import { asU32, readGuest, readGuestStruct } from '../guest-memory.js';
 import { baseOf, descriptor, isUsable } from './segments.js';
 
@@ -74,21 +76,24 @@ function registerCallback(vcpu: XenVcpu, argument: bigint): number {
   if (!isCanonical(address)) return -Errno.EINVAL;
   const masksEvents = (request.flags & CALLBACKF_MASK_EVENTS) !== 0;
   const { callbacks } = vcpu;
+  const cs = compatSelector(Number(request.address_cs));
   switch (type) {
     case CALLBACKTYPE.event:
-      callbacks.event.address = address;
+      Object.assign(callbacks.event, { address, cs });
       return 0;
     case CALLBACKTYPE.failsafe:
-      callbacks.failsafe = { address, masksEvents };
+      callbacks.failsafe = { address, masksEvents, cs };
       return 0;
     case CALLBACKTYPE.syscall:
+      // 32-bit programs have a callback of their own.
+      if (!vcpu.domain.is64) return -Errno.EINVAL;
       callbacks.syscall = { address, masksEvents };
       return 0;
     case CALLBACKTYPE.syscall32:
-      callbacks.syscall32 = { address, masksEvents };
+      callbacks.syscall32 = { address, masksEvents, cs };
       return 0;
     case CALLBACKTYPE.sysenter:
-      callbacks.sysenter = { address, masksEvents };
+      callbacks.sysenter = { address, masksEvents, cs };
       return 0;
     case CALLBACKTYPE.nmi:
       return registerNmi(vcpu, address);
@@ -117,7 +122,8 @@ function unregisterCallback(vcpu: XenVcpu, argument: bigint): number {
 /** The NMI callback is the entry of the trap table, by another way; 0 takes it out. */
 function registerNmi(vcpu: XenVcpu, address: bigint): number {
   if (!isCanonical(address)) return -Errno.EINVAL;
-  Object.assign(vcpu.traps[Vector.NMI], { address, dpl: 0, masksEvents: true, cs: FLAT_RING3_CS64 });
+  const cs = vcpu.domain.is64 ? FLAT_RING3_CS64 : FLAT_RING1_CS;
+  Object.assign(vcpu.traps[Vector.NMI], { address, dpl: 0, masksEvents: true, cs });
   return 0;
 }
 
