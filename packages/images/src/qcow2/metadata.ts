@@ -120,10 +120,14 @@ export class Metadata {
 
   #keep(index: number, table: Table): void {
     this.#tables.set(index, table);
+    table.request = this.#request;
     if (this.#tables.size <= this.#mostTables) return;
+    const [oldest = Number.POSITIVE_INFINITY] = this.#active;
     for (const [other, candidate] of this.#tables) {
       if (candidate === table) break;
-      if (!candidate.used && candidate.pins === 0 && !candidate.fresh && candidate.dirty.size === 0) {
+      const stored = candidate.pins === 0 && !candidate.fresh && candidate.dirty.size === 0;
+      // Requests that throw out each other's tables before they use them would never end.
+      if (stored && !candidate.used && candidate.request < oldest) {
         this.#tables.delete(other);
         if (this.#tables.size <= this.#mostTables) break;
       } else {

@@ -15,6 +15,8 @@ export class Table {
   fresh = false;
   /** Requests that hold on to it: it is not evicted. */
   pins = 0;
+  /** The last request that had begun when it was read: those up to it may be about to use it. */
+  request = 0;
   /** Looked at since the last round of evictions. */
   used = true;
 
