@@ -100,10 +100,20 @@ export function createBlockBackend(options: BlockBackendOptions): BlockBackend {
     };
   }
 
+  /** Pages of each ring, a power of two; undefined where that is none that was offered. */
+  function ringPageCount(claimedOrder: string | undefined, claimedCount: string | undefined): number | undefined {
+    if (claimedOrder !== undefined) {
+      const order = readNumber(claimedOrder, ringPageOrder);
+      return order === undefined ? undefined : 1 << order;
+    }
+    const count = claimedCount === undefined ? 1 : readNumber(claimedCount, 1 << ringPageOrder);
+    return count !== undefined && count > 0 && (count & (count - 1)) === 0 ? count : undefined;
+  }
+
   /** References of a ring as the front end named them, in the ways that there are; undefined if they are none. */
   function ringRefs(read: (name: string) => string | undefined): number[] | undefined {
-    const order = readNumber(read('ring-page-order'), ringPageOrder);
-    const count = order === undefined ? (readNumber(read('num-ring-pages'), 1 << ringPageOrder) ?? 1) : 1 << order;
+    const count = ringPageCount(read('ring-page-order'), read('num-ring-pages'));
+    if (count === undefined) return undefined;
     const single = read('ring-ref');
     const named =
       single !== undefined && count === 1
@@ -115,8 +125,7 @@ export function createBlockBackend(options: BlockBackendOptions): BlockBackend {
       if (ref === undefined) return undefined;
       refs.push(ref);
     }
-    // A ring is a power of two of pages.
-    return count > 0 && (count & (count - 1)) === 0 ? refs : undefined;
+    return refs;
   }
 
   function disconnect(): void {

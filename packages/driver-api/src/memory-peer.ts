@@ -35,13 +35,15 @@ interface PortState {
   pending: boolean;
 }
 
-export function createMemoryPeer(domid = 1): MemoryPeer {
+/** @param mostPages pages that can be granted in all */
+export function createMemoryPeer(mostPages = 2048): MemoryPeer {
+  const domid = 1;
   const grants = new Map<number, { page: Page; access: 'read' | 'write'; mapped: number }>();
   const pages = new Set<Page>();
   const ports = new Map<number, PortState>();
   const listeners = new Set<() => void>();
   // One block of memory, as a guest's is: pages that follow each other are next to each other.
-  const memory = new Uint8Array(4096 * 2048);
+  const memory = new Uint8Array(4096 * mostPages);
   let lastRef = 7;
   let lastPort = 0;
   let gone = false;
