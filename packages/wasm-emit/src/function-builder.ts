@@ -7,6 +7,12 @@ export interface Label {
   readonly name: string;
 }
 
+/** Statements that were built and not yet placed. */
+export interface Statements {
+  readonly kind: 'statements';
+  readonly body: readonly Statement[];
+}
+
 type Statement =
   | { kind: 'op'; args: readonly Expr[]; bytes: readonly number[] }
   | { kind: 'block' | 'loop'; label: Label; body: Statement[] }
@@ -81,6 +87,13 @@ export class FunctionBuilder {
     const inner = this.body;
     this.body = outer;
     return inner;
+  }
+  /** Builds statements without placing them; `splice` puts them where they belong. */
+  detached(build: () => void): Statements {
+    return { kind: 'statements', body: this.within(build) };
+  }
+  splice(code: Statements): void {
+    this.body.push(...code.body);
   }
   block(build: (end: Label) => void, name = ''): void {
     const label = { name };

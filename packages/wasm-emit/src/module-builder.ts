@@ -18,7 +18,11 @@ export class ModuleBuilder {
   private readonly exports: { name: string; index: number }[] = [];
   private readonly table: number[] = [];
 
-  constructor(private readonly memory: MemoryImport) {}
+  /** @param tableImport takes table 0 as `env.table`, at least this long, instead of making one */
+  constructor(
+    private readonly memory: MemoryImport,
+    private readonly tableImport = false,
+  ) {}
 
   type(params: readonly ValueType[], results: readonly ValueType[]): number {
     const key = `${params.join('')}>${results.join('')}`;
@@ -45,7 +49,7 @@ export class ModuleBuilder {
     if (name !== undefined) this.exports.push({ name, index });
     return index;
   }
-  /** Puts a function into the module's own table. Returns its slot. */
+  /** Puts a function into table 0. Returns its slot. */
   tableSlot(index: number): number {
     return this.table.push(index) - 1;
   }
@@ -64,12 +68,18 @@ export class ModuleBuilder {
       for (const body of this.typeBodies) w.raw(body);
     });
     section(2, (w) => {
-      w.u32(this.imports.length + 1);
+      w.u32(this.imports.length + (this.tableImport ? 2 : 1));
       w.name('env');
       w.name('memory');
       w.raw([2, this.memory.shared ? 3 : 1]);
       w.u32(this.memory.initial);
       w.u32(this.memory.maximum);
+      if (this.tableImport) {
+        w.name('env');
+        w.name('table');
+        w.raw([1, 0x70, 0]);
+        w.u32(this.table.length);
+      }
       for (const { name, type } of this.imports) {
         w.name('env');
         w.name(name);
@@ -81,7 +91,7 @@ export class ModuleBuilder {
       w.u32(this.functions.length);
       for (const { type } of this.functions) w.u32(type);
     });
-    if (this.table.length > 0) {
+    if (this.table.length > 0 && !this.tableImport) {
       section(4, (w) => {
         w.raw([1, 0x70, 1]);
         w.u32(this.table.length);

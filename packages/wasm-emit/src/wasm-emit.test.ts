@@ -212,6 +212,23 @@ describe('functions', () => {
     });
     expect([sign(-5), sign(5)]).toEqual([-1, 1]);
   });
+  it('place detached statements where they are spliced in, and labels with them', () => {
+    const f = one([], ['i'], (b) => {
+      const n = b.local('i');
+      const times10 = b.detached(() => b.set(n, op('i32.mul', n, i32(10))));
+      b.set(n, i32(4));
+      b.splice(times10);
+      b.set(n, op('i32.add', n, i32(2)));
+      b.block((end) => {
+        const leave = b.detached(() => b.br(end));
+        b.splice(times10);
+        b.splice(leave);
+        b.unreachable();
+      });
+      b.return(n);
+    });
+    expect(f()).toBe(420);
+  });
   it('refuse a branch to a label that they have left', () => {
     const f = new FunctionBuilder([], []);
     let left: { name: string } | undefined;
@@ -245,6 +262,25 @@ describe('modules', () => {
       module.add(f, 'f');
     });
     expect([exports.f!(0, 7), exports.f!(1, 7)]).toEqual([21, 35]);
+  });
+  it('call through a table that they share', () => {
+    const table = new WebAssembly.Table({ element: 'anyfunc', initial: 2 });
+    const memory = new WebAssembly.Memory({ initial: 1, maximum: 1 });
+    const load = (build: (module: ModuleBuilder) => void): Record<string, Fn> => {
+      const module = new ModuleBuilder({ initial: 1, maximum: 1, shared: false }, true);
+      build(module);
+      const code = new WebAssembly.Module(module.encode());
+      return new WebAssembly.Instance(code, { env: { memory, table } }).exports as Record<string, Fn>;
+    };
+    const callee = new FunctionBuilder(['i'], ['i']);
+    callee.return(op('i32.add', callee.param(0), i32(1)));
+    table.set(1, load((module) => module.add(callee, 'callee')).callee);
+    const caller = new FunctionBuilder(['i'], ['i']);
+    const { f } = load((module) => {
+      caller.return(callIndirect('i', module.type(['i'], ['i']), i32(1), caller.param(0)));
+      module.add(caller, 'f');
+    });
+    expect(f!(41)).toBe(42);
   });
   it('want imports before functions', () => {
     const module = new ModuleBuilder({ initial: 1, maximum: 1, shared: false });

@@ -10,7 +10,7 @@
  * dropped (`reset`).
  */
 import type { CodeMode } from '@paravane/engine-api';
-import type { Mmu } from '@paravane/mmu';
+import type { MachineMemory, Mmu } from '@paravane/mmu';
 import type { Mfn } from '@paravane/types';
 import { decode, type Instruction } from './decode.js';
 import { type InterpreterImage, SpecialOp } from './interpreter.js';
@@ -25,7 +25,20 @@ const MAX_DESCRIPTORS = 4096;
 const ONCE_UOPS = 4 * MAX_BLOCK;
 
 /** Bytes of the core's area that a code cache needs. */
-export const CODE_CACHE_BYTES = MAX_UOPS * UOP_BYTES + MAX_DESCRIPTORS * DESCRIPTOR_BYTES;
+export const CODE_CACHE_BYTES = MAX_UOPS * (UOP_BYTES + 4) + MAX_DESCRIPTORS * DESCRIPTOR_BYTES;
+
+/** Where in the core's area code lies; see `InterpreterOptions`. */
+export interface CodeAreas {
+  arena: number;
+  regionWords: number;
+  descriptors: number;
+}
+
+export const reserveCodeAreas = (machine: MachineMemory): CodeAreas => ({
+  arena: machine.reserve(MAX_UOPS * UOP_BYTES, 16),
+  regionWords: machine.reserve(MAX_UOPS * 4, 16),
+  descriptors: machine.reserve(MAX_DESCRIPTORS * DESCRIPTOR_BYTES, 64),
+});
 
 /** Where the bytes that follow the end of a page come from, if the guest can fetch them. */
 export interface SecondPage {
@@ -46,6 +59,10 @@ export interface CodeCache {
   forget(uop: number): void;
   /** Bytes were changed; true if blocks were dropped. */
   invalidate(mfn: number, offset: number, length: number): boolean;
+  /** Lets a compiled region in table slot `slot` stand for the block at `uop`. */
+  setRegion(uop: number, slot: number): void;
+  /** Whether `uop` is the block of this frame at its offset, not dropped and not yet a region. */
+  isPlain(uop: number, mfn: Mfn, mode: CodeMode): boolean;
   /** Page offset and length of the instruction that a micro-operation belongs to. */
   offsetOf(uop: number): number;
   lengthOf(uop: number): number;
@@ -58,11 +75,10 @@ export interface CodeCache {
 export function createCodeCache(
   mmu: Mmu,
   { handlers, fused }: Pick<InterpreterImage, 'handlers' | 'fused'>,
+  { arena, regionWords, descriptors: pool }: CodeAreas,
 ): CodeCache {
   const { machine, tlb } = mmu;
   const { u8, i32, view } = machine;
-  const arena = machine.reserve(MAX_UOPS * UOP_BYTES, 16);
-  const pool = machine.reserve(MAX_DESCRIPTORS * DESCRIPTOR_BYTES, 64);
   const offsets = new Uint16Array(MAX_UOPS);
   const lengths = new Uint8Array(MAX_UOPS);
   const descriptors = { 64: new Int32Array(machine.frames), 32: new Int32Array(machine.frames) };
@@ -258,6 +274,19 @@ export function createCodeCache(
       mmu.hasCode[mfn] = 0;
       withCode.delete(mfn);
       return true;
+    },
+    setRegion(uop, slot) {
+      const word = (regionWords >> 2) + ((uop - arena) >> 4);
+      i32[word] = (slot << 16) | view.getUint16(uop, true);
+      view.setUint16(uop, SpecialOp.region, true);
+    },
+    isPlain(uop, mfn, mode) {
+      const table = descriptors[mode][mfn]!;
+      return (
+        table !== 0 &&
+        i32[(table >> 2) + offsets[(uop - arena) >> 4]!] === uop &&
+        view.getUint16(uop, true) !== SpecialOp.region
+      );
     },
     offsetOf: (uop) => offsets[(uop - arena) >> 4]!,
     lengthOf: (uop) => lengths[(uop - arena) >> 4]!,

@@ -8,9 +8,10 @@
  */
 import type { Engine, VcpuCore } from '@paravane/engine-api';
 import type { Mmu } from '@paravane/mmu';
-import { CODE_CACHE_BYTES, createCodeCache } from './code-cache.js';
+import { CODE_CACHE_BYTES, createCodeCache, reserveCodeAreas } from './code-cache.js';
 import { disassembleAt } from './disassemble.js';
 import { buildInterpreter } from './interpreter.js';
+import { createJit, type Jit, SAMPLE_INTERVAL } from './jit/jit.js';
 import { MemoryAccess } from './memory-access.js';
 import { STATE_BYTES } from './state.js';
 import { X86Vcpu } from './vcpu.js';
@@ -22,6 +23,8 @@ export interface EngineOptions {
   mmu: Mmu;
   /** Source of RDRAND and RDSEED: 64 random bits. */
   random?: () => bigint;
+  /** Whether hot code is compiled; true unless given. Results are the same either way. */
+  jit?: boolean;
 }
 
 type RunFunction = (cpu: number, ip: number, left: number, tag: bigint) => number;
@@ -34,6 +37,10 @@ export interface EngineParts {
   readonly run: RunFunction;
   /** Materialises lazy flags: kind, a, b → RFLAGS bits. */
   readonly eflags: (kind: number, a: bigint, b: bigint) => number;
+  /** Null where only the interpreter runs code. */
+  readonly jit: Jit | null;
+  /** Instructions until the next sample of where code runs. */
+  untilSample: number;
   readonly random: () => bigint;
   /** The vCPU whose code runs now. */
   current: X86Vcpu | null;
@@ -43,14 +50,17 @@ export function createX86Engine(options: EngineOptions): Engine {
   const { mmu } = options;
   const { machine } = mmu;
   const pages = machine.memory.buffer.byteLength / 0x10000;
-  const image = buildInterpreter({ shared: machine.shared, pages }, mmu.tlb.base);
-  const cache = createCodeCache(mmu, image);
+  const areas = reserveCodeAreas(machine);
+  const image = buildInterpreter({ shared: machine.shared, pages, tlbBase: mmu.tlb.base, ...areas });
+  const cache = createCodeCache(mmu, image, areas);
+  const table = new WebAssembly.Table({ element: 'anyfunc', initial: image.tableSlots });
   mmu.onCodeWrite = (mfn, offset, length) => void cache.invalidate(mfn, offset, length);
   const access = new MemoryAccess(mmu, cache);
   const module = new WebAssembly.Module(image.bytes);
   const instance = new WebAssembly.Instance(module, {
     env: {
       memory: machine.memory,
+      table,
       miss: (lo: number, hi: number, how: number, ip: number) => parts.current!.miss(lo, hi, how, ip),
       commit: () => (access.commit() ? 1 : 0),
       slow: (ip: number, left: number) => parts.current!.slow(ip, left),
@@ -62,11 +72,13 @@ export function createX86Engine(options: EngineOptions): Engine {
     cache,
     run: instance.exports.run as RunFunction,
     eflags: instance.exports.eflags as EngineParts['eflags'],
+    jit: options.jit === false ? null : createJit(mmu, cache, table, image.tableSlots),
+    untilSample: SAMPLE_INTERVAL,
     random: options.random ?? (() => 0x9e3779b97f4a7c15n),
     current: null,
   };
   return {
-    name: 'interpreter',
+    name: parts.jit ? 'jit' : 'interpreter',
     createVcpu: (): VcpuCore => new X86Vcpu(parts, machine.reserve(STATE_BYTES, 64)),
     disassemble: (vcpu, address) => disassembleAt(mmu, vcpu, address),
     stats: () => ({
@@ -74,6 +86,7 @@ export function createX86Engine(options: EngineOptions): Engine {
       codeResets: cache.resets,
       codeInvalidations: cache.invalidations,
       tlbMisses: access.misses,
+      ...parts.jit?.stats(),
     }),
   };
 }

@@ -5,7 +5,7 @@
  * table, so that the loop stays small enough to be optimized well.
  */
 
-import { type MachineMemory, TlbField } from '@paravane/mmu';
+import { TlbField } from '@paravane/mmu';
 import {
   callExpr,
   callIndirect,
@@ -20,9 +20,10 @@ import {
   select,
 } from '@paravane/wasm-emit';
 import { DynamicSem, type HandlerSite } from './dynamic-sem.js';
+import { conditionFunction, eflagsFunction } from './flag-functions.js';
 import { type HandlerShape, handlerShapes } from './handlers.js';
 import { DEFINITIONS } from './semantics/definitions.js';
-import { FlagKind, State, Stop, UOP_BYTES, Uop } from './state.js';
+import { FlagKind, MAX_REGION, State, Stop, UOP_BYTES, Uop } from './state.js';
 
 /** Handlers that are no instruction. */
 export const SpecialOp = {
@@ -45,6 +46,8 @@ export const SpecialOp = {
   invalid: 8,
   /** #GP(0): over 15 bytes. */
   tooLong: 9,
+  /** A compiled region begins here; the handler it stands for is in the region word. */
+  region: 10,
 } as const;
 const SPECIAL_COUNT = 16;
 
@@ -92,17 +95,28 @@ export interface InterpreterImage {
   bytes: Uint8Array;
   /** Handler number by key. */
   handlers: ReadonlyMap<string, number>;
+  /** Slots of table 0 that the module fills itself. */
+  tableSlots: number;
   /** Handler of two instructions by the handlers of each: first × 65,536 + second. */
   fused: ReadonlyMap<number, number>;
 }
 
 const SP = { params: ['i', 'i', 'i', 'l'] as const };
 
-export function buildInterpreter(
-  machine: Pick<MachineMemory, 'shared'> & { pages: number },
-  tlbBase: number,
-): InterpreterImage {
-  const module = new ModuleBuilder({ initial: machine.pages, maximum: machine.pages, shared: machine.shared });
+export interface InterpreterOptions {
+  shared: boolean;
+  /** 64 KiB pages of the memory. */
+  pages: number;
+  tlbBase: number;
+  /** Start of the micro-operations. */
+  arena: number;
+  /** Region words, 4 bytes for each micro-operation: handler that a region stands for, and its table slot << 16. */
+  regionWords: number;
+}
+
+export function buildInterpreter(machine: InterpreterOptions): InterpreterImage {
+  const { tlbBase } = machine;
+  const module = new ModuleBuilder({ initial: machine.pages, maximum: machine.pages, shared: machine.shared }, true);
   const miss = module.import('miss', ['i', 'i', 'i', 'i'], ['i']);
   const commit = module.import('commit', [], ['i']);
   const slow = module.import('slow', ['i', 'i'], ['i']);
@@ -129,10 +143,17 @@ export function buildInterpreter(
   });
   const coldType = module.type(['i', 'i', 'l'], ['i']);
   module.add(
-    loopFunction(hot, pairs, tlbBase, functions, { commit, slow, coldType, coldBase, anyCold: cold.length > 0 }),
+    loopFunction(hot, pairs, tlbBase, functions, {
+      commit,
+      slow,
+      coldType,
+      coldBase,
+      arena: machine.arena,
+      regionWords: machine.regionWords,
+    }),
     'run',
   );
-  return { bytes: module.encode(), handlers, fused };
+  return { bytes: module.encode(), handlers, fused, tableSlots: cold.length };
 }
 
 /** A definition as a function of (cpu, ip, tag) → `Stop`; flags are kept in the state. */
@@ -184,7 +205,8 @@ interface LoopParts {
   slow: number;
   coldType: number;
   coldBase: number;
-  anyCold: boolean;
+  arena: number;
+  regionWords: number;
 }
 
 /** run(cpu, ip, left, tag) → `Stop`. Everything else goes through the state. */
@@ -197,7 +219,7 @@ function loopFunction(
 ): FunctionBuilder {
   const f = new FunctionBuilder(SP.params, ['i']);
   const [cpu, ip, left, tag] = [f.param(0), f.param(1), f.param(2), f.param(3)];
-  const [kind, a, b, code] = [f.local('i'), f.local('l'), f.local('l'), f.local('i')];
+  const [kind, a, b, code, handler] = [f.local('i'), f.local('l'), f.local('l'), f.local('i'), f.local('i')];
   const loadFlags = (): void => {
     f.set(kind, load('i32.load', cpu, State.flagKind));
     f.set(a, load('i64.load', cpu, State.flagA));
@@ -228,274 +250,250 @@ function loopFunction(
         f.brIf(op('i32.ge_s', left, i32(0)), top);
         leave(Stop.budget);
       };
-      /** Looks the block at a linear address up through the TLB. */
-      const goTo = (target: Expr, extra: number): void => {
-        retire(extra);
+      /** Micro-operation of the block at a linear address, found through the TLB, or 0. */
+      const lookUp = (target: Expr): Expr => {
         const low = f.let(op('i32.wrap_i64', target));
         const entry = f.let(op('i32.and', op('i32.shr_u', low, i32(7)), i32(0x1ffe0)));
-        const page = f.let(op('i64.and', target, i64(-4096)));
+        const page = op('i64.and', target, i64(-4096));
+        const block = f.local('i');
+        f.set(block, i32(0));
         f.if(op('i64.eq', load('i64.load', entry, tlbBase + TlbField.execTag), op('i64.or', page, tag)), () => {
           const descriptor = f.let(load('i32.load', entry, tlbBase + TlbField.code));
-          f.if(descriptor, () => {
-            const block = f.let(
+          f.if(descriptor, () =>
+            f.set(
+              block,
               load('i32.load', op('i32.add', descriptor, op('i32.shl', op('i32.and', low, i32(4095)), i32(2)))),
-            );
-            f.if(block, () => {
-              f.store('i64.store', cpu, page, State.pcBase);
-              f.set(ip, block);
-              f.brIf(op('i32.ge_s', left, i32(0)), top);
-              leave(Stop.budget);
-            });
-          });
+            ),
+          );
         });
-        f.store('i64.store', cpu, target, State.rip);
-        leave(Stop.resolve);
+        return block;
       };
-      f.block((finishStore) => {
-        f.block((slowLabel) => {
-          const specials: (() => void)[] = [];
-          specials[SpecialOp.slow] = () => f.br(slowLabel);
-          const effective = (): Expr => {
-            const at = (field: number): Expr => load('i64.load', op('i32.add', cpu, load('i32.load8_u', ip, field)));
-            return op(
-              'i64.add',
-              op('i64.add', at(Uop.base), load('i64.load32_s', ip, Uop.disp)),
-              op('i64.shl', at(Uop.index), load('i64.load8_u', ip, Uop.scale)),
-            );
-          };
-          specials[SpecialOp.address] = () => {
-            f.store('i64.store', cpu, op('i64.and', effective(), load('i64.load32_u', ip, Uop.imm)), State.temp);
-            next();
-            f.br(top);
-          };
-          specials[SpecialOp.address64] = () => {
-            f.store('i64.store', cpu, effective(), State.temp);
-            next();
-            f.br(top);
-          };
-          specials[SpecialOp.absolute] = () => {
-            f.store('i64.store', cpu, load('i64.load', ip, Uop.disp), State.temp);
-            next();
-            f.br(top);
-          };
-          specials[SpecialOp.chain] = () => followLink(0);
-          specials[SpecialOp.chainFar] = () =>
-            goTo(f.let(op('i64.add', load('i64.load', cpu, State.pcBase), load('i64.load32_s', ip, Uop.disp))), 0);
-          specials[SpecialOp.crossCheck] = () => {
-            // The second page's descriptor (at imm) and its generation (at disp) must be what they were.
-            const va = f.let(op('i64.add', load('i64.load', cpu, State.pcBase), i64(4096)));
-            const entry = f.let(op('i32.and', op('i32.shr_u', op('i32.wrap_i64', va), i32(7)), i32(0x1ffe0)));
-            const descriptor = f.let(load('i32.load', ip, Uop.imm));
-            const mapped = op('i64.eq', load('i64.load', entry, tlbBase + TlbField.execTag), op('i64.or', va, tag));
-            const same = op('i32.eq', load('i32.load', entry, tlbBase + TlbField.code), descriptor);
-            const fresh = op('i32.eq', load('i32.load', descriptor, 0x4000), load('i32.load', ip, Uop.disp));
-            f.if(op('i32.and', op('i32.and', mapped, same), fresh), () => {
-              next();
-              f.br(top);
-            });
-            f.br(slowLabel);
-          };
-          specials[SpecialOp.end] = () => {
-            retire(0);
-            leave(Stop.end);
-          };
-          const raise = (vector: number, errorCode: number) => (): void => {
-            f.store('i32.store', cpu, i32(vector), State.vector);
-            f.store('i32.store', cpu, i32(errorCode), State.errorCode);
-            leave(Stop.raise);
-          };
-          specials[SpecialOp.invalid] = raise(6, -1);
-          specials[SpecialOp.tooLong] = raise(13, 0);
-
-          const site: HandlerSite = {
-            f,
-            cpu,
-            ip,
-            tag,
-            tlbBase,
-            functions,
-            flagKind: kind,
-            flagA: a,
-            flagB: b,
-            writeFlags(k, va, vb) {
-              f.set(kind, k);
-              f.set(a, va);
-              f.set(b, vb);
-            },
-            fault: () => leave(Stop.fault),
-            raise: () => leave(Stop.raise),
-            bail: () => f.br(slowLabel),
-            branchLinked: () => followLink(1),
-            branchTo: (target) => goTo(target, 1),
-          };
-          /** One instruction's code; `ip` is behind it in the end. Returns the kind of the flags if it is known then. */
-          const emitOne = (shape: HandlerShape, knownKind: number | null): number | null => {
-            const s: DynamicSem = new DynamicSem(
-              withCommit(site, (): DynamicSem => s),
-              shape,
-              knownKind,
-            );
-            DEFINITIONS.get(shape.mnemonic)!(s);
-            next();
-            if (s.stores.length > 0 && !/^CALL$/.test(shape.mnemonic)) f.brIf(s.inScratch(), finishStore);
-            return s.knownKind;
-          };
-          const emitHot = (shape: HandlerShape): void =>
-            f.scope(() => {
-              emitOne(shape, null);
-              f.br(top);
-            });
-          const emitPair = ({ first, second }: Pair): void =>
-            f.scope(() => {
-              emitOne(second, emitOne(first, null));
-              f.br(top);
-            });
-          /** A call stores its return address before it branches: that store is finished first. */
-          function withCommit(base: HandlerSite, sem: () => DynamicSem): HandlerSite {
-            const finish = (): void => {
-              if (sem().stores.length > 0)
-                f.if(sem().inScratch(), () => f.if(callExpr('i', parts.commit), () => undefined));
-            };
-            return {
-              ...base,
-              branchLinked: () => {
-                finish();
-                base.branchLinked();
-              },
-              branchTo: (target) => {
-                finish();
-                base.branchTo(target);
-              },
-            };
-          }
-          const coldCall = (): void => {
-            if (!parts.anyCold) return f.br(slowLabel);
-            storeFlags();
-            const slot = op('i32.sub', load('i32.load16_u', ip, Uop.handler), i32(parts.coldBase));
-            f.set(code, callIndirect('i', parts.coldType, slot, cpu, ip, tag));
-            loadFlags();
-            f.if(op('i32.eqz', code), () => {
-              next();
-              f.br(top);
-            });
-            f.brIf(op('i32.eq', code, i32(Stop.slow)), slowLabel);
-            f.if(op('i32.eq', code, i32(Stop.leave)), () => next());
-            f.br(exit);
-          };
-          const bodies: (() => void)[] = [];
-          for (let i = 0; i < SPECIAL_COUNT; i++) {
-            bodies.push(() => f.scope(specials[i] ?? specials[SpecialOp.invalid]!));
-          }
-          for (const shape of hot) bodies.push(() => emitHot(shape));
-          for (const pair of pairs) bodies.push(() => emitPair(pair));
-          bodies.push(() => f.scope(coldCall));
-          const labels: Label[] = [];
-          const nest = (i: number): void => {
-            if (i < 0) {
-              f.brTable(load('i32.load16_u', ip, Uop.handler), labels.slice(0, -1), labels.at(-1)!);
-              return;
-            }
-            f.block((label) => {
-              labels[i] = label;
-              nest(i - 1);
-            });
-            bodies[i]!();
-          };
-          nest(bodies.length - 1);
-        }, 'slow');
-        storeFlags();
-        f.store('i32.store', cpu, left, State.left);
-        f.set(code, callExpr('i', parts.slow, ip, left));
-        f.set(left, load('i32.load', cpu, State.left));
-        loadFlags();
-        f.if(op('i32.eqz', code), () => {
-          next();
-          f.br(top);
+      const goTo = (target: Expr, extra: number): void => {
+        retire(extra);
+        const block = lookUp(target);
+        f.if(op('i32.eqz', block), () => {
+          f.store('i64.store', cpu, target, State.rip);
+          leave(Stop.resolve);
         });
-        f.br(exit);
-      }, 'store');
-      // The instruction is complete and `ip` is behind it.
-      f.brIf(op('i32.eqz', callExpr('i', parts.commit)), top);
-      leave(Stop.leave);
+        f.store('i64.store', cpu, op('i64.and', target, i64(-4096)), State.pcBase);
+        f.set(ip, block);
+        f.brIf(op('i32.ge_s', left, i32(0)), top);
+        leave(Stop.budget);
+      };
+      f.set(handler, load('i32.load16_u', ip, Uop.handler));
+      f.loop((again) => {
+        f.block((finishStore) => {
+          f.block((slowLabel) => {
+            const specials: (() => void)[] = [];
+            specials[SpecialOp.slow] = () => f.br(slowLabel);
+            const effective = (): Expr => {
+              const at = (field: number): Expr => load('i64.load', op('i32.add', cpu, load('i32.load8_u', ip, field)));
+              return op(
+                'i64.add',
+                op('i64.add', at(Uop.base), load('i64.load32_s', ip, Uop.disp)),
+                op('i64.shl', at(Uop.index), load('i64.load8_u', ip, Uop.scale)),
+              );
+            };
+            specials[SpecialOp.address] = () => {
+              f.store('i64.store', cpu, op('i64.and', effective(), load('i64.load32_u', ip, Uop.imm)), State.temp);
+              next();
+              f.br(top);
+            };
+            specials[SpecialOp.address64] = () => {
+              f.store('i64.store', cpu, effective(), State.temp);
+              next();
+              f.br(top);
+            };
+            specials[SpecialOp.absolute] = () => {
+              f.store('i64.store', cpu, load('i64.load', ip, Uop.disp), State.temp);
+              next();
+              f.br(top);
+            };
+            specials[SpecialOp.chain] = () => followLink(0);
+            specials[SpecialOp.chainFar] = () =>
+              goTo(f.let(op('i64.add', load('i64.load', cpu, State.pcBase), load('i64.load32_s', ip, Uop.disp))), 0);
+            specials[SpecialOp.crossCheck] = () => {
+              // The second page's descriptor (at imm) and its generation (at disp) must be what they were.
+              const va = f.let(op('i64.add', load('i64.load', cpu, State.pcBase), i64(4096)));
+              const entry = f.let(op('i32.and', op('i32.shr_u', op('i32.wrap_i64', va), i32(7)), i32(0x1ffe0)));
+              const descriptor = f.let(load('i32.load', ip, Uop.imm));
+              const mapped = op('i64.eq', load('i64.load', entry, tlbBase + TlbField.execTag), op('i64.or', va, tag));
+              const same = op('i32.eq', load('i32.load', entry, tlbBase + TlbField.code), descriptor);
+              const fresh = op('i32.eq', load('i32.load', descriptor, 0x4000), load('i32.load', ip, Uop.disp));
+              f.if(op('i32.and', op('i32.and', mapped, same), fresh), () => {
+                next();
+                f.br(top);
+              });
+              f.br(slowLabel);
+            };
+            specials[SpecialOp.end] = () => {
+              retire(0);
+              leave(Stop.end);
+            };
+            const raise = (vector: number, errorCode: number) => (): void => {
+              f.store('i32.store', cpu, i32(vector), State.vector);
+              f.store('i32.store', cpu, i32(errorCode), State.errorCode);
+              leave(Stop.raise);
+            };
+            const regionWord = (): Expr =>
+              load(
+                'i32.load',
+                op('i32.shl', op('i32.shr_u', op('i32.sub', ip, i32(parts.arena)), i32(4)), i32(2)),
+                parts.regionWords,
+              );
+            /** Goes on with the handler that the region at `ip` stands for. */
+            const standIn = (word: Expr): void => {
+              f.store('i32.store', cpu, i32(-1), State.origin);
+              f.set(handler, op('i32.and', word, i32(0xffff)));
+              f.br(again);
+            };
+            specials[SpecialOp.region] = () => {
+              const word = f.let(regionWord());
+              // Within a region the budget is looked at in loops only.
+              f.if(op('i32.lt_s', left, i32(MAX_REGION)), () => standIn(word));
+              storeFlags();
+              f.store('i32.store', cpu, i32(-1), State.origin);
+              f.loop((chain) => {
+                f.set(code, callIndirect('i', parts.coldType, op('i32.shr_u', word, i32(16)), cpu, left, tag));
+                f.set(left, load('i32.load', cpu, State.left));
+                const target = f.let(load('i64.load', cpu, State.rip));
+                const block = f.let(lookUp(target));
+                f.if(op('i32.eqz', block), () => {
+                  loadFlags();
+                  leave(Stop.resolve);
+                });
+                f.store('i64.store', cpu, op('i64.and', target, i64(-4096)), State.pcBase);
+                f.set(ip, block);
+                f.set(handler, load('i32.load16_u', ip, Uop.handler));
+                f.if(op('i32.eq', handler, i32(SpecialOp.region)), () => {
+                  f.set(word, regionWord());
+                  f.brIf(op('i32.and', op('i32.eqz', code), op('i32.ge_s', left, i32(MAX_REGION))), chain);
+                  f.set(handler, op('i32.and', word, i32(0xffff)));
+                  f.store('i32.store', cpu, i32(-1), State.origin);
+                });
+                loadFlags();
+                f.brIf(op('i32.ge_s', left, i32(0)), again);
+                leave(Stop.budget);
+              });
+            };
+            specials[SpecialOp.invalid] = raise(6, -1);
+            specials[SpecialOp.tooLong] = raise(13, 0);
+
+            const site: HandlerSite = {
+              f,
+              cpu,
+              ip,
+              tag,
+              tlbBase,
+              functions,
+              flagKind: kind,
+              flagA: a,
+              flagB: b,
+              writeFlags(k, va, vb) {
+                f.set(kind, k);
+                f.set(a, va);
+                f.set(b, vb);
+              },
+              fault: () => leave(Stop.fault),
+              raise: () => leave(Stop.raise),
+              bail: () => f.br(slowLabel),
+              branchLinked: () => followLink(1),
+              branchTo: (target) => goTo(target, 1),
+            };
+            /** One instruction's code; `ip` is behind it in the end. Returns the kind of the flags if it is known then. */
+            const emitOne = (shape: HandlerShape, knownKind: number | null): number | null => {
+              const s: DynamicSem = new DynamicSem(
+                withCommit(site, (): DynamicSem => s),
+                shape,
+                knownKind,
+              );
+              DEFINITIONS.get(shape.mnemonic)!(s);
+              next();
+              if (s.stores.length > 0 && !/^CALL$/.test(shape.mnemonic)) f.brIf(s.inScratch(), finishStore);
+              return s.knownKind;
+            };
+            const emitHot = (shape: HandlerShape): void =>
+              f.scope(() => {
+                emitOne(shape, null);
+                f.br(top);
+              });
+            const emitPair = ({ first, second }: Pair): void =>
+              f.scope(() => {
+                emitOne(second, emitOne(first, null));
+                f.br(top);
+              });
+            /** A call stores its return address before it branches: that store is finished first. */
+            function withCommit(base: HandlerSite, sem: () => DynamicSem): HandlerSite {
+              const finish = (): void => {
+                if (sem().stores.length > 0)
+                  f.if(sem().inScratch(), () => f.if(callExpr('i', parts.commit), () => undefined));
+              };
+              return {
+                ...base,
+                branchLinked: () => {
+                  finish();
+                  base.branchLinked();
+                },
+                branchTo: (target) => {
+                  finish();
+                  base.branchTo(target);
+                },
+              };
+            }
+            const coldCall = (): void => {
+              storeFlags();
+              const slot = op('i32.sub', load('i32.load16_u', ip, Uop.handler), i32(parts.coldBase));
+              f.set(code, callIndirect('i', parts.coldType, slot, cpu, ip, tag));
+              loadFlags();
+              f.if(op('i32.eqz', code), () => {
+                next();
+                f.br(top);
+              });
+              f.brIf(op('i32.eq', code, i32(Stop.slow)), slowLabel);
+              f.if(op('i32.eq', code, i32(Stop.leave)), () => next());
+              f.br(exit);
+            };
+            const bodies: (() => void)[] = [];
+            for (let i = 0; i < SPECIAL_COUNT; i++) {
+              bodies.push(() => f.scope(specials[i] ?? specials[SpecialOp.invalid]!));
+            }
+            for (const shape of hot) bodies.push(() => emitHot(shape));
+            for (const pair of pairs) bodies.push(() => emitPair(pair));
+            bodies.push(() => f.scope(coldCall));
+            const labels: Label[] = [];
+            const nest = (i: number): void => {
+              if (i < 0) {
+                f.brTable(handler, labels.slice(0, -1), labels.at(-1)!);
+                return;
+              }
+              f.block((label) => {
+                labels[i] = label;
+                nest(i - 1);
+              });
+              bodies[i]!();
+            };
+            nest(bodies.length - 1);
+          }, 'slow');
+          storeFlags();
+          f.store('i32.store', cpu, left, State.left);
+          f.set(code, callExpr('i', parts.slow, ip, left));
+          f.set(left, load('i32.load', cpu, State.left));
+          loadFlags();
+          f.if(op('i32.eqz', code), () => {
+            next();
+            f.br(top);
+          });
+          f.br(exit);
+        }, 'store');
+        // The instruction is complete and `ip` is behind it.
+        f.brIf(op('i32.eqz', callExpr('i', parts.commit)), top);
+        leave(Stop.leave);
+      });
     });
   });
   storeFlags();
   f.store('i32.store', cpu, ip, State.ip);
   f.store('i32.store', cpu, left, State.left);
   f.return(code);
-  return f;
-}
-
-/** (kind, a, b) → CF, PF, AF, ZF, SF, OF at their places in RFLAGS. */
-function eflagsFunction(): FunctionBuilder {
-  const f = new FunctionBuilder(['i', 'l', 'l'], ['i']);
-  const [kind, a, b] = [f.param(0), f.param(1), f.param(2)];
-  f.if(op('i32.ge_u', kind, i32(FlagKind.bits)), () => f.return(op('i32.wrap_i64', b)));
-  const shift = f.let(
-    op('i64.extend_i32_u', op('i32.sub', i32(64), op('i32.shl', i32(8), op('i32.and', kind, i32(3))))),
-  );
-  const result = f.local('l');
-  const bits = f.local('i');
-  const at = (value: Expr): Expr => op('i64.shl', value, shift);
-  const negative = (value: Expr, bit: number): Expr => op('i32.shl', op('i64.lt_s', at(value), i64(0)), i32(bit));
-  const af = (): Expr => op('i32.and', op('i32.wrap_i64', op('i64.xor', op('i64.xor', a, b), result)), i32(16));
-  f.if(
-    op('i32.lt_u', kind, i32(FlagKind.add)),
-    () => {
-      f.set(result, op('i64.sub', a, b));
-      const overflow = op('i64.and', op('i64.xor', a, b), op('i64.xor', a, result));
-      f.set(bits, op('i32.or', op('i32.or', op('i64.lt_u', at(a), at(b)), af()), negative(overflow, 11)));
-    },
-    () =>
-      f.if(
-        op('i32.lt_u', kind, i32(FlagKind.result)),
-        () => {
-          f.set(result, op('i64.add', a, b));
-          const overflow = op('i64.and', op('i64.xor', a, result), op('i64.xor', b, result));
-          f.set(bits, op('i32.or', op('i32.or', op('i64.lt_u', at(result), at(a)), af()), negative(overflow, 11)));
-        },
-        () => {
-          f.set(result, a);
-          f.set(bits, op('i32.wrap_i64', b));
-        },
-      ),
-  );
-  const zero = op('i32.shl', op('i64.eqz', at(result)), i32(6));
-  const parity = op(
-    'i32.shl',
-    op('i32.eqz', op('i32.and', op('i32.popcnt', op('i32.and', op('i32.wrap_i64', result), i32(255))), i32(1))),
-    i32(2),
-  );
-  f.return(op('i32.or', op('i32.or', bits, zero), op('i32.or', parity, negative(result, 7))));
-  return f;
-}
-
-/** (kind, a, b, condition code) → 0 or 1 (Intel SDM vol. 1, appendix B). */
-function conditionFunction(eflags: number): FunctionBuilder {
-  const f = new FunctionBuilder(['i', 'l', 'l', 'i'], ['i']);
-  const flags = f.let(callExpr('i', eflags, f.param(0), f.param(1), f.param(2)));
-  const code = f.param(3);
-  const bit = (position: number): Expr => op('i32.and', op('i32.shr_u', flags, i32(position)), i32(1));
-  const less = op('i32.xor', bit(7), bit(11));
-  const base = f.let(op('i32.shr_u', code, i32(1)));
-  const pick = (n: number, value: Expr, otherwise: Expr): Expr => select(op('i32.eq', base, i32(n)), value, otherwise);
-  const value = pick(
-    0,
-    bit(11),
-    pick(
-      1,
-      bit(0),
-      pick(
-        2,
-        bit(6),
-        pick(
-          3,
-          op('i32.or', bit(0), bit(6)),
-          pick(4, bit(7), pick(5, bit(2), pick(6, less, op('i32.or', less, bit(6))))),
-        ),
-      ),
-    ),
-  );
-  f.return(op('i32.xor', value, op('i32.and', code, i32(1))));
   return f;
 }

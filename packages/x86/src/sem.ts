@@ -279,6 +279,7 @@ export abstract class Sem {
   /** CF as 0 or 1, i32. */
   carry(): Expr {
     const kind = this.flagKind();
+    if (kind.kind === 'const') return this.let(this.knownCarry(kind.value as number));
     return this.choose(
       op('i32.lt_u', kind, i32(4)),
       () => op('i64.lt_u', this.flagA(), this.flagB()),
@@ -289,6 +290,11 @@ export abstract class Sem {
           () => op('i32.and', this.eflagsOf(kind, this.flagA(), this.flagB()), i32(1)),
         ),
     );
+  }
+  private knownCarry(kind: number): Expr {
+    if (kind < FlagKind.add) return op('i64.lt_u', this.flagA(), this.flagB());
+    if (kind >= FlagKind.result) return op('i32.and', op('i32.wrap_i64', this.flagB()), i32(1));
+    return op('i64.lt_u', this.signExtend(op('i64.add', this.flagA(), this.flagB()), 8 << (kind & 3)), this.flagA());
   }
   /** A condition by its code, as 0 or 1, i32. */
   condition(code: number): Expr {

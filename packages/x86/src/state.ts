@@ -30,6 +30,8 @@ export const State = {
   /** Vector and error code (-1: none) of a fault raised by generated code. */
   vector: 0x130,
   errorCode: 0x134,
+  /** Page offset of the branch by which a compiled region was left for any address, or -1. */
+  origin: 0x138,
   mxcsr: 0x140,
   /** XMM0…XMM15, 16 bytes each. */
   xmm: 0x200,
@@ -77,6 +79,8 @@ export const Uop = {
 export const UOP_BYTES = 16;
 /** Instructions in a block at most; the reserve that a budget keeps for the last one. */
 export const MAX_BLOCK = 48;
+/** Instructions in a compiled region at most: what may run between two looks at the budget there. */
+export const MAX_REGION = 400;
 
 /** Kinds of the lazy flags, each times four plus the width's number (0: 8 bits … 3: 64 bits). */
 export const FlagKind = {

@@ -7,9 +7,10 @@ import { decode, type Instruction } from './decode.js';
 import type { EngineParts } from './engine.js';
 import { readFxState, writeFxState } from './fx-state.js';
 import { SpecialOp } from './interpreter.js';
+import { SAMPLE_INTERVAL } from './jit/jit.js';
 import { LEAVE_DEFINITION, SlowContext } from './slow/context.js';
 import { SLOW_DEFINITIONS } from './slow/definitions.js';
-import { FlagKind, MAX_BLOCK, State, STATE_BYTES, Stop, Uop } from './state.js';
+import { FlagKind, MAX_BLOCK, STATE_BYTES, State, Stop, Uop } from './state.js';
 
 const ARITHMETIC_FLAGS = 0x8d5;
 const MASK32 = 0xffffffffn;
@@ -27,8 +28,19 @@ export class X86Vcpu implements VcpuCore {
   private readonly word: number;
   private readonly slowContext: SlowContext;
   private tag = 0;
+  /** Instructions left after the last `execute`, less the reserve of one block. */
+  private left = 0;
+  /** Part of what is left that the generated code now running was not told of. */
+  private beyond = 0;
   private startLeft = 0;
-  private readonly exit: Exit = { reason: 'budget', vector: 0, errorCode: -1, address: 0n, length: 0, instruction: null };
+  private readonly exit: Exit = {
+    reason: 'budget',
+    vector: 0,
+    errorCode: -1,
+    address: 0n,
+    length: 0,
+    instruction: null,
+  };
   /** Whether the exit that a slow instruction recorded lies behind it. */
   private behind = false;
 
@@ -160,7 +172,10 @@ export class X86Vcpu implements VcpuCore {
         exit.reason = 'budget';
         break;
       }
-      this.tag = mmu.tlb.tag(this.space.root, (this.space.user ? 1 : 0) | (this.mode === 32 ? 2 : 0) | (this.space.nxe ? 4 : 0) | (this.space.wp ? 8 : 0));
+      this.tag = mmu.tlb.tag(
+        this.space.root,
+        (this.space.user ? 1 : 0) | (this.mode === 32 ? 2 : 0) | (this.space.nxe ? 4 : 0) | (this.space.wp ? 8 : 0),
+      );
       const ip = this.blockAt(this.rip, left);
       if (ip === 0) {
         // The fetch faulted: an instruction that never began counts as one.
@@ -168,18 +183,13 @@ export class X86Vcpu implements VcpuCore {
         exit.reason = 'exception';
         break;
       }
-      let stop = parts.run(this.base, ip, left, BigInt(this.tag));
-      left = this.i32[this.word + State.left / 4]!;
+      let stop = this.execute(ip, left);
+      left = this.left;
       while (stop === Stop.link) {
         const linked = this.link();
         if (linked === 0) break;
-        if (left < 0) {
-          this.rip = this.ripOf(linked);
-          stop = Stop.budget;
-          break;
-        }
-        stop = parts.run(this.base, linked, left, BigInt(this.tag));
-        left = this.i32[this.word + State.left / 4]!;
+        stop = this.execute(linked, left);
+        left = this.left;
       }
       const uop = this.i32[this.word + State.ip / 4]!;
       if (stop === Stop.resolve) {
@@ -218,6 +228,36 @@ export class X86Vcpu implements VcpuCore {
     }
     this.count += this.startLeft - left;
     return exit;
+  }
+
+  /**
+   * Runs generated code from a micro-operation; `left` tells what remains then. It
+   * is interrupted for samples of where it is, which the guest can't see.
+   */
+  private execute(start: number, left: number): number {
+    const { parts } = this;
+    let ip = start;
+    let remaining = left;
+    for (;;) {
+      const given = parts.jit && remaining >= 0 ? Math.min(remaining, parts.untilSample) : remaining;
+      this.beyond = remaining - given;
+      const stop = parts.run(this.base, ip, given, BigInt(this.tag));
+      const returned = this.i32[this.word + State.left / 4]!;
+      remaining = this.beyond + returned;
+      this.left = remaining;
+      if (!parts.jit) return stop;
+      parts.untilSample = Math.max(0, parts.untilSample - (given - returned));
+      if (stop !== Stop.budget || remaining < 0) return stop;
+      parts.untilSample = SAMPLE_INTERVAL;
+      ip = this.i32[this.word + State.ip / 4]!;
+      const page = this.view.getBigUint64(this.base + State.pcBase, true);
+      const mfn = this.fetchPage(Number(page & MASK32) | 0, Number(page >> 32n) | 0);
+      if (mfn === 0) {
+        this.rip = this.ripOf(ip);
+        return Stop.link;
+      }
+      parts.jit.sample(ip, mfn as never, this.mode);
+    }
   }
 
   private wrap(rip: bigint): bigint {
@@ -264,7 +304,10 @@ export class X86Vcpu implements VcpuCore {
     const descriptor = this.parts.cache.descriptor(mfn as never, this.mode);
     const word = (tlb.base + ((lo >>> 7) & 0x1ffe0)) >> 2;
     // A reset of the cache empties the TLB: then there is no entry to mark.
-    if (machine.i32[word + TlbField.execTag / 4] === ((lo & ~0xfff) | this.tag) && machine.i32[word + TlbField.execTag / 4 + 1] === hi) {
+    if (
+      machine.i32[word + TlbField.execTag / 4] === ((lo & ~0xfff) | this.tag) &&
+      machine.i32[word + TlbField.execTag / 4 + 1] === hi
+    ) {
       machine.i32[word + TlbField.code / 4] = descriptor;
     }
   }
@@ -291,7 +334,7 @@ export class X86Vcpu implements VcpuCore {
     const page = this.view.getBigUint64(this.base + State.pcBase, true);
     this.rip = page + BigInt(target);
     // In the last instructions of a budget every block is made anew.
-    const left = this.i32[this.word + State.left / 4]!;
+    const left = this.left;
     if (left < 0) return 0;
     const resets = cache.resets;
     const invalidations = cache.invalidations;
@@ -304,7 +347,11 @@ export class X86Vcpu implements VcpuCore {
 
   /** A branch to a non-canonical address faults at the branch: takes its move of the stack pointer back. */
   private undoBranch(uop: number): void {
-    this.rip = this.ripOf(uop);
+    const origin = this.i32[this.word + State.origin / 4]!;
+    const compiled = origin >= 0 && this.view.getUint16(uop, true) === SpecialOp.region;
+    this.rip = compiled
+      ? this.wrap(this.view.getBigUint64(this.base + State.pcBase, true) + BigInt(origin))
+      : this.ripOf(uop);
     const bytes = this.parts.mmu.readVirtual(this.space, this.rip, 15);
     const insn = bytes && decode(bytes, 0, bytes.length, this.mode);
     if (!insn || typeof insn === 'string') return;
@@ -362,7 +409,8 @@ export class X86Vcpu implements VcpuCore {
     const { fault } = this.parts.access;
     this.stopWithException(fault.vector, fault.errorCode);
     if (fault.vector === 14) {
-      this.exit.address = (BigInt.asUintN(32, BigInt(fault.addressHi)) << 32n) | BigInt.asUintN(32, BigInt(fault.addressLo));
+      this.exit.address =
+        (BigInt.asUintN(32, BigInt(fault.addressHi)) << 32n) | BigInt.asUintN(32, BigInt(fault.addressLo));
     }
   }
   stopAs(reason: ExitReason): void {
@@ -388,9 +436,10 @@ export class X86Vcpu implements VcpuCore {
   }
 
   /** The instruction at `ip`, in TypeScript (import `slow`). */
-  slow(ip: number, left: number): number {
+  slow(ip: number, told: number): number {
     const { cache } = this.parts;
     const number = this.numberOf(ip);
+    const left = told + this.beyond;
     if (this.view.getUint16(ip, true) === SpecialOp.crossCheck) {
       return this.checkSecondPage(ip);
     }
@@ -414,7 +463,7 @@ export class X86Vcpu implements VcpuCore {
       after -= number + 1;
       stop = Stop.resolve;
     }
-    this.i32[this.word + State.left / 4] = after;
+    this.i32[this.word + State.left / 4] = after - this.beyond;
     return stop;
   }
 

@@ -1,0 +1,107 @@
+import type { VcpuCore } from '@paravane/engine-api';
+import { createMmu, Pte } from '@paravane/mmu';
+import type { DomId, Maddr, Mfn } from '@paravane/types';
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { assembleProgram } from '../assemble.js';
+import { CORE_BYTES, createX86Engine } from '../index.js';
+
+const GUEST = 1 as DomId;
+const CODE = 0x400000n;
+const DATA = 0x600000n;
+const DATA_PAGES = 64;
+
+function createCore(jit: boolean) {
+  const mmu = createMmu({ frames: 128, coreBytes: CORE_BYTES });
+  const engine = createX86Engine({ mmu, jit });
+  const take = (): Mfn => mmu.frames.allocate(GUEST) as Mfn;
+  const [root, l3, l2] = [take(), take(), take()];
+  const bits = BigInt(Pte.present | Pte.rw | Pte.user);
+  const set = (table: Mfn, index: number, mfn: Mfn): void =>
+    mmu.writeU64((table * 4096 + index * 8) as Maddr, (BigInt(mfn) << 12n) | bits);
+  let codeFrame = 0 as Mfn;
+  set(root, 0, l3);
+  set(l3, 0, l2);
+  for (const [base, pages] of [
+    [CODE, 1],
+    [DATA, DATA_PAGES],
+  ] as const) {
+    const l1 = take();
+    set(l2, Number(base >> 21n), l1);
+    for (let i = 0; i < pages; i++) {
+      const mfn = take();
+      set(l1, (Number(base >> 12n) & 511) + i, mfn);
+      if (base === CODE) codeFrame = mfn;
+    }
+  }
+  const vcpu = engine.createVcpu();
+  vcpu.space = { root, domid: GUEST, paging: 'long', user: true, wp: true, nxe: true, physical: null };
+  return { mmu, engine, vcpu, codeFrame };
+}
+
+const state = (vcpu: VcpuCore): unknown => [[...vcpu.regs], vcpu.rip, vcpu.rflags, vcpu.count, vcpu.readFxState()];
+
+/** Endless loops that mix what compiled code does inline with what it leaves by side exits. */
+const BODIES = [
+  'add rax, rcx; dec rcx; test rcx, rcx',
+  'mov rdx, [rsi+rcx*8]; add rdx, rax; mov [rdi+rcx*8], rdx; inc rcx; and rcx, 0x3fff',
+  'movzx edx, byte [rsi+rcx]; xor eax, edx; rol eax, 7; add ecx, 1; and ecx, 0xffff',
+  'imul rax, rcx; adc rax, 5; sbb rdx, rax; shl rdx, 3; lea rcx, [rcx+rax*2+1]',
+  'mov ah, cl; add cl, dh; bt rax, 11; setc dl; cmovc rbx, rax; inc rcx',
+  'movups xmm0, [rsi]; paddd xmm1, xmm0; movups [rdi], xmm1; add rax, 1',
+  'mov r8, rax; or r8, 1; xor edx, edx; div r8; add rax, rcx; add rcx, 3',
+  'mov [rsi+4093], rax; mov rdx, [rsi+4093]; add rax, rdx; inc rax',
+  'push rax; pop rdx; add rdx, rcx; xchg rdx, rcx; neg rax; sar rax, 1',
+];
+
+describe('compiled code and the interpreter', () => {
+  it('agree on registers, flags, memory and counts at every stop', () => {
+    const cores = [true, false].map(createCore);
+    fc.assert(
+      fc.property(
+        fc.array(fc.constantFrom(...BODIES), { minLength: 1, maxLength: 3 }),
+        fc.array(fc.integer({ min: 1, max: 300_000 }), { minLength: 3, maxLength: 4 }),
+        fc.array(fc.bigInt({ min: 0n, max: (1n << 64n) - 1n }), { minLength: 4, maxLength: 4 }),
+        (bodies, budgets, values) => {
+          const inner = bodies.map(
+            (body, i) => `l${i}: ${body}; sub r${9 + i}, 1; jnz l${i}; mov r${9 + i}, 0x${(37 + i * 50).toString(16)}`,
+          );
+          const code = assembleProgram(
+            `start: ${inner.join('; ')}; jmp start`.replaceAll('; ', '\n').replaceAll(': ', ':\n'),
+            CODE,
+          ).bytes;
+          for (const { mmu, vcpu, codeFrame } of cores) {
+            mmu.write(codeFrame, 0, code);
+            vcpu.rip = CODE;
+            vcpu.rflags = 2;
+            vcpu.regs.set([
+              values[0]!,
+              5n,
+              values[1]!,
+              values[2]!,
+              DATA + 0x3f000n,
+              0n,
+              DATA,
+              DATA + 0x20000n,
+              values[3]!,
+              9n,
+              7n,
+              3n,
+            ]);
+          }
+          for (const budget of [700_000, ...budgets]) {
+            const [a, b] = cores.map(({ vcpu }) => vcpu.run(budget).reason);
+            expect(a).toBe(b);
+            expect(state(cores[0]!.vcpu)).toEqual(state(cores[1]!.vcpu));
+            if (a !== 'budget') break;
+          }
+          const [compiled, plain] = cores.map(({ mmu, vcpu }) => mmu.readVirtual(vcpu.space, DATA, DATA_PAGES * 4096));
+          expect(compiled).toEqual(plain);
+        },
+      ),
+      { numRuns: 12, seed: 7, endOnFailure: true },
+    );
+    expect(cores[0]!.engine.stats().compiledRegions).toBeGreaterThan(3);
+    expect(cores[1]!.engine.stats().compiledRegions).toBeUndefined();
+  });
+});

@@ -1,0 +1,65 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { gunzipSync } from 'node:zlib';
+import type { VcpuCore } from '@paravane/engine-api';
+import { AccessBit, type Mmu } from '@paravane/mmu';
+import { ModuleBuilder } from '@paravane/wasm-emit';
+import { describe, expect, it } from 'vitest';
+import { formatReport, LAYOUT, readSilicon, replay } from '../../silicon/format.js';
+import { conditionFunction, eflagsFunction } from '../flag-functions.js';
+import { State } from '../state.js';
+import { createCaseRunner } from '../testing/silicon-runner.js';
+import type { X86Vcpu } from '../vcpu.js';
+import { compileRegion, RegionStop } from './compile-region.js';
+import { findRegion } from './region.js';
+
+const folder = new URL('../../silicon/', import.meta.url);
+const groups = readdirSync(folder)
+  .filter((name) => name.endsWith('.bin.gz'))
+  .sort();
+/** One case in so many is compiled: a module for each takes its time. */
+const STRIDE = Number(process.env.PARAVANE_JIT_STRIDE ?? 12);
+
+/** Compiles the instruction at the vCPU's address as a region and runs it; false where it left it to the interpreter. */
+function runCompiled(mmu: Mmu, core: VcpuCore): boolean {
+  const vcpu = core as X86Vcpu;
+  const { machine, tlb, walker } = mmu;
+  const tag = tlb.tag(vcpu.space.root, 13);
+  for (const page of [LAYOUT.dataBase, LAYOUT.dataBase + 4096, LAYOUT.readOnlyBase]) {
+    const write = page !== LAYOUT.readOnlyBase;
+    walker.walk(vcpu.space, page, 0, write ? AccessBit.write : 0);
+    tlb.fill(page, 0, tag, walker.result.mfn, { write, exec: false });
+  }
+  const at = LAYOUT.instructionAt;
+  walker.walk(vcpu.space, at, 0, AccessBit.fetch);
+  const page = machine.frameBase + walker.result.mfn * 4096;
+  const region = findRegion(machine.u8, page, at & 4095, 64);
+  if (!region) return false;
+  const pages = machine.memory.buffer.byteLength / 0x10000;
+  const module = new ModuleBuilder({ initial: pages, maximum: pages, shared: false });
+  const eflags = module.add(eflagsFunction());
+  module.add(compileRegion(region, tlb.base, { eflags, condition: module.add(conditionFunction(eflags)) }), 'region');
+  const { exports } = new WebAssembly.Instance(new WebAssembly.Module(module.encode()), {
+    env: { memory: machine.memory },
+  });
+  machine.view.setBigUint64(vcpu.base + State.pcBase, BigInt(at & ~4095), true);
+  const stop = (exports.region as (cpu: number, left: number, tag: bigint) => number)(vcpu.base, 100_000, BigInt(tag));
+  const rip = machine.view.getBigUint64(vcpu.base + State.rip, true);
+  // A side exit in mid-instruction must have changed nothing: the engine does it from the same state.
+  if (rip >= LAYOUT.codeBase && rip < LAYOUT.codeBase + LAYOUT.codeSize) vcpu.rip = rip;
+  else return false;
+  return stop === RegionStop.go || rip !== BigInt(at);
+}
+
+describe('compiled regions give the answers of the real processor', () => {
+  it.each(groups)('%s', (name) => {
+    let n = 0;
+    let compiled = 0;
+    const runner = createCaseRunner(false, (mmu, vcpu) => {
+      if (n++ % STRIDE === 0 && runCompiled(mmu, vcpu)) compiled++;
+    });
+    const report = replay(readSilicon(gunzipSync(readFileSync(new URL(name, folder)))), runner);
+    expect(report.different, formatReport(report)).toBe(0);
+    if (/^(alu|bits|move|shift|multiply|sse-(move|integer))/.test(name))
+      expect(compiled).toBeGreaterThan(n / STRIDE / 3);
+  });
+});
