@@ -42,6 +42,18 @@ async function pull(guest: string): Promise<void> {
   if (status !== 0) throw new Error(`paravane pull ${guest}: ${stderr}`);
 }
 
+/** An initramfs with one more file in its root: archives in the cpio format may follow each other. */
+function withFile(initramfs: Uint8Array, name: string, contents: Uint8Array): Uint8Array {
+  const entry = (path: string, mode: number, data: Uint8Array): Buffer[] => {
+    const fields = [1, mode, 0, 0, 1, 0, data.length, 0, 0, 0, 0, path.length + 1, 0];
+    const header = `070701${fields.map((field) => field.toString(16).padStart(8, '0')).join('')}${path}\0`;
+    return [header, data].map((part) => Buffer.concat([Buffer.from(part as string), Buffer.alloc(-part.length & 3)]));
+  };
+  const gap = Buffer.alloc(-initramfs.length & 511);
+  return Buffer.concat([initramfs, gap, ...entry(name, 0o100644, contents), ...entry('TRAILER!!!', 0, Buffer.of())]);
+}
+
+const testing = (name: string): Buffer => readFileSync(new URL(`../src/testing/${name}`, import.meta.url));
 const bytesOf = (guest: string, file: string): Uint8Array => new Uint8Array(readFileSync(join(home, guest, file)));
 
 beforeAll(() => {
@@ -78,14 +90,6 @@ describe('GRUB', () => {
 
 describe('Debian', () => {
   const prompt = '/root # ';
-  const debian = (memory: number, vcpus: number) =>
-    startGuest({
-      kernel: bytesOf('debian', 'vmlinuz'),
-      ramdisk: bytesOf('debian', 'initramfs.cpio.gz'),
-      cmdline: 'console=hvc0',
-      memory,
-      vcpus,
-    });
   beforeAll(() => pull('debian'), patience);
 
   it(
@@ -115,9 +119,15 @@ describe('Debian', () => {
   );
 
   it(
-    'runs programs on two virtual CPUs in 2 GiB',
+    'runs programs on two virtual CPUs in 2 GiB, with the results of a real processor',
     async () => {
-      const guest = await debian(2048, 2);
+      const guest = await startGuest({
+        kernel: bytesOf('debian', 'vmlinuz'),
+        ramdisk: withFile(bytesOf('debian', 'initramfs.cpio.gz'), 'programs.sh', testing('programs.sh')),
+        cmdline: 'console=hvc0',
+        memory: 2048,
+        vcpus: 2,
+      });
       guest.waitFor(prompt);
       const ask = (command: string): string => {
         guest.type(`${command}\r`);
@@ -130,6 +140,9 @@ describe('Debian', () => {
       expect(ask(`for i in 1 2 3 4; do ${work} done; wait; cat /tmp/[1-4] | sort | uniq -c`)).toContain(
         '4 879f4bba57ed37c9ec5e5aedf9864698  -',
       );
+      ask('mkdir /tmp/work; sh /programs.sh /tmp/work > /tmp/answers 2>&1');
+      const answers = ask('cat /tmp/answers').replaceAll('\r', '').split('cat /tmp/answers\n')[1];
+      expect(answers?.replace(prompt, '')).toBe(testing('programs.answers').toString());
       expect(ask('dmesg | grep -ciE "bug:|oops|warning:"')).toContain('\r\n0\r\n');
       guest.type('poweroff -f\r');
       expect(guest.waitForEnd()).toEqual({ kind: 'poweroff' });
