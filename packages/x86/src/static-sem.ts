@@ -5,6 +5,9 @@
  * WebAssembly locals, immediates and addresses constants, flags locals whose kind
  * is mostly known, so that the conditions that ask for it fold away.
  *
+ * This is the smallest subclass of `Sem` that compiles; tests use it to judge
+ * definitions apart from the regions of `jit/`.
+ *
  * Everything unusual is one mechanism: a precise side exit. Whatever inline code
  * can't do (a TLB miss, an access over two pages, a store to code, an exception, a
  * case that a definition leaves to TypeScript) leaves before the instruction has
