@@ -1,12 +1,8 @@
 /**
- * Definitions as compiled code: one function for a straight-line block, from the
- * same definitions as the interpreter. What a micro-operation tells the
- * interpreter at run time is known here when code is made: registers are
- * WebAssembly locals, immediates and addresses constants, flags locals whose kind
- * is mostly known, so that the conditions that ask for it fold away.
- *
- * This is the smallest subclass of `Sem` that compiles; tests use it to judge
- * definitions apart from the regions of `jit/`.
+ * Definitions as compiled code, at its smallest: one function for a straight-line
+ * block. Registers are WebAssembly locals, immediates and addresses constants,
+ * flags locals whose kind is mostly known, so that the conditions that ask for it
+ * fold away. Tests judge definitions by it, apart from the regions of `jit/`.
  *
  * Everything unusual is one mechanism: a precise side exit. Whatever inline code
  * can't do (a TLB miss, an access over two pages, a store to code, an exception, a
