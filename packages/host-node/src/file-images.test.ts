@@ -52,7 +52,7 @@ for (const blocking of [false, true]) {
       create: () => openImageFile((path = fresh()), { create: 'new', blocking }),
       reopen: ({ readOnly }) => openImageFile(path, { readOnly, blocking }),
     });
-    for (const { name, run } of cases) it(name, run);
+    for (const { name, run } of cases) it(`${name}`, () => expect(run()).resolves.toBeUndefined());
   });
   for (const format of ['raw', 'qcow2']) {
     describe(`${format} in a file of the host ${how}`, () => {
@@ -67,7 +67,7 @@ for (const blocking of [false, true]) {
         },
         reopen: ({ readOnly }) => openDiskImage(path, { format, readOnly, blocking }),
       });
-      for (const { name, run } of cases) it(name, run);
+      for (const { name, run } of cases) it(`${name}`, () => expect(run()).resolves.toBeUndefined());
     });
   }
 }

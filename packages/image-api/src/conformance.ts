@@ -4,8 +4,12 @@
  */
 import '@paravane/types';
 import type { BufferList, Buffers } from './buffers.js';
+import { patternOf, randomOf } from './conformance-tools.js';
 import { type DiskImage, imageApiVersion, type Soon } from './disk-image.js';
 import type { ImageFile } from './image-file.js';
+
+export { patternOf, randomOf } from './conformance-tools.js';
+export { type CrashOptions, type CrashReport, type CrashSubject, testCrashes } from './crash.js';
 
 export interface ConformanceCase {
   readonly name: string;
@@ -48,25 +52,6 @@ function expectSame(actual: Uint8Array, wanted: Uint8Array, what: string): void 
   for (let at = 0; at < wanted.length; at++) {
     if (actual[at] !== wanted[at]) throw new Error(`${what}: byte ${at} is ${actual[at]} and should be ${wanted[at]}`);
   }
-}
-
-/** Bytes that depend on `seed` and are no repetition of a short row. */
-export function patternOf(length: number, seed: number): Uint8Array {
-  const next = randomOf(seed);
-  const bytes = new Uint8Array(length);
-  for (let at = 0; at < length; at++) bytes[at] = next(256);
-  return bytes;
-}
-
-/** Numbers below a limit, the same for the same seed (xorshift32). */
-export function randomOf(seed: number): (limit: number) => number {
-  let state = (Math.imul(seed + 1, 0x9e3779b1) | 1) >>> 0;
-  return (limit) => {
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state = (state ^ (state << 5)) >>> 0;
-    return state % limit;
-  };
 }
 
 async function readBytes(from: { read(offset: number, into: Buffers): Soon }, offset: number, length: number) {

@@ -15,7 +15,7 @@ import { slowFile } from './testing/slow-file.js';
 
 function conforms(name: string, cases: readonly ConformanceCase[]): void {
   describe(name, () => {
-    for (const { name: sentence, run } of cases) it(sentence, run);
+    for (const { name: sentence, run } of cases) it(`${sentence}`, () => expect(run()).resolves.toBeUndefined());
   });
 }
 

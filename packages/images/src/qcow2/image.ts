@@ -133,7 +133,10 @@ export class Qcow2Image implements DiskImage {
 
   async #close(): Promise<void> {
     try {
-      if (!this.readOnly) await this.metadata.settle();
+      if (!this.readOnly) {
+        await this.metadata.squareOff();
+        await this.metadata.settle();
+      }
     } finally {
       await this.backing?.close();
       await this.metadata.file.close();

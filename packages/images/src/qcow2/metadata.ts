@@ -271,9 +271,6 @@ export class Metadata {
 
     let stage = 1;
     try {
-      if (this.file.size < this.refcounts.end * this.clusterSize) {
-        await this.file.setSize(this.refcounts.end * this.clusterSize);
-      }
       await this.#store([...counts, ...content]);
       stage = 2;
       if (regions.length > 0) {
@@ -349,6 +346,12 @@ export class Metadata {
     writeU64(view, 0, table.offset);
     view.setUint32(8, table.bytes.length / this.clusterSize);
     return { offset: 48, bytes };
+  }
+
+  /** Gives the file its last cluster whole. Not while a request may write: the file could lose what it adds. */
+  async squareOff(): Promise<void> {
+    const size = this.refcounts.end * this.clusterSize;
+    if (this.#active.size === 0 && this.file.size < size) await this.file.setSize(size);
   }
 
   /** Waits for commits under way, and commits until nothing is left to be stored or freed. */
