@@ -47,6 +47,7 @@ export async function boot(context: CliContext, guest: Guest, flags: MachineFlag
       ...(disks === undefined ? {} : { disks }),
       onOutput: (bytes) => void host.stdout.write(bytes),
       clock: flags.clock,
+      engine: flags.engine,
       seed: flags.seed ?? (virtual ? 0n : randomBytes(8).readBigUInt64LE()),
       epoch: virtual ? virtualEpoch : Date.now(),
       now: hostTime.now,

@@ -1,11 +1,12 @@
 /** The flags that say how a domain is run; `run` and `start` share them. */
-import { type ClockMode, type LogLevel, logLevels } from '@paravane/toolstack';
+import { type ClockMode, type EngineKind, type LogLevel, logLevels } from '@paravane/toolstack';
 import { parseEscape, parseMemory, parseSeed, parseTimeout, parseVcpus } from './flags.js';
 
 export interface MachineFlags {
   readonly memory?: number;
   readonly vcpus?: number;
   readonly clock: ClockMode;
+  readonly engine: EngineKind;
   readonly seed?: bigint;
   /** Milliseconds. */
   readonly timeout?: number;
@@ -25,6 +26,12 @@ export const machineFlags = {
     values: ['virtual', 'wall'],
     default: 'wall',
     brief: "The guest's time: counted by instructions (equal input, equal run), or tied to the host's clock",
+  },
+  engine: {
+    kind: 'enum',
+    values: ['jit', 'interpreter'],
+    default: 'jit',
+    brief: 'Whether hot loops are compiled; a guest runs the same either way',
   },
   seed: {
     kind: 'parsed',

@@ -52,7 +52,11 @@ class BootedDomain implements RunningDomain {
       coreBytes: CORE_BYTES,
     });
     const random = (): bigint => BigInt(hypervisor.services.random());
-    const engine = createX86Engine({ mmu, random: () => (random() << 32n) | random() });
+    const engine = createX86Engine({
+      mmu,
+      random: () => (random() << 32n) | random(),
+      jit: request.engine !== 'interpreter',
+    });
     const hypervisor = createHypervisor({
       mmu,
       engine,

@@ -16,6 +16,7 @@ export {
   type BootDisk,
   type BootRequest,
   type ClockMode,
+  type EngineKind,
   type CrashReport,
   type DomainEnd,
   type DomainStats,

@@ -7,6 +7,8 @@ import type { DiskConfig } from './disk-config.js';
 import type { DomainConfig } from './domain-config.js';
 
 export type ClockMode = 'virtual' | 'wall';
+/** What runs the guest's code: the interpreter alone, or with hot loops compiled. */
+export type EngineKind = 'jit' | 'interpreter';
 
 export const logLevels = ['error', 'warning', 'info', 'debug'] as const;
 export type LogLevel = (typeof logLevels)[number];
@@ -27,6 +29,8 @@ export interface BootRequest {
   /** Takes what the guest writes to its console. The bytes are the receiver's to keep. */
   onOutput(bytes: Uint8Array): void;
   readonly clock: ClockMode;
+  /** `jit` if not given. What the guest does is the same with either. */
+  readonly engine?: EngineKind;
   /** Where every random choice of the machine comes from. */
   readonly seed: bigint;
   /** The guest's wall clock when it starts: milliseconds since 1970. */

