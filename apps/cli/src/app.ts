@@ -1,6 +1,6 @@
 /** The command line: its commands, their flags and their help. */
 import { readFileSync } from 'node:fs';
-import { guestNames } from '@paravane/host-node';
+import { guestNames, pulledBy } from '@paravane/host-node';
 import { buildApplication, buildCommand, buildRouteMap, run } from '@stricli/core';
 import type { PullFlags } from './commands/pull.js';
 import type { RunFlags } from './commands/run.js';
@@ -41,7 +41,7 @@ const runCommand = buildCommand<RunFlags, [string?], CliContext>({
       kind: 'tuple',
       parameters: [
         {
-          brief: `An xl configuration file, or a pulled guest: ${guestNames.join(', ')}`,
+          brief: `An xl configuration file, or a pulled guest: ${Object.keys(pulledBy).join(', ')}`,
           parse: String,
           optional: true,
           placeholder: 'CONFIG|NAME',
@@ -106,7 +106,8 @@ const pullCommand = buildCommand<PullFlags, [(typeof guestNames)[number]], CliCo
     brief: 'Fetch a guest from Debian packages, by name',
     fullDescription: `Fetches packages and makes a guest of them, ready for paravane run NAME:
   debian  the cloud kernel (linux-image-cloud-amd64) and a busybox initramfs that ends in a shell
-  grub    GRUB's 64-bit image for Xen PV (grub-xen-host)
+  grub    GRUB's images for Xen PV (grub-xen-host), 64-bit and, by the name grub-pv32, 32-bit
+  gnumach GNU Mach for Xen PV, 32-bit (gnumach-image-1.8-xen-486 for i386, from sid)
 Without --mirror or --from, the system's apt-get downloads them, in private folders and without root.
 What was fetched, with checksums, is recorded in lock.json beside it.
 All of it goes to PARAVANE_HOME, or to paravane in the user's data folder (~/.local/share).`,

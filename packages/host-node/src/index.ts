@@ -14,7 +14,9 @@ export {
   guestNames,
   type PulledGuest,
   type PullOptions,
+  pulledBy,
   pullGuest,
+  usualSuite,
 } from './pull/pull.js';
 export type { FetchedPackage, PackageRequest, PackageSource, Progress } from './pull/source.js';
 export {

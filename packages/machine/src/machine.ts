@@ -15,6 +15,7 @@ import { createPvDomain, createXenPersonality, type PvDomain } from '@paravane/x
 import { createXenstore, createXenstoreRing, populateDomain, populateHost } from '@paravane/xenstore';
 import { describeCrash } from './crash.js';
 import { attachDisks, type Disks } from './disks.js';
+import { createEarlyOutput, type EarlyOutput } from './early-output.js';
 
 const PAGES_PER_MIB = 256;
 /** Frames beside the guest's memory: shared_info, grant tables and the hypervisor's own. */
@@ -36,6 +37,7 @@ class BootedDomain implements RunningDomain {
   private readonly hypervisor: Hypervisor;
   private readonly guest: PvDomain;
   private console!: ConsoleBackend;
+  private earlyOutput!: EarlyOutput;
   private disks!: Disks;
   /** Typed, and more than the console's back end holds. */
   private typed: Uint8Array[] = [];
@@ -85,7 +87,10 @@ class BootedDomain implements RunningDomain {
     if (done !== undefined) return { state: 'busy', done };
     const result = hypervisor.runSlice();
     const record = guest.domain.shutdownRecord;
-    if (record !== null) return { state: 'ended', end: this.end() };
+    if (record !== null) {
+      this.earlyOutput.end();
+      return { state: 'ended', end: this.end() };
+    }
     if (result === 'ran') return { state: 'running' };
     const { sleepNs } = hypervisor;
     return sleepNs === Number.POSITIVE_INFINITY
@@ -134,7 +139,12 @@ class BootedDomain implements RunningDomain {
       vcpus: config.vcpus,
       ...(request.ramdisk === undefined ? {} : { ramdisk: request.ramdisk }),
       ...(request.trace === undefined ? {} : { trace: (line: string) => request.trace?.(line) }),
+      refusedOutput: (bytes) => this.earlyOutput.write(bytes),
       console: ({ page, notify }) => {
+        this.earlyOutput = createEarlyOutput(
+          () => page.bytes(),
+          (bytes) => request.onOutput(bytes),
+        );
         this.console = createConsoleBackend({
           page,
           notify,

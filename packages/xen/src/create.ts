@@ -63,6 +63,8 @@ export interface PvDomainSetup {
   console?: (channel: GuestChannel, domain: XenDomain) => ChannelServer;
   store?: (channel: GuestChannel, domain: XenDomain) => ChannelServer;
   trace?: TraceSink;
+  /** Takes what the guest writes to the hypervisor's own console, which it is refused. */
+  refusedOutput?: (bytes: Uint8Array) => void;
   symbolize?: Symbolize;
 }
 
@@ -166,6 +168,7 @@ function createRecord(personality: XenPersonality, hv: Domain, setup: PvDomainSe
     goneListeners: new Set(),
     pciAddress: 0,
     cpu: createCpuPolicy(featuresFor(setup)),
+    refusedOutput: setup.refusedOutput ?? null,
     crash(reason, vcpu) {
       const who = vcpu ?? domain.vcpus[0];
       hv.shutdown({

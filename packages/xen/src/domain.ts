@@ -88,6 +88,8 @@ export interface XenDomain {
   /** Last value written to the PCI configuration address port. */
   pciAddress: number;
   readonly cpu: CpuPolicy;
+  /** Takes what the guest writes to Xen's own console, though the call is refused. */
+  refusedOutput: ((bytes: Uint8Array) => void) | null;
   /** Ends the domain for what its guest did; the running vCPU does not run again. */
   crash(reason: string, vcpu?: XenVcpu): void;
   /** Null unless a trace was asked for: build no line before looking. */

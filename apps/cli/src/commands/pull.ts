@@ -10,6 +10,7 @@ import {
   mirrorSource,
   type PackageSource,
   pullGuest,
+  usualSuite,
 } from '@paravane/host-node';
 import { ParavaneError } from '@paravane/types';
 import { type CliContext, carryOut, say } from '../context.js';
@@ -31,7 +32,7 @@ export default async function pull(this: CliContext, flags: PullFlags, name: Gue
     const progress = (line: string): void => say(this, line);
     const { folder, packages } = await pullGuest({
       guest: name,
-      source: await sourceFor(flags, home, progress),
+      source: await sourceFor({ ...flags, suite: flags.suite ?? usual(flags, name) }, home, progress),
       home,
       progress,
       ...(flags.version === undefined ? {} : { version: flags.version }),
@@ -41,6 +42,10 @@ export default async function pull(this: CliContext, flags: PullFlags, name: Gue
     return exitStatus.shutdown;
   });
 }
+
+/** The suite of a guest that is not in all of them, unless its packages come from a folder. */
+const usual = ({ from }: PullFlags, name: GuestName): string | undefined =>
+  from === undefined ? usualSuite[name] : undefined;
 
 async function sourceFor(flags: PullFlags, home: string, progress: (line: string) => void): Promise<PackageSource> {
   const { suite, mirror, from } = flags;

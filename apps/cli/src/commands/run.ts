@@ -1,7 +1,7 @@
 /** `paravane run`: boots what an xl configuration file, or the name of a pulled guest, says. */
 import { existsSync, statSync } from 'node:fs';
 import { basename, dirname, isAbsolute, join } from 'node:path';
-import { dataFolder, guestConfigFile, guestNames, readWhole } from '@paravane/host-node';
+import { dataFolder, guestConfigFile, pulledBy, readWhole } from '@paravane/host-node';
 import { type ConfigOverrides, type DomainConfig, formatDiagnostic, readDomainConfig } from '@paravane/toolstack';
 import { ParavaneError } from '@paravane/types';
 import { boot } from '../boot.js';
@@ -73,8 +73,9 @@ function configFile(context: CliContext, what: string): string {
   if (/^[A-Za-z0-9_.+-]+$/.test(what)) {
     const pulled = guestConfigFile(dataFolder(context.process.env), what);
     if (existsSync(pulled)) return pulled;
-    if ((guestNames as readonly string[]).includes(what)) {
-      throw new ParavaneError('guest-missing', `"${what}" has not been pulled yet: run paravane pull ${what}`, {
+    const name = Object.hasOwn(pulledBy, what) ? pulledBy[what] : undefined;
+    if (name !== undefined) {
+      throw new ParavaneError('guest-missing', `"${what}" has not been pulled yet: run paravane pull ${name}`, {
         data: { file: pulled },
       });
     }

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { ParavaneError } from '@paravane/types';
 import { fileCause } from '../files.js';
-import { architecture, type PackageSource, type Progress, wanted } from './source.js';
+import { architectureOf, type PackageSource, type Progress, wanted } from './source.js';
 
 const run = promisify(execFile);
 
@@ -29,12 +29,14 @@ export async function hasApt(): Promise<boolean> {
 }
 
 export function aptSource({ folder, suite, progress }: AptOptions): PackageSource {
-  let ready: Promise<string[]> | undefined;
+  const ready = new Map<string, Promise<string[]>>();
   return {
     description: { kind: 'apt', ...(suite === undefined ? {} : { suite }) },
     async fetch(request) {
-      ready ??= prepare(folder, suite, progress);
-      const options = await ready;
+      const architecture = architectureOf(request);
+      const prepared = ready.get(architecture) ?? prepare(folder, suite, architecture, progress);
+      ready.set(architecture, prepared);
+      const options = await prepared;
       const name = `${request.name}:${architecture}`;
       const place = mkdtempSync(join(folder, 'download-'));
       try {
@@ -58,8 +60,14 @@ export function aptSource({ folder, suite, progress }: AptOptions): PackageSourc
   };
 }
 
-async function prepare(folder: string, suite: string | undefined, progress: Progress): Promise<string[]> {
-  const root = join(folder, suite ?? 'system');
+async function prepare(
+  folder: string,
+  suite: string | undefined,
+  architecture: string,
+  progress: Progress,
+): Promise<string[]> {
+  const lists = suite ?? 'system';
+  const root = join(folder, architecture === 'amd64' ? lists : `${lists}-${architecture}`);
   try {
     for (const part of ['lists/partial', 'archives/partial', 'sources']) {
       mkdirSync(join(root, part), { recursive: true });
@@ -67,7 +75,7 @@ async function prepare(folder: string, suite: string | undefined, progress: Prog
   } catch (cause) {
     throw new ParavaneError('file-unwritable', `cannot make the folder ${root}: ${fileCause(cause)}`, { cause });
   }
-  const options = privateFolders(root);
+  const options = privateFolders(root, architecture);
   if (suite !== undefined) {
     writeFileSync(join(root, 'sources', 'suite.list'), await sourcesFor(suite));
     options.push('-o', 'Dir::Etc::sourcelist=/dev/null', '-o', `Dir::Etc::sourceparts=${join(root, 'sources')}`);
@@ -86,7 +94,7 @@ async function prepare(folder: string, suite: string | undefined, progress: Prog
   return options;
 }
 
-function privateFolders(root: string): string[] {
+function privateFolders(root: string, architecture: string): string[] {
   const settings = [
     `Dir::State::lists=${join(root, 'lists')}`,
     `Dir::Cache::archives=${join(root, 'archives')}`,

@@ -5,12 +5,13 @@ import { ParavaneError } from '@paravane/types';
 import { fileCause, readWhole } from '../files.js';
 import { compareVersions } from './control.js';
 import { readDeb } from './deb.js';
-import { architecture, type FetchedPackage, type PackageSource, wanted } from './source.js';
+import { architectureOf, type FetchedPackage, type PackageSource, wanted } from './source.js';
 
 export function folderSource(folder: string): PackageSource {
   return {
     description: { kind: 'folder', folder },
     async fetch(request) {
+      const architecture = architectureOf(request);
       let found: (FetchedPackage & { version: string }) | undefined;
       for (const file of packageFiles(folder, request.name)) {
         const bytes = readWhole(join(folder, file), 'the package');

@@ -6,7 +6,7 @@
 import { ParavaneError } from '@paravane/types';
 import { unpack } from '../decompress.js';
 import { compareVersions, parseControl, type Stanza } from './control.js';
-import { architecture, type PackageSource, type Progress, sha256, wanted } from './source.js';
+import { architectureOf, type PackageSource, type Progress, sha256, wanted } from './source.js';
 
 export interface MirrorOptions {
   readonly url: string;
@@ -14,17 +14,18 @@ export interface MirrorOptions {
   readonly progress: Progress;
 }
 
-const indexFolder = `main/binary-${architecture}`;
 /** In order of preference. */
-const indexNames = ['Packages.xz', 'Packages.gz', 'Packages'].map((name) => `${indexFolder}/${name}`);
+const indexNames = ['Packages.xz', 'Packages.gz', 'Packages'];
 
 export function mirrorSource({ url, suite, progress }: MirrorOptions): PackageSource {
   const base = url.replace(/\/+$/, '');
-  let index: Promise<Stanza[]> | undefined;
+  const indices = new Map<string, Promise<Stanza[]>>();
   return {
     description: { kind: 'mirror', url: base, suite },
     async fetch(request) {
-      index ??= fetchIndex(base, suite, progress);
+      const architecture = architectureOf(request);
+      const index = indices.get(architecture) ?? fetchIndex(base, suite, architecture, progress);
+      indices.set(architecture, index);
       const stanza = choose(await index, request.name, request.version);
       const path = stanza?.get('filename');
       if (stanza === undefined || path === undefined) {
@@ -48,7 +49,8 @@ function choose(index: readonly Stanza[], name: string, version: string | undefi
     .sort((a, b) => compareVersions(b.get('version') ?? '', a.get('version') ?? ''))[0];
 }
 
-async function fetchIndex(base: string, suite: string, progress: Progress): Promise<Stanza[]> {
+async function fetchIndex(base: string, suite: string, architecture: string, progress: Progress): Promise<Stanza[]> {
+  const indexFolder = `main/binary-${architecture}`;
   const folder = `${base}/dists/${suite}`;
   progress(`fetching the package index of ${suite}`);
   const release = parseControl(new TextDecoder().decode(await download(`${folder}/Release`)))[0];
@@ -58,7 +60,7 @@ async function fetchIndex(base: string, suite: string, progress: Progress): Prom
       return [name, sum];
     }),
   );
-  const name = indexNames.find((candidate) => listed.has(candidate));
+  const name = indexNames.map((file) => `${indexFolder}/${file}`).find((candidate) => listed.has(candidate));
   if (name === undefined) {
     throw new ParavaneError(
       'mirror-unusable',

@@ -4,6 +4,7 @@
  */
 import { join, resolve } from 'node:path';
 import { ParavaneError } from '@paravane/types';
+import { unpack } from '../decompress.js';
 import { writeWhole } from '../files.js';
 import { type DebianPackage, readDeb } from './deb.js';
 import { buildInitramfs } from './initramfs.js';
@@ -12,8 +13,19 @@ import { modulesInOrder } from './modules.js';
 import type { PackageRequest, PackageSource, Progress } from './source.js';
 import type { TarEntry } from './tar.js';
 
-export const guestNames = ['debian', 'grub'] as const;
+export const guestNames = ['debian', 'grub', 'gnumach'] as const;
 export type GuestName = (typeof guestNames)[number];
+
+/** What can be run once it is pulled, and by what name it is pulled. */
+export const pulledBy: Readonly<Record<string, GuestName>> = {
+  debian: 'debian',
+  grub: 'grub',
+  'grub-pv32': 'grub',
+  gnumach: 'gnumach',
+};
+
+/** The suite that a guest is taken from where none is asked for and it is not in every one. */
+export const usualSuite: Readonly<Partial<Record<GuestName, string>>> = { gnumach: 'sid' };
 
 export interface PullOptions {
   readonly guest: GuestName;
@@ -35,6 +47,8 @@ interface Guest {
   readonly files: Readonly<Record<string, Uint8Array>>;
   /** Lines of the configuration, after the name. */
   readonly config: (folder: string) => string[];
+  /** Other guests that the same files make, by name. */
+  readonly others?: Readonly<Record<string, (folder: string) => string[]>>;
 }
 
 /** What is fetched, remembered for the lock file. */
@@ -62,13 +76,16 @@ export async function pullGuest(options: PullOptions): Promise<PulledGuest> {
       return found;
     },
   };
-  const { files, config } = await makers[guest](shelf, version, progress);
+  const { files, config, others = {} } = await makers[guest](shelf, version, progress);
   for (const [name, bytes] of Object.entries(files)) writeWhole(join(folder, name), bytes);
   const configFile = guestConfigFile(options.home, guest);
-  const text = [`# Written by paravane pull ${guest}.`, `name = "${guest}"`, 'type = "pv"', ...config(folder), ''].join(
-    '\n',
-  );
+  const textFor = (name: string, lines: readonly string[]): string =>
+    [`# Written by paravane pull ${guest}.`, `name = "${name}"`, 'type = "pv"', ...lines, ''].join('\n');
+  const text = textFor(guest, config(folder));
   writeWhole(configFile, text);
+  for (const [name, lines] of Object.entries(others)) {
+    writeWhole(guestConfigFile(options.home, name), textFor(name, lines(folder)));
+  }
   writeLockFile(join(folder, lockFileName), {
     lockVersion: 1,
     guest,
@@ -122,19 +139,36 @@ const makers: Readonly<
   },
   async grub(shelf, version) {
     const grub = await shelf.get({ name: 'grub-xen-host', ...(version === undefined ? {} : { version }) });
+    const entries = grub.entries();
+    const image = (cpu: string): Uint8Array =>
+      fileOf(entries, new RegExp(`^usr/lib/grub-xen/grub-${cpu}-xen\\.bin$`), grub.file);
     return {
-      files: { 'grub.bin': fileOf(grub.entries(), /^usr\/lib\/grub-xen\/grub-x86_64-xen\.bin$/, grub.file) },
-      config: (folder) => [
-        `kernel = ${quoted(join(folder, 'grub.bin'))}`,
-        'memory = 64',
-        'vcpus = 1',
-        'on_poweroff = "destroy"',
-        'on_reboot = "destroy"',
-        'on_crash = "destroy"',
-      ],
+      files: { 'grub.bin': image('x86_64'), 'grub-pv32.bin': image('i386') },
+      config: (folder) => smallGuest(join(folder, 'grub.bin')),
+      others: { 'grub-pv32': (folder) => smallGuest(join(folder, 'grub-pv32.bin')) },
+    };
+  },
+  async gnumach(shelf, version) {
+    const request = { name: 'gnumach-image-1.8-xen-486', architecture: 'i386' } as const;
+    const mach = await shelf.get({ ...request, ...(version === undefined ? {} : { version }) });
+    const packed = fileOf(mach.entries(), /^boot\/gnumach-[^/]*-xen-[^/]*\.gz$/, mach.file);
+    return {
+      files: { 'gnumach.bin': unpack(packed, mach.file) },
+      config: (folder) => [...smallGuest(join(folder, 'gnumach.bin')), 'extra = "root=device:hd0 console=hvc0"'],
     };
   },
 };
+
+function smallGuest(kernel: string): string[] {
+  return [
+    `kernel = ${quoted(kernel)}`,
+    'memory = 64',
+    'vcpus = 1',
+    'on_poweroff = "destroy"',
+    'on_reboot = "destroy"',
+    'on_crash = "destroy"',
+  ];
+}
 
 function fileOf(entries: readonly TarEntry[], path: RegExp, packageFile: string): Uint8Array {
   const found = entries.find((entry) => entry.kind === 'file' && path.test(entry.path));

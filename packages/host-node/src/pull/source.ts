@@ -5,6 +5,8 @@ export interface PackageRequest {
   readonly name: string;
   /** Exactly this version; the newest where left out. */
   readonly version?: string;
+  /** amd64 where left out. */
+  readonly architecture?: 'i386';
 }
 
 export interface FetchedPackage {
@@ -16,7 +18,7 @@ export interface FetchedPackage {
 export interface PackageSource {
   /** For the lock file: what to say to get the same again. */
   readonly description: Readonly<Record<string, string>>;
-  /** Fetches one package for amd64; rejects with a ParavaneError that says what to do. */
+  /** Fetches one package; rejects with a ParavaneError that says what to do. */
   fetch(request: PackageRequest): Promise<FetchedPackage>;
 }
 
@@ -24,12 +26,14 @@ export interface Progress {
   (line: string): void;
 }
 
-export const architecture = 'amd64';
+/** The architecture that a request is for. */
+export const architectureOf = (request: PackageRequest): 'amd64' | 'i386' => request.architecture ?? 'amd64';
 
 export function sha256(bytes: Uint8Array): string {
   return createHash('sha256').update(bytes).digest('hex');
 }
 
-export function wanted({ name, version }: PackageRequest): string {
-  return version === undefined ? name : `${name} ${version}`;
+export function wanted({ name, version, architecture }: PackageRequest): string {
+  const full = architecture === undefined ? name : `${name}:${architecture}`;
+  return version === undefined ? full : `${full} ${version}`;
 }

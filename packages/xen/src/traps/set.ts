@@ -20,8 +20,8 @@ import {
   xennmi_callback,
 } from '@paravane/abi-xen';
 import { Seg, Vector } from '@paravane/engine-api';
-import type { HypercallHandler, XenVcpu } from '../domain.js';
 import { compatSelector } from '../calls/compat.js';
+import type { HypercallHandler, XenVcpu } from '../domain.js';
 import { asU32, readGuest, readGuestStruct } from '../guest-memory.js';
 import { baseOf, descriptor, isUsable } from './segments.js';
 
