@@ -586,7 +586,8 @@ export function createTcpConnection(options: TcpOptions): TcpConnection {
       } else if (state !== 'syn-sent' && state !== 'time-wait') {
         send(Flag.rst | Flag.ack, max, 0);
       }
-      finish('aborted');
+      // Before the end of `time-wait` nothing is left to be cut off.
+      finish(state === 'time-wait' ? 'done' : 'aborted');
     },
     pump,
     flushAck() {
