@@ -6,6 +6,7 @@ import type { PullFlags } from './commands/pull.js';
 import type { RunFlags } from './commands/run.js';
 import type { CliContext } from './context.js';
 import { exitStatus } from './exit-status.js';
+import { imageRoutes } from './image-app.js';
 import { fileName, type MachineFlags, machineFlags } from './machine-flags.js';
 
 const statuses = `Exit status: 0 the guest shut itself down, 1 failure on the host, 2 bad configuration or arguments,
@@ -116,7 +117,7 @@ All of it goes to PARAVANE_HOME, or to paravane in the user's data folder (~/.lo
 
 const application = buildApplication(
   buildRouteMap({
-    routes: { start: startCommand, run: runCommand, pull: pullCommand },
+    routes: { start: startCommand, run: runCommand, pull: pullCommand, image: imageRoutes },
     docs: {
       brief: 'Paravane: a paravirtualizing x86 hypervisor. Boots Xen PV guests.',
       fullDescription: `Paravane: a paravirtualizing x86 hypervisor. Boots Xen PV guests.\n\n${statuses}`,
@@ -125,7 +126,7 @@ const application = buildApplication(
   {
     name: 'paravane',
     versionInfo: { currentVersion: ownVersion() },
-    scanner: { caseStyle: 'allow-kebab-for-camel' },
+    scanner: { caseStyle: 'allow-kebab-for-camel', allowArgumentEscapeSequence: true },
     documentation: { disableAnsiColor: true },
   },
 );

@@ -30,6 +30,7 @@ import {
   type Soon,
   sliceBuffers,
 } from '@paravane/image-api';
+import { ParavaneError } from '@paravane/types';
 import { fileCause } from './files.js';
 
 export interface ImageFileOptions {
@@ -213,15 +214,15 @@ function openDescriptor(path: string, readOnly: boolean, create: ImageFileOption
   try {
     return openSync(path, flags, 0o666);
   } catch (cause) {
-    const code = (cause as { code?: unknown }).code;
-    const [verb, why] =
-      create === undefined
-        ? [readOnly ? 'open' : 'open for writing', fileCause(cause)]
-        : ['make', code === 'EEXIST' ? 'there is such a file already' : fileCause(cause)];
-    throw imageError(code === 'ENOSPC' ? 'no-space' : 'io', `cannot ${verb} ${path}: ${why}`, {
-      cause,
-      data: { file: path },
-    });
+    const data = { file: path };
+    if (create === undefined) {
+      const verb = readOnly ? 'open' : 'open for writing';
+      throw new ParavaneError('file-unreadable', `cannot ${verb} ${path}: ${fileCause(cause)}`, { cause, data });
+    }
+    if ((cause as { code?: unknown }).code === 'EEXIST') {
+      throw new ParavaneError('file-exists', `cannot make ${path}: it is there already`, { cause, data });
+    }
+    throw new ParavaneError('file-unwritable', `cannot make ${path}: ${fileCause(cause)}`, { cause, data });
   }
 }
 

@@ -55,7 +55,7 @@ export interface DiskImage {
   /** Facts for people and programs. */
   info?(): Soon<ImageInfo>;
   /** Compares what the image says of itself. Nothing else may be in flight. */
-  check?(options?: { readonly repair?: boolean }): Soon<ImageCheck>;
+  check?(options?: ImageCheckOptions): Soon<ImageCheck>;
   /** Writes back what is pending, flushes and lets go of the files. No other call may follow. Twice is once. */
   close(): Soon;
 }
@@ -83,6 +83,13 @@ export interface ImageInfo {
   readonly snapshots?: readonly ImageSnapshot[];
   /** Further facts of the format, by name. */
   readonly details?: Readonly<Record<string, string | number | boolean>>;
+}
+
+export interface ImageCheckOptions {
+  /** Frees what is leaked, and counts what is not counted. */
+  readonly repair?: boolean;
+  /** Told now and then which part is done, from 0 to 1. */
+  readonly progress?: (part: number) => void;
 }
 
 export interface ImageCheck {

@@ -13,6 +13,7 @@ export {
   type DiscardOptions,
   type DiskImage,
   type ImageCheck,
+  type ImageCheckOptions,
   type ImageDriver,
   type ImageInfo,
   type ImageOpenOptions,

@@ -14,7 +14,7 @@ import {
 import { slowFile } from './testing/slow-file.js';
 
 function conforms(name: string, cases: readonly ConformanceCase[]): void {
-  describe(name, () => {
+  describe(`${name}`, () => {
     for (const { name: sentence, run } of cases) it(`${sentence}`, () => expect(run()).resolves.toBeUndefined());
   });
 }

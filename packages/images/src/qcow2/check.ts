@@ -2,7 +2,7 @@
  * Compares the reference counts of a qcow2 file with the references that are in it. A cluster counted more often than
  * it is used is a leak; one counted less often, or a reference that makes no sense, is a corruption.
  */
-import { type ImageCheck, imageError } from '@paravane/image-api';
+import { type ImageCheck, type ImageCheckOptions, imageError } from '@paravane/image-api';
 import { COMPRESSED, COPIED, compressedRun, entryOffset, incompatible, readU64 } from './layout.js';
 import type { Metadata } from './metadata.js';
 import { type Opened, readTable, setIncompatible } from './opened.js';
@@ -22,6 +22,7 @@ class Check {
   constructor(
     readonly metadata: Metadata,
     readonly opened: Opened,
+    readonly progress: (part: number) => void,
     clusters: number,
   ) {
     this.counts = new Uint32Array(clusters);
@@ -76,6 +77,8 @@ class Check {
     for (let index = 0; index < entries; index++) {
       const offset = entryOffset(l1.high(index), l1.low(index));
       if (offset === 0) continue;
+      // Reading the tables is nearly all of the work.
+      this.progress(index / entries);
       const title = `L2 table ${index}${name}`;
       if (this.use(title, offset, clusterSize)) this.useEntries(title, await load(index));
     }
@@ -204,16 +207,21 @@ function flagged(high: number, single: boolean): number {
   return (single ? high | COPIED : high & ~COPIED) >>> 0;
 }
 
-export async function checkQcow2(metadata: Metadata, opened: Opened, repair: boolean): Promise<ImageCheck> {
+export async function checkQcow2(
+  metadata: Metadata,
+  opened: Opened,
+  { repair = false, progress = () => undefined }: ImageCheckOptions,
+): Promise<ImageCheck> {
   const { refcounts, clusterSize, file } = metadata;
   const clusters = Math.max(Math.ceil(file.size / clusterSize), refcounts.end);
   if (clusters > mostClusters) {
     throw imageError('image-unsupported', `an image of ${clusters} clusters is too large to be checked here`);
   }
-  const check = new Check(metadata, opened, clusters);
+  const check = new Check(metadata, opened, progress, clusters);
   await check.useAll();
   await check.compareCounts(repair);
   await check.compareFlags(repair);
+  progress(1);
   if (repair) {
     await metadata.settle();
     const marks = incompatible.dirty | incompatible.corrupt;

@@ -14,6 +14,7 @@ import {
   type DiskImage,
   fillZero,
   type ImageCheck,
+  type ImageCheckOptions,
   type ImageInfo,
   imageApiVersion,
   imageError,
@@ -119,11 +120,11 @@ export class Qcow2Image implements DiskImage {
     };
   }
 
-  async check({ repair = false }: { readonly repair?: boolean } = {}): Promise<ImageCheck> {
+  async check(options: ImageCheckOptions = {}): Promise<ImageCheck> {
     this.#checkOpen();
-    if (repair) checkImageWritable(this);
+    if (options.repair === true) checkImageWritable(this);
     if (!this.readOnly) await this.metadata.settle();
-    return checkQcow2(this.metadata, this.#opened, repair);
+    return checkQcow2(this.metadata, this.#opened, options);
   }
 
   close(): Promise<void> {

@@ -76,7 +76,7 @@ async function claim(opened: Opened): Promise<void> {
     opened.header = { ...header, autoclear: 0 };
     await metadata.commit();
   }
-  if ((header.incompatible & incompatible.dirty) !== 0) await checkQcow2(metadata, opened, true);
+  if ((header.incompatible & incompatible.dirty) !== 0) await checkQcow2(metadata, opened, { repair: true });
 }
 
 function findSnapshot(snapshots: readonly StoredSnapshot[], wanted: string): StoredSnapshot {
