@@ -88,7 +88,7 @@ export interface NewSegment {
   readonly windowScale?: number;
   readonly sackPermitted?: boolean;
   readonly sacks?: readonly SackBlock[];
-  /** How many bytes of data follow, and who writes them. */
+  /** How many bytes of data follow, and who writes them; to be called before `send` returns. */
   readonly length: number;
   copyData?(target: Uint8Array, at: number): void;
   /** Bytes of data for each packet, where there are more than fit one. */

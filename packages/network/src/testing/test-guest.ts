@@ -101,7 +101,13 @@ export function createTestGuest(options: TestGuestOptions): TestGuest {
       initialSequence: 0xfffff000 + nextPort,
       mss: 1460,
       largestSend: () => (options.offloads ? 64000 : 1460),
-      path: { ready: true, send: (segment) => clock.schedule(0, () => send(tcpFrame(to, ports, segment))) },
+      path: {
+        ready: true,
+        send(segment) {
+          const frame = tcpFrame(to, ports, segment);
+          clock.schedule(0, () => send(frame));
+        },
+      },
       user: {
         ...user,
         closed(reason) {

@@ -16,7 +16,7 @@ import { dnsAnswer, parseDnsQuestion } from './dns.js';
 import { parsePublish } from './publish.js';
 import { createUserNetwork, type UserNetworkOptions } from './user-network.js';
 
-export function setUp(options: Partial<UserNetworkOptions> = {}, guestOptions: Partial<TestGuestOptions> = {}) {
+function setUp(options: Partial<UserNetworkOptions> = {}, guestOptions: Partial<TestGuestOptions> = {}) {
   const clock = createManualClock();
   const host = createMemoryHost(clock);
   const network = createUserNetwork({ clock, host, random: randomNumbers(7), ...options });
