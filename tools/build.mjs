@@ -51,4 +51,6 @@ function writeReferences(packages) {
 
 writeReferences(workspacePackages());
 const tsc = createRequire(import.meta.url).resolve('typescript/bin/tsc');
-process.exit(spawnSync(process.execPath, [tsc, '-b'], { cwd: root, stdio: 'inherit' }).status ?? 1);
+const built = spawnSync(process.execPath, [tsc, '-b'], { cwd: root, stdio: 'inherit' }).status ?? 1;
+if (built !== 0) process.exit(built);
+await import('./prebuild-interpreter.mjs');

@@ -16,6 +16,17 @@ export const TLB_ENTRY_BYTES = 32;
 export const TlbField = { readTag: 0, writeTag: 8, execTag: 16, addend: 24, code: 28 } as const;
 const MAX_TAG = 0xfff;
 
+/** Consecutive address spaces get tags far apart, so that equal pages of them lie far apart. Odd: no two are equal. */
+const TAG_STEP = 1597;
+
+/**
+ * Offset of the entry for a linear address under a tag from the TLB's base. Bits 33 and up are mixed in: large tables
+ * of a kernel begin at addresses that are equal below that, and are walked side by side. So is the tag: a kernel is
+ * seen through the tables of every process.
+ */
+export const tlbEntryOffset = (vaLo: number, vaHi: number, tag: number): number =>
+  (((vaLo >>> 12) ^ (vaHi >>> 1) ^ tag) & (TLB_ENTRIES - 1)) * TLB_ENTRY_BYTES;
+
 export interface Tlb {
   /** Offset of entry 0 in the machine's memory. */
   readonly base: number;
@@ -26,7 +37,7 @@ export interface Tlb {
   tag(root: Mfn, modeBits: number): number;
   fill(vaLo: number, vaHi: number, tag: number, mfn: Mfn, rights: { write: boolean; exec: boolean }): void;
   /** Remembers the code descriptor of the page that an execute tag maps. */
-  setCode(vaLo: number, code: number): void;
+  setCode(vaLo: number, vaHi: number, tag: number, code: number): void;
   flushAll(): void;
   /** Forgets every translation made under `root`. */
   flushRoot(root: Mfn): void;
@@ -49,7 +60,7 @@ export function createTlb(machine: MachineMemory): Tlb {
   let epoch = 1;
   const filledIn = new Uint32Array(machine.frames);
 
-  const entryAt = (vaLo: number): number => base + ((vaLo >>> 7) & ((TLB_ENTRIES - 1) << 5));
+  const entryAt = (vaLo: number, vaHi: number, tag: number): number => base + tlbEntryOffset(vaLo, vaHi, tag);
   // Tags outlive a flush: code that is running under one goes on filling entries with it.
   function flushAll(): void {
     u8.fill(0, base, base + bytes);
@@ -76,13 +87,13 @@ export function createTlb(machine: MachineMemory): Tlb {
           tags.clear();
           nextTag = 1;
         }
-        tag = nextTag++;
+        tag = (nextTag++ * TAG_STEP) & MAX_TAG;
         tags.set(key, tag);
       }
       return tag;
     },
     fill(vaLo, vaHi, tag, mfn, rights) {
-      const word = entryAt(vaLo) >> 2;
+      const word = entryAt(vaLo, vaHi, tag) >> 2;
       const lo = (vaLo & ~0xfff) | tag;
       const sameTag = i32[word] === lo && i32[word + 1] === (vaHi | 0);
       const addend = (frameBase + mfn * 4096 - (vaLo & ~0xfff)) | 0;
@@ -96,17 +107,18 @@ export function createTlb(machine: MachineMemory): Tlb {
       i32[word + 6] = addend;
       filledIn[mfn] = epoch;
     },
-    setCode(vaLo, code) {
-      i32[(entryAt(vaLo) >> 2) + 7] = code;
+    setCode(vaLo, vaHi, tag, code) {
+      i32[(entryAt(vaLo, vaHi, tag) >> 2) + 7] = code;
     },
     flushAll,
     flushRoot(root) {
       for (let mode = 0; mode < 16; mode++) tags.delete(root * 16 + mode);
     },
     flushPage(vaLo, vaHi) {
-      const e = entryAt(vaLo);
-      const word = e >> 2;
-      if ((i32[word]! & ~0xfff) === (vaLo & ~0xfff) && i32[word + 1] === (vaHi | 0)) u8.fill(0, e, e + TLB_ENTRY_BYTES);
+      for (const tag of tags.values()) {
+        const word = entryAt(vaLo, vaHi, tag) >> 2;
+        if (i32[word] === ((vaLo & ~0xfff) | tag) && i32[word + 1] === (vaHi | 0)) i32.fill(0, word, word + 8);
+      }
     },
     dropFrame: (mfn) => eachEntryOf(mfn, (word) => i32.fill(0, word, word + 8)),
     dropWrites: (mfn) => eachEntryOf(mfn, (word) => i32.fill(0, word + 2, word + 4)),

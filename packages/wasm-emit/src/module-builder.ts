@@ -10,6 +10,9 @@ export interface MemoryImport {
   shared: boolean;
 }
 
+/** Limits that a memory of any size meets. */
+export const ANY_MEMORY = { initial: 0, maximum: 65536 } as const;
+
 export class ModuleBuilder {
   private readonly types: string[] = [];
   private readonly typeBodies: number[][] = [];

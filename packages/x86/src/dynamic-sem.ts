@@ -8,6 +8,7 @@ import { callExpr, type Expr, type FunctionBuilder, i32, i64, load, op } from '@
 import type { HandlerShape } from './handlers.js';
 import { Sem } from './sem.js';
 import { SCRATCH_TOP, State, Uop } from './state.js';
+import { entryOffset } from './tlb-probe.js';
 
 /** What a handler shares with the function it is part of. */
 export interface HandlerSite {
@@ -121,7 +122,7 @@ export class DynamicSem extends Sem {
     const { f, site } = this;
     const va = this.let(address);
     const low = this.let(op('i32.wrap_i64', va));
-    const entry = this.let(op('i32.and', op('i32.shr_u', low, i32(7)), i32(0x1ffe0)));
+    const entry = this.let(entryOffset(va, site.tag));
     // The tag is that of the last byte: an access over two pages never matches.
     const last = bytes === 1 ? va : op('i64.add', va, i64(bytes - 1));
     const tagged = op('i64.or', op('i64.and', last, i64(-4096)), site.tag);

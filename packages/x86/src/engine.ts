@@ -10,9 +10,9 @@ import type { Engine, VcpuCore } from '@paravane/engine-api';
 import type { Mmu } from '@paravane/mmu';
 import { CODE_CACHE_BYTES, createCodeCache, reserveCodeAreas } from './code-cache.js';
 import { disassembleAt } from './disassemble.js';
-import { buildInterpreter } from './interpreter.js';
 import { createJit, type Jit, SAMPLE_INTERVAL } from './jit/jit.js';
 import { MemoryAccess } from './memory-access.js';
+import { interpreterImage } from './prebuilt.js';
 import { STATE_BYTES } from './state.js';
 import { X86Vcpu } from './vcpu.js';
 
@@ -49,9 +49,8 @@ export interface EngineParts {
 export function createX86Engine(options: EngineOptions): Engine {
   const { mmu } = options;
   const { machine } = mmu;
-  const pages = machine.memory.buffer.byteLength / 0x10000;
   const areas = reserveCodeAreas(machine);
-  const image = buildInterpreter({ shared: machine.shared, pages, tlbBase: mmu.tlb.base, ...areas });
+  const image = interpreterImage({ shared: machine.shared, tlbBase: mmu.tlb.base, ...areas });
   const cache = createCodeCache(mmu, image, areas);
   const table = new WebAssembly.Table({ element: 'anyfunc', initial: image.tableSlots });
   mmu.onCodeWrite = (mfn, offset, length) => void cache.invalidate(mfn, offset, length);

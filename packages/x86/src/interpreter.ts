@@ -7,6 +7,7 @@
 
 import { TlbField } from '@paravane/mmu';
 import {
+  ANY_MEMORY,
   callExpr,
   callIndirect,
   type Expr,
@@ -23,6 +24,7 @@ import { conditionFunction, eflagsFunction } from './flag-functions.js';
 import { type HandlerShape, handlerShapes } from './handlers.js';
 import { DEFINITIONS } from './semantics/definitions.js';
 import { MAX_REGION, State, Stop, UOP_BYTES, Uop } from './state.js';
+import { entryOffset } from './tlb-probe.js';
 
 /** Handlers that are no instruction. */
 export const SpecialOp = {
@@ -104,8 +106,6 @@ const SP = { params: ['i', 'i', 'i', 'l'] as const };
 
 export interface InterpreterOptions {
   shared: boolean;
-  /** 64 KiB pages of the memory. */
-  pages: number;
   tlbBase: number;
   /** Start of the micro-operations. */
   arena: number;
@@ -115,7 +115,7 @@ export interface InterpreterOptions {
 
 export function buildInterpreter(machine: InterpreterOptions): InterpreterImage {
   const { tlbBase } = machine;
-  const module = new ModuleBuilder({ initial: machine.pages, maximum: machine.pages, shared: machine.shared }, true);
+  const module = new ModuleBuilder({ ...ANY_MEMORY, shared: machine.shared }, true);
   const miss = module.import('miss', ['i', 'i', 'i', 'i'], ['i']);
   const commit = module.import('commit', [], ['i']);
   const slow = module.import('slow', ['i', 'i'], ['i']);
@@ -252,7 +252,7 @@ function loopFunction(
       /** Micro-operation of the block at a linear address, found through the TLB, or 0. */
       const lookUp = (target: Expr): Expr => {
         const low = f.let(op('i32.wrap_i64', target));
-        const entry = f.let(op('i32.and', op('i32.shr_u', low, i32(7)), i32(0x1ffe0)));
+        const entry = f.let(entryOffset(target, tag));
         const page = op('i64.and', target, i64(-4096));
         const block = f.local('i');
         f.set(block, i32(0));
@@ -314,7 +314,7 @@ function loopFunction(
             specials[SpecialOp.crossCheck] = () => {
               // The second page's descriptor (at imm) and its generation (at disp) must be what they were.
               const va = f.let(op('i64.add', load('i64.load', cpu, State.pcBase), i64(4096)));
-              const entry = f.let(op('i32.and', op('i32.shr_u', op('i32.wrap_i64', va), i32(7)), i32(0x1ffe0)));
+              const entry = f.let(entryOffset(va, tag));
               const descriptor = f.let(load('i32.load', ip, Uop.imm));
               const mapped = op('i64.eq', load('i64.load', entry, tlbBase + TlbField.execTag), op('i64.or', va, tag));
               const same = op('i32.eq', load('i32.load', entry, tlbBase + TlbField.code), descriptor);

@@ -5,7 +5,7 @@
  * frames: the access is done there, and `commit` carries a store on.
  */
 import type { CodeMode } from '@paravane/engine-api';
-import { AccessBit, type AddressSpace, type Mmu } from '@paravane/mmu';
+import { AccessBit, type AddressSpace, type Mmu, TlbField, tlbEntryOffset } from '@paravane/mmu';
 import type { CodeCache } from './code-cache.js';
 import { SCRATCH } from './state.js';
 
@@ -51,6 +51,8 @@ export class MemoryAccess {
    */
   page(space: AddressSpace, tag: number, lo: number, hi: number, access: number): number {
     const { walker, tlb, machine, hasCode } = this.mmu;
+    const hit = this.probe(tag, lo, hi, access);
+    if (hit !== -1) return hit;
     this.misses++;
     const error = walker.walk(space, lo, hi, access);
     if (error !== 0) {
@@ -64,6 +66,21 @@ export class MemoryAccess {
     tlb.fill(lo, hi, tag, mfn, { write: write && !hasCode[mfn], exec });
     this.lastMfn = mfn;
     return machine.frameBase + mfn * 4096;
+  }
+
+  /** Offset in memory of the page if the TLB has it with these rights, else -1. */
+  private probe(tag: number, lo: number, hi: number, access: number): number {
+    const { tlb, machine } = this.mmu;
+    const { i32 } = machine;
+    const word = (tlb.base + tlbEntryOffset(lo, hi, tag)) >> 2;
+    const field =
+      word +
+      (access & AccessBit.fetch ? TlbField.execTag : access & AccessBit.write ? TlbField.writeTag : TlbField.readTag) /
+        4;
+    if (i32[field] !== ((lo & ~0xfff) | tag) || i32[field + 1] !== hi) return -1;
+    const page = (i32[word + TlbField.addend / 4]! + (lo & ~0xfff)) >>> 0;
+    this.lastMfn = (page - machine.frameBase) / 4096;
+    return page;
   }
 
   /** Offset in memory for an access of `bytes` bytes, in the scratch area if it needs `commit`; -1 for a fault. */

@@ -1,6 +1,6 @@
 /** A vCPU: its state in the core's area of memory, and the loop around generated code that runs it. */
 import type { CodeMode, Exit, ExitReason, PrivilegedInstruction, VcpuCore } from '@paravane/engine-api';
-import { AccessBit, type AddressSpace, emptySpace, TlbField } from '@paravane/mmu';
+import { AccessBit, type AddressSpace, emptySpace, TlbField, tlbEntryOffset } from '@paravane/mmu';
 import type { DomId } from '@paravane/types';
 import { linkTarget } from './code-cache.js';
 import { decode, type Instruction } from './decode.js';
@@ -305,7 +305,7 @@ export class X86Vcpu implements VcpuCore {
   private cacheDescriptors(lo: number, hi: number, mfn: number): void {
     const { tlb, machine } = this.parts.mmu;
     const descriptor = this.parts.cache.descriptor(mfn as never, this.mode);
-    const word = (tlb.base + ((lo >>> 7) & 0x1ffe0)) >> 2;
+    const word = (tlb.base + tlbEntryOffset(lo, hi, this.tag)) >> 2;
     // A reset of the cache empties the TLB: then there is no entry to mark.
     if (
       machine.i32[word + TlbField.execTag / 4] === ((lo & ~0xfff) | this.tag) &&
@@ -317,7 +317,7 @@ export class X86Vcpu implements VcpuCore {
   /** Frame of a page to fetch from; 0 with the exit's page fault set if there is none. */
   private fetchPage(lo: number, hi: number): number {
     const { tlb, machine } = this.parts.mmu;
-    const word = (tlb.base + ((lo >>> 7) & 0x1ffe0)) >> 2;
+    const word = (tlb.base + tlbEntryOffset(lo, hi, this.tag)) >> 2;
     const { i32 } = machine;
     if (i32[word + 4] === ((lo & ~0xfff) | this.tag) && i32[word + 5] === hi) {
       return (((i32[word + 6]! + (lo & ~0xfff)) >>> 0) - machine.frameBase) / 4096;

@@ -8,7 +8,7 @@
 import type { CodeMode } from '@paravane/engine-api';
 import type { Mmu } from '@paravane/mmu';
 import type { Mfn } from '@paravane/types';
-import { ModuleBuilder } from '@paravane/wasm-emit';
+import { ANY_MEMORY, ModuleBuilder } from '@paravane/wasm-emit';
 import type { CodeCache } from '../code-cache.js';
 import { conditionFunction, eflagsFunction } from '../flag-functions.js';
 import { compileRegion } from './compile-region.js';
@@ -53,8 +53,7 @@ export function createJit(mmu: Mmu, cache: CodeCache, table: WebAssembly.Table, 
     const batch = dropped === cache.invalidations ? queue : [];
     queue = [];
     if (batch.length === 0) return;
-    const pages = machine.memory.buffer.byteLength / 0x10000;
-    const module = new ModuleBuilder({ initial: pages, maximum: pages, shared: machine.shared });
+    const module = new ModuleBuilder({ ...ANY_MEMORY, shared: machine.shared });
     const eflags = module.add(eflagsFunction());
     const functions = { eflags, condition: module.add(conditionFunction(eflags)) };
     batch.forEach(({ region }, i) => {

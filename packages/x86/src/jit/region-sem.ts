@@ -9,6 +9,7 @@ import type { Operand } from '../decode.js';
 import { formsOf } from '../handlers.js';
 import { Sem } from '../sem.js';
 import { State } from '../state.js';
+import { entryOffset } from '../tlb-probe.js';
 import type { Placed } from './region.js';
 
 /** What the instructions of a region share. */
@@ -143,7 +144,7 @@ export class RegionSem extends Sem {
     const { site } = this;
     const va = this.let(address);
     const low = this.let(op('i32.wrap_i64', va));
-    const entry = this.let(op('i32.and', op('i32.shr_u', low, i32(7)), i32(0x1ffe0)));
+    const entry = this.let(entryOffset(va, site.tag));
     const last = bytes === 1 ? va : op('i64.add', va, i64(bytes - 1));
     const tagged = op('i64.or', op('i64.and', last, i64(-4096)), site.tag);
     const field = write ? TlbField.writeTag : TlbField.readTag;

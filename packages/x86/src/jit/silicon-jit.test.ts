@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { gunzipSync } from 'node:zlib';
 import type { VcpuCore } from '@paravane/engine-api';
 import { AccessBit, type Mmu } from '@paravane/mmu';
-import { ModuleBuilder } from '@paravane/wasm-emit';
+import { ANY_MEMORY, ModuleBuilder } from '@paravane/wasm-emit';
 import { describe, expect, it } from 'vitest';
 import { formatReport, LAYOUT, readSilicon, replay } from '../../silicon/format.js';
 import { conditionFunction, eflagsFunction } from '../flag-functions.js';
@@ -34,8 +34,7 @@ function runCompiled(mmu: Mmu, core: VcpuCore): boolean {
   const page = machine.frameBase + walker.result.mfn * 4096;
   const region = findRegion(machine.u8, page, at & 4095, 64);
   if (!region) return false;
-  const pages = machine.memory.buffer.byteLength / 0x10000;
-  const module = new ModuleBuilder({ initial: pages, maximum: pages, shared: false });
+  const module = new ModuleBuilder({ ...ANY_MEMORY, shared: false });
   const eflags = module.add(eflagsFunction());
   module.add(compileRegion(region, tlb.base, { eflags, condition: module.add(conditionFunction(eflags)) }), 'region');
   const { exports } = new WebAssembly.Instance(new WebAssembly.Module(module.encode()), {
