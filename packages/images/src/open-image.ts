@@ -27,7 +27,7 @@ export interface OpenedFile {
 /** Longer chains are circles. */
 const deepest = 64;
 
-export function openImage(name: string, options: OpenImageOptions): Promise<DiskImage> {
+export async function openImage(name: string, options: OpenImageOptions): Promise<DiskImage> {
   for (const { apiVersion, format } of options.drivers) {
     if (apiVersion !== imageApiVersion) {
       throw imageError(

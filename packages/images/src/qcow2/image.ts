@@ -231,6 +231,7 @@ export class Qcow2Image implements DiskImage {
         const run = table === undefined ? undefined : writableRun(table, at, rest, metadata);
         if (run !== undefined) {
           part = run.length;
+          this.#expectInFile(run.host);
           return metadata.file.write(run.host, sliceBuffers(from, done, done + part));
         }
         part = this.#newRun(table, at, rest);
@@ -239,6 +240,13 @@ export class Qcow2Image implements DiskImage {
       done += part;
     }
     return join(answers);
+  }
+
+  /** An entry that is damaged must not make the file as long as it says. */
+  #expectInFile(host: number): void {
+    const { refcounts, clusterSize } = this.metadata;
+    if (host < refcounts.end * clusterSize) return;
+    throw imageError('image-invalid', `the image has a cluster at ${host}, beyond its file: it is damaged, check it`);
   }
 
   /** How many bytes from `at` need new clusters. */
@@ -270,6 +278,7 @@ export class Qcow2Image implements DiskImage {
           // Another request may have given it a place while this one waited.
           const placed = writableRun(table, at, length - done, metadata);
           if (placed !== undefined) {
+            this.#expectInFile(placed.host);
             await metadata.file.write(placed.host, sliceBuffers(from, done, done + placed.length));
             done += placed.length;
             continue;
