@@ -4,6 +4,7 @@ export { decompressors, unpack } from './decompress.js';
 export { type ImageFileOptions, openImageFile } from './file-image.js';
 export { backingPath, type DiskImageOptions, imageDrivers, imageUnpackers, openDiskImage } from './file-images.js';
 export { fileCause, readWhole, writeWhole } from './files.js';
+export { hostNet, hostNetworkClock } from './net.js';
 export { type AptOptions, aptSource, hasApt } from './pull/apt-source.js';
 export { folderSource } from './pull/folder-source.js';
 export { type LockedFile, type LockedPackage, type LockFile, lockFileName } from './pull/lock-file.js';

@@ -90,7 +90,7 @@ describe('IP headers', () => {
       fc.property(fc.uint8Array({ maxLength: 120 }), fc.constantFrom(0x45, 0x46, 0x60, 0x4f), (bytes, first) => {
         if (bytes.length > 0) bytes[0] = first;
         const parsed = parseIp(bytes, 0);
-        if (parsed) expect(parsed.payload <= parsed.end && parsed.end <= bytes.length).toBe(true);
+        expect(!parsed || (parsed.payload <= parsed.end && parsed.end <= bytes.length)).toBe(true);
       }),
       { numRuns: 2000 },
     );

@@ -122,9 +122,9 @@ export function createMemoryHost(clock: NetworkClock): MemoryHost {
     listenTcp(at, accept) {
       const port = at.port || 40000;
       host.listening.set(`${at.address} ${port}`, (from) => {
-        let user: HostStreamUser | undefined;
-        const { host: stream, service } = pair(() => user);
-        user = accept(stream, from);
+        const made: { user?: HostStreamUser } = {};
+        const { host: stream, service } = pair(() => made.user);
+        made.user = accept(stream, from);
         return service;
       });
       return Promise.resolve({ port, close: () => void host.listening.delete(`${at.address} ${port}`) });

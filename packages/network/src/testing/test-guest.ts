@@ -134,15 +134,15 @@ export function createTestGuest(options: TestGuestOptions): TestGuest {
     }
     const listener = listeners.get(segment.destinationPort);
     if (!listener || segment.flags !== 2) return;
-    let user: TcpUser | undefined;
+    const heir: { user?: TcpUser } = {};
     const made = connection(packet.source, ports, {
-      data: (bytes) => user?.data(bytes),
-      ended: () => user?.ended(),
-      connected: () => user?.connected?.(),
-      writable: () => user?.writable?.(),
-      closed: (reason) => user?.closed(reason),
+      data: (bytes) => heir.user?.data(bytes),
+      ended: () => heir.user?.ended(),
+      connected: () => heir.user?.connected?.(),
+      writable: () => heir.user?.writable?.(),
+      closed: (reason) => heir.user?.closed(reason),
     });
-    user = listener(made);
+    heir.user = listener(made);
     made.hold(segment);
     made.accept();
   }

@@ -235,8 +235,8 @@ describe('back-pressure', () => {
 
   it('pauses the host while the guest does not read', () => {
     const { clock, guest, services, network } = setUp();
-    let reading: TcpConnection | undefined;
-    const { heard, user } = listener(() => reading);
+    const reader: { connection?: TcpConnection } = {};
+    const { heard, user } = listener(() => reader.connection);
     const connection = guest.connect('10.0.2.2', 80, user);
     step(clock, () => services.length === 1);
     const [service] = services;
@@ -251,7 +251,7 @@ describe('back-pressure', () => {
     clock.advance(60_000);
     expect([service?.paused, sent < 12]).toEqual([true, true]);
     expect(network.stats().heldBytes).toBeLessThan(512 << 10);
-    reading = connection;
+    reader.connection = connection;
     connection.consumed(heard.bytes);
     clock.advance(120_000);
     expect([sent, heard.bytes]).toEqual([40, 40 * 65536]);

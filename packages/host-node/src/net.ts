@@ -1,0 +1,234 @@
+/**
+ * The host's sockets for a user-mode network: node:net, node:dgram and node:dns. Trusts the host, and of the guest only
+ * that its user network has checked where it may go. Addresses only, no names: nothing is looked up on the way.
+ */
+import { createSocket, type Socket as DatagramSocket } from 'node:dgram';
+import { getServers } from 'node:dns';
+import { lookup } from 'node:dns/promises';
+import { connect, createServer, isIPv6, type Socket } from 'node:net';
+import { networkInterfaces } from 'node:os';
+import { performance } from 'node:perf_hooks';
+import {
+  DnsCode,
+  type DnsRecord,
+  DnsType,
+  dnsAnswer,
+  type HostDatagrams,
+  type HostEndpoint,
+  type HostListener,
+  type HostNet,
+  type HostNetFailure,
+  type HostStream,
+  type HostStreamUser,
+  type NetworkClock,
+  parseDnsQuestion,
+  parseIpAddress,
+} from '@paravane/network';
+import { ParavaneError } from '@paravane/types';
+
+const connectMilliseconds = 30_000;
+const dnsMilliseconds = 5000;
+const dnsTtlSeconds = 30;
+const largestDnsAnswer = 65_535;
+
+const failures: Readonly<Record<string, HostNetFailure>> = {
+  ECONNREFUSED: 'refused',
+  ECONNRESET: 'reset',
+  EPIPE: 'reset',
+  ETIMEDOUT: 'timeout',
+  ENETUNREACH: 'unreachable',
+  EHOSTUNREACH: 'unreachable',
+  EADDRNOTAVAIL: 'unreachable',
+};
+
+const codeOf = (error: unknown): string => (error as NodeJS.ErrnoException).code ?? '';
+
+/** A socket as the network sees it. */
+function streamOf(socket: Socket, getUser: () => HostStreamUser): HostStream {
+  let failure: HostNetFailure | undefined;
+  let silent = false;
+  socket.setNoDelay(true);
+  const tell = (run: (user: HostStreamUser) => void): void => {
+    if (!silent) run(getUser());
+  };
+  socket.on('data', (bytes: Buffer) => tell((user) => user.data(bytes)));
+  socket.on('end', () => tell((user) => user.ended()));
+  socket.on('error', (error) => {
+    failure = failures[codeOf(error)] ?? 'other';
+  });
+  socket.on('close', () => tell((user) => user.closed(failure)));
+  return {
+    write(bytes, done) {
+      if (!socket.writable) return;
+      socket.write(bytes, (error) => {
+        if (!error) done();
+      });
+    },
+    end: () => void socket.end(),
+    pause: () => void socket.pause(),
+    resume: () => void (socket.isPaused() && socket.resume()),
+    destroy() {
+      silent = true;
+      if (socket.connecting) socket.destroy();
+      else socket.resetAndDestroy();
+    },
+  };
+}
+
+function connectTcp({ address, port }: HostEndpoint, user: HostStreamUser): HostStream {
+  const socket = connect({ host: address, port, allowHalfOpen: true });
+  socket.setTimeout(connectMilliseconds, () =>
+    socket.destroy(Object.assign(new Error('timeout'), { code: 'ETIMEDOUT' })),
+  );
+  socket.on('connect', () => {
+    socket.setTimeout(0);
+    user.connected();
+  });
+  return streamOf(socket, () => user);
+}
+
+/** A port that can't be had, in words. */
+function cannotListen(protocol: string, at: Partial<HostEndpoint>, error: unknown): ParavaneError {
+  const why: Readonly<Record<string, string>> = {
+    EADDRINUSE: 'another program has it: choose another port',
+    EACCES: 'ports below 1024 need more rights: choose a higher one',
+    EADDRNOTAVAIL: 'the address is not one of this host: choose 127.0.0.1 or 0.0.0.0',
+  };
+  return new ParavaneError(
+    'publish-port',
+    `cannot open ${protocol} port ${at.address ?? '*'}:${at.port ?? 0}: ${why[codeOf(error)] ?? String(error)}`,
+    { cause: error, data: { protocol, ...at } },
+  );
+}
+
+const nobody: HostStreamUser = {
+  connected: () => undefined,
+  data: () => undefined,
+  ended: () => undefined,
+  closed: () => undefined,
+};
+
+function listenTcp(
+  at: HostEndpoint,
+  accept: (stream: HostStream, from: HostEndpoint) => HostStreamUser,
+): Promise<HostListener> {
+  return new Promise((resolve, reject) => {
+    const server = createServer({ allowHalfOpen: true }, (socket) => {
+      const heir: { user: HostStreamUser } = { user: nobody };
+      const stream = streamOf(socket, () => heir.user);
+      heir.user = accept(stream, { address: socket.remoteAddress ?? '', port: socket.remotePort ?? 0 });
+    });
+    server.once('error', (error) => reject(cannotListen('TCP', at, error)));
+    server.listen({ host: at.address, port: at.port }, () => {
+      const bound = server.address();
+      resolve({
+        port: typeof bound === 'object' && bound ? bound.port : at.port,
+        close: () => void server.close(),
+      });
+    });
+  });
+}
+
+function bindUdp(
+  at: { readonly version: 4 | 6 } & Partial<HostEndpoint>,
+  receive: (bytes: Uint8Array, from: HostEndpoint) => void,
+): Promise<HostDatagrams> {
+  return new Promise((resolve, reject) => {
+    const socket: DatagramSocket = createSocket({ type: at.version === 6 ? 'udp6' : 'udp4' });
+    let closed = false;
+    socket.on('message', (bytes, { address, port }) => {
+      // A link-local address carries its interface, which the guest does not know.
+      if (!closed) receive(bytes, { address: address.replace(/%.*$/, ''), port });
+    });
+    socket.once('error', (error) => reject(cannotListen('UDP', at, error)));
+    socket.bind({ ...(at.address !== undefined && { address: at.address }), port: at.port ?? 0 }, () => {
+      resolve({
+        port: socket.address().port,
+        send(bytes, address, port) {
+          // Datagrams that can't be sent are lost, as on any way.
+          if (!closed) socket.send(bytes, port, address, () => undefined);
+        },
+        close() {
+          if (closed) return;
+          closed = true;
+          socket.close();
+        },
+      });
+    });
+  });
+}
+
+/** Asks the host's own name servers, in turn, with the guest's bytes. */
+async function forward(query: Uint8Array): Promise<Uint8Array> {
+  for (const server of getServers()) {
+    const answer = await askServer(server, query).catch(() => undefined);
+    if (answer) return answer;
+  }
+  throw new ParavaneError('dns-failed', 'no name server of this host answers: check its resolver settings');
+}
+
+function askServer(server: string, query: Uint8Array): Promise<Uint8Array> {
+  const [, bracketed, plain, portText] =
+    /^(?:\[([^\]]+)\]|([^:]+|[^[\]]*:[^[\]]*:[^[\]]*))(?::(\d+))?$/.exec(server) ?? [];
+  const address = bracketed ?? plain ?? server;
+  return new Promise((resolve, reject) => {
+    const socket = createSocket(isIPv6(address) ? 'udp6' : 'udp4');
+    const finish = (run: () => void): void => {
+      clearTimeout(timer);
+      socket.close();
+      run();
+    };
+    const timer = setTimeout(() => finish(() => reject(new Error('no answer'))), dnsMilliseconds);
+    socket.once('error', (error) => finish(() => reject(error)));
+    // A connected socket hears its server only.
+    socket.connect(Number(portText ?? 53), address, () => socket.send(query));
+    socket.on('message', (answer) => {
+      const own = answer.length >= 12 && answer[0] === query[0] && answer[1] === query[1];
+      if (own && answer.length <= largestDnsAnswer) finish(() => resolve(answer));
+    });
+  });
+}
+
+/**
+ * Addresses are looked up as the host's programs do it, hosts file included; what else is asked for goes to the host's
+ * name servers.
+ */
+async function resolveDns(query: Uint8Array): Promise<Uint8Array> {
+  const question = parseDnsQuestion(query);
+  if (!question) throw new ParavaneError('dns-failed', 'the message is no DNS query');
+  const isAddress = question.dnsClass === 1 && (question.type === DnsType.a || question.type === DnsType.aaaa);
+  if (!isAddress) return forward(query);
+  try {
+    const found = await lookup(question.name, { all: true });
+    const version = question.type === DnsType.a ? 4 : 6;
+    const records: DnsRecord[] = found.flatMap(({ address }) => {
+      const parsed = parseIpAddress(address.replace(/%.*$/, ''));
+      return parsed?.version === version ? [{ type: question.type, seconds: dnsTtlSeconds, data: parsed.bytes }] : [];
+    });
+    return dnsAnswer(query, question, DnsCode.ok, records);
+  } catch (error) {
+    return dnsAnswer(query, question, codeOf(error) === 'ENOTFOUND' ? DnsCode.noName : DnsCode.serverFailure);
+  }
+}
+
+/** The host's sockets. */
+export const hostNet: HostNet = {
+  connectTcp,
+  listenTcp,
+  bindUdp,
+  resolve: resolveDns,
+  ownAddresses: () =>
+    Object.values(networkInterfaces())
+      .flat()
+      .flatMap((entry) => (entry ? [entry.address.replace(/%.*$/, '')] : [])),
+};
+
+/** The host's time, for networks. Timers don't keep the process alive. */
+export const hostNetworkClock: NetworkClock = {
+  now: () => performance.now(),
+  schedule(delay, run) {
+    const timer = setTimeout(run, Math.min(Math.max(0, Math.ceil(delay)), 2 ** 31 - 1));
+    timer.unref();
+    return () => clearTimeout(timer);
+  },
+};
