@@ -201,8 +201,11 @@ export interface VcpuCore {
   tscAux: number;
   /** The tables that the vCPU's linear addresses go through. Cheap to change. */
   space: AddressSpace;
-  /** Runs at most `budget` instructions. The result is the same object every time. */
-  run(budget: number): Exit;
+  /**
+   * Runs at most `budget` instructions. The result is the same object every time. Unless `exact`, the core may stop a
+   * few instructions early, which saves it the work of stopping in mid-block.
+   */
+  run(budget: number, exact?: boolean): Exit;
   /**
    * Runs the one instruction at `rip` with its stores to the page at `page` not
    * performed but handed to `store` (linear address, new bytes); a page-table

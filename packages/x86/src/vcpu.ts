@@ -162,7 +162,7 @@ export class X86Vcpu implements VcpuCore {
     this.tscOffset = tail.getFloat64(16, true);
   }
 
-  run(budget: number): Exit {
+  run(budget: number, exact = true): Exit {
     const { parts } = this;
     parts.current = this;
     const { mmu } = parts;
@@ -171,7 +171,7 @@ export class X86Vcpu implements VcpuCore {
     this.startLeft = left;
     exit.instruction = null;
     for (;;) {
-      if (left + MAX_BLOCK <= 0) {
+      if (left + MAX_BLOCK <= 0 || (left < 0 && !exact && left < this.startLeft)) {
         exit.reason = 'budget';
         break;
       }
