@@ -3,6 +3,7 @@ import type { Exit, VcpuCore } from '@paravane/engine-api';
 import { createMmu, emptySpace, FrameFlag, FrameType, type Mmu, Pte } from '@paravane/mmu';
 import { type DomId, domId, type Maddr, type Mfn } from '@paravane/types';
 import type { HypercallHandler, XenDomain, XenMachine, XenVcpu } from '../domain.js';
+import { isXenSlot } from './page-type.js';
 import { initialTables } from './roots.js';
 import { allocatePage, createMm, createVcpuMm } from './state.js';
 
@@ -208,7 +209,7 @@ export function audit(machine: XenMachine): string[] {
       const level = frames.type[mfn]!;
       if (level < FrameType.l1 || level > FrameType.l4 || frames.typeCount[mfn] === 0) continue;
       for (let i = 0; i < 512; i++) {
-        if (level === 4 && i >= 256 && i <= 271) continue;
+        if (isXenSlot(mm, mfn, level, i)) continue;
         const word = (frameBase + mfn * 4096 + i * 8) >>> 2;
         const entry = u32[word]!;
         if (!(entry & 1)) continue;

@@ -137,14 +137,19 @@ export function createTestGuest(
     vcpu,
     core,
     call(number, ...args) {
-      const registers = [7, 6, 2, 10, 8, 9];
+      const { is64 } = pv.xen;
+      const width = is64 ? 64 : 32;
+      const registers = is64 ? [7, 6, 2, 10, 8, 9] : [3, 1, 2, 6, 7, 5];
       for (const [index, register] of registers.entries())
-        core.regs[register] = BigInt.asUintN(64, BigInt(args[index] ?? 0));
-      core.regs[0] = BigInt.asUintN(64, BigInt(number));
+        core.regs[register] = BigInt.asUintN(width, BigInt(args[index] ?? 0));
+      core.regs[0] = BigInt.asUintN(width, BigInt(number));
+      const stop = is64
+        ? ({ reason: 'syscall' } as const)
+        : ({ reason: 'interrupt', vector: 0x82, length: 2 } as const);
       for (let turn = 0; turn < 100_000; turn++) {
         const rip = core.rip;
-        personality.handleExit(vcpu.hv, exitOf({ reason: 'syscall' }));
-        if (core.rip !== BigInt.asUintN(64, rip - 2n)) return BigInt.asIntN(64, core.regs[0]);
+        personality.handleExit(vcpu.hv, exitOf(stop));
+        if (core.rip !== BigInt.asUintN(width, rip - 2n)) return BigInt.asIntN(width, core.regs[0]);
         core.rip = rip;
       }
       throw new Error('a hypercall was re-issued without end');
