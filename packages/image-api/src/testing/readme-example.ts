@@ -24,9 +24,8 @@ async function open(file: api.ImageFile, options: api.ImageOpenOptions = {}): Pr
   /** Calls `visit` for the part of the request that is in each chunk. */
   async function inChunks(at: number, all: api.Buffers, visit: Visit) {
     if (closed) throw api.imageError('closed', 'the image is closed: open it again');
-    const length = api.byteLength(all);
+    const [length, answers] = [api.byteLength(all), [] as unknown[]];
     api.checkImageRange(image, at, length);
-    const answers = [];
     for (let done = 0; done < length; ) {
       const inside = (at + done) % chunkSize;
       const end = Math.min(length, done + chunkSize - inside);
