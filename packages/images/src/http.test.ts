@@ -23,8 +23,12 @@ interface Server {
   tag: string;
 }
 
-function answer(status: number, headers: Record<string, string>, body = new Uint8Array(0)): HttpResponse {
-  return { status, headers: { get: (name) => headers[name] ?? null }, arrayBuffer: async () => body.slice().buffer };
+function answer(status: number, headers: Record<string, string>, body: Uint8Array = new Uint8Array(0)): HttpResponse {
+  return {
+    status,
+    headers: { get: (name) => headers[name] ?? null },
+    arrayBuffer: async () => new Uint8Array(body).buffer,
+  };
 }
 
 function serve(content: Uint8Array): Server {
