@@ -79,6 +79,23 @@ for (const blocking of [false, true]) {
   }
 }
 
+describe('openDiskImage', () => {
+  it('lets one at a time write to an image, and any number read it', async () => {
+    const path = fresh('raw');
+    writeFileSync(path, new Uint8Array(4096));
+    const first = await openDiskImage(path);
+    await expect(openDiskImage(path)).rejects.toMatchObject({ code: 'image-in-use' });
+    await (await openDiskImage(path, { readOnly: true })).close();
+    await first.close();
+    await (await openDiskImage(path)).close();
+  });
+
+  it('says what is wrong with a file', async () => {
+    await expect(openDiskImage(join(folder, 'none'))).rejects.toThrow('there is no such file');
+    await expect(openDiskImage(folder, { readOnly: true })).rejects.toThrow('neither a file nor a block device');
+  });
+});
+
 describe('images that QEMU makes', () => {
   beforeAll(needQemuTools);
   const source = fresh('raw');

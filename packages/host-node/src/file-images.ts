@@ -1,10 +1,11 @@
 /** Disk images in the host's files: all formats, with the images under them found beside those that name them. */
 import { dirname, resolve } from 'node:path';
 import { constants, inflateRawSync } from 'node:zlib';
-import type { DiskImage, ImageDriver } from '@paravane/image-api';
+import type { DiskImage, ImageDriver, ImageFile } from '@paravane/image-api';
 import { openImage, qcow2Driver, rawDriver, type Unpackers } from '@paravane/images';
 import { decompress as unzstd } from 'fzstd';
-import { type ImageFileOptions, openImageFile } from './file-image.js';
+import { openImageFile } from './file-image.js';
+import { lockImage } from './image-lock.js';
 import { zstdFrameLength } from './zstd-frame.js';
 
 /** Node's zlib, and Zstandard in JavaScript. */
@@ -31,12 +32,28 @@ export function openDiskImage(path: string, options: DiskImageOptions = {}): Pro
   return openImage(path, {
     ...rest,
     drivers,
-    openFile(name, { readOnly, from }) {
-      const file = from === undefined ? name : backingPath(name, from);
-      const fileOptions: ImageFileOptions = { readOnly, blocking };
-      return { file: openImageFile(file, fileOptions), name: file };
+    async openFile(name, { readOnly, from }) {
+      const path = from === undefined ? name : backingPath(name, from);
+      const file = openImageFile(path, { readOnly, blocking });
+      return { file: readOnly ? file : await lockedFile(file, path), name: path };
     },
   });
+}
+
+/** The file, which no other process may open for writing until it is closed. */
+async function lockedFile(file: ImageFile, path: string): Promise<ImageFile> {
+  try {
+    const unlock = await lockImage(path);
+    const { close } = file;
+    file.close = () => {
+      close();
+      unlock();
+    };
+    return file;
+  } catch (error) {
+    await file.close();
+    throw error;
+  }
 }
 
 /** Where the image that `from` names is. */
