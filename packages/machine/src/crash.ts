@@ -2,7 +2,7 @@
  * What a crash report says of the vCPU that stopped: its registers, and the words of its stack that are addresses of
  * the kernel's code. Nothing here trusts the guest: names and stack are whatever its memory holds.
  */
-import { type KernelImage, kernelSymbols } from '@paravane/domain-builder';
+import { findKallsyms, type KernelImage, type KernelSymbols, kernelSymbols } from '@paravane/domain-builder';
 import { Gpr } from '@paravane/engine-api';
 import type { ShutdownRecord } from '@paravane/personality-api';
 import type { CrashReport } from '@paravane/toolstack';
@@ -11,7 +11,48 @@ import type { PvDomain } from '@paravane/xen';
 const STACK_WORDS = 512;
 const BACKTRACE_LENGTH = 24;
 
-export function describeCrash(guest: PvDomain, image: KernelImage, record: ShutdownRecord): CrashReport {
+/** Images up to this size, in bytes, are kept for their symbols; a larger kernel's are looked for in its memory. */
+const SMALL_IMAGE = 4 << 20;
+const PAGE = 4096;
+
+/** Where a crash report finds names, without holding on to a large image. */
+export interface SymbolSource {
+  readonly virtStart: bigint;
+  readonly virtEnd: bigint;
+  find(guest: PvDomain, vcpu: number): KernelSymbols | undefined;
+}
+
+export function symbolSource(image: KernelImage): SymbolSource {
+  const { virtStart, virtEnd } = image;
+  const size = image.segments.reduce((sum, { data }) => sum + data.length, 0);
+  if (size <= SMALL_IMAGE) return { virtStart, virtEnd, find: () => kernelSymbols(image) };
+  const places = image.segments.map(({ vaddr, data }) => ({ vaddr, length: data.length }));
+  return {
+    virtStart,
+    virtEnd,
+    find(guest, vcpu) {
+      for (const { vaddr, length } of places) {
+        const found = findKallsyms(readKernel(guest, vcpu, vaddr, length), virtEnd);
+        if (found !== undefined) return found;
+      }
+      return undefined;
+    },
+  };
+}
+
+/** Kernel memory as the vCPU's kernel tables map it; zeros where they map nothing. */
+function readKernel(guest: PvDomain, vcpu: number, start: bigint, length: number): Uint8Array {
+  const { core, kernelRoot } = guest.xen.vcpus[vcpu];
+  const space = { ...core.space, root: kernelRoot };
+  const bytes = new Uint8Array(length);
+  for (let done = 0; done < length; done += PAGE) {
+    const page = guest.xen.mmu.readVirtual(space, start + BigInt(done), Math.min(PAGE, length - done));
+    if (page !== null) bytes.set(page, done);
+  }
+  return bytes;
+}
+
+export function describeCrash(guest: PvDomain, source: SymbolSource, record: ShutdownRecord): CrashReport {
   const vcpu = guest.xen.vcpus[record.vcpu];
   const { core } = vcpu;
   const { mmu } = guest.xen;
@@ -24,7 +65,7 @@ export function describeCrash(guest: PvDomain, image: KernelImage, record: Shutd
     ['fs base', core.fsBase],
     ['gs base', core.gsBase],
   ];
-  const symbols = kernelSymbols(image);
+  const symbols = source.find(guest, record.vcpu);
   const named = (address: bigint): { address: bigint; symbol?: string } | undefined => {
     const hit = symbols?.lookup(address);
     if (hit === undefined || !hit.code) return undefined;
@@ -36,7 +77,7 @@ export function describeCrash(guest: PvDomain, image: KernelImage, record: Shutd
     const bytes = mmu.readVirtual(core.space, at, 8);
     if (bytes === null) break;
     const value = new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0, true);
-    const inside = value >= image.virtStart && value < image.virtEnd;
+    const inside = value >= source.virtStart && value < source.virtEnd;
     const found = inside ? named(value) : undefined;
     if (found !== undefined) backtrace.push(found);
   }

@@ -13,9 +13,10 @@ import type { BootRequest, DomainEnd, DomainStats, Machine, RunningDomain, StepR
 import { CORE_BYTES, CORE_FEATURES, createX86Engine } from '@paravane/x86';
 import { createPvDomain, createXenPersonality, type PvDomain } from '@paravane/xen';
 import { createXenstore, createXenstoreRing, populateDomain, populateHost } from '@paravane/xenstore';
-import { describeCrash } from './crash.js';
+import { describeCrash, type SymbolSource, symbolSource } from './crash.js';
 import { attachDisks, type Disks } from './disks.js';
 import { createEarlyOutput, type EarlyOutput } from './early-output.js';
+import { attachVifs, type Vifs } from './vifs.js';
 
 const PAGES_PER_MIB = 256;
 /** Frames beside the guest's memory: shared_info, grant tables and the hypervisor's own. */
@@ -36,15 +37,17 @@ export function createMachine(): Machine {
 class BootedDomain implements RunningDomain {
   private readonly hypervisor: Hypervisor;
   private readonly guest: PvDomain;
+  private readonly symbols: SymbolSource;
   private console!: ConsoleBackend;
   private earlyOutput!: EarlyOutput;
   private disks!: Disks;
+  private vifs!: Vifs;
   /** Typed, and more than the console's back end holds. */
   private typed: Uint8Array[] = [];
 
   constructor(
     private readonly request: BootRequest,
-    private readonly image: KernelImage,
+    image: KernelImage,
   ) {
     const { config, clock, seed } = request;
     const pages = Math.max(config.memory, config.maxmem) * PAGES_PER_MIB;
@@ -69,7 +72,8 @@ class BootedDomain implements RunningDomain {
       log: (message) => request.log?.('info', message),
     });
     this.hypervisor = hypervisor;
-    this.guest = this.build();
+    this.symbols = symbolSource(image);
+    this.guest = this.build(image);
     hypervisor.inbox.source(CONSOLE, (bytes) => {
       this.typed.push(bytes);
       this.feedConsole();
@@ -110,21 +114,22 @@ class BootedDomain implements RunningDomain {
       guestMilliseconds: (systemTimeNs ?? 0) / 1e6,
       // Runs in wall time are never equal, and to look at all memory takes its time.
       ...(this.request.clock === 'virtual' ? { stateHash: hypervisor.stateHash(guest.domain) } : {}),
-      counters: { ...counters, ...this.disks.counters() },
+      counters: { ...counters, ...this.disks.counters(), ...this.vifs.counters() },
     };
   }
 
   destroy(): void {
     this.guest.destroy();
     this.disks.close();
+    this.vifs.close();
   }
 
   settled(): Promise<void> {
     return this.disks.settled();
   }
 
-  private build(): PvDomain {
-    const { hypervisor, request, image } = this;
+  private build(image: KernelImage): PvDomain {
+    const { hypervisor, request } = this;
     const { config } = request;
     const personality = createXenPersonality(hypervisor.services);
     const store = createXenstore();
@@ -169,6 +174,7 @@ class BootedDomain implements RunningDomain {
       storeRingRef: guest.storeChannel.frame,
     });
     this.disks = attachDisks({ hypervisor, store, guest, request });
+    this.vifs = attachVifs({ hypervisor, store, guest, request });
     store.introduceDomain(id);
     request.log?.('info', `built "${config.name}": ${config.memory} MiB, ${config.vcpus} vCPUs`);
     return guest;
@@ -192,7 +198,7 @@ class BootedDomain implements RunningDomain {
     if (record.reason === 'poweroff' || record.reason === 'reboot' || record.reason === 'suspend') {
       return { kind: record.reason };
     }
-    return { kind: 'crash', report: describeCrash(this.guest, this.image, record) };
+    return { kind: 'crash', report: describeCrash(this.guest, this.symbols, record) };
   }
 }
 
