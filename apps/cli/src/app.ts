@@ -8,6 +8,7 @@ import type { CliContext } from './context.js';
 import { exitStatus } from './exit-status.js';
 import { imageRoutes } from './image-app.js';
 import { fileName, type MachineFlags, machineFlags } from './machine-flags.js';
+import { networkFlags } from './network-flags.js';
 
 const statuses = `Exit status: 0 the guest shut itself down, 1 failure on the host, 2 bad configuration or arguments,
   3 the guest crashed, 4 --timeout passed, 130 interrupted.`;
@@ -36,6 +37,7 @@ const runCommand = buildCommand<RunFlags, [string?], CliContext>({
         placeholder: 'SPEC',
         brief: 'A further disk, as xl writes it: FILE,qcow2,xvda,rw or format=raw,vdev=xvda,access=rw,target=FILE',
       },
+      ...networkFlags,
       ...machineFlags,
     },
     positional: {

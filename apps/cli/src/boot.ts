@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { hostTime, openConsole, openTraceFile, readToEnd } from '@paravane/host-node';
 import {
   type BootDisk,
+  type BootVif,
   type DomainConfig,
   type DomainRun,
   type DomainStats,
@@ -20,6 +21,7 @@ export interface Guest {
   readonly kernel: Uint8Array;
   readonly ramdisk?: Uint8Array;
   readonly disks?: readonly BootDisk[];
+  readonly vifs?: readonly BootVif[];
 }
 
 /** The guest's wall clock at the start of a run in virtual time: 2025-01-01. */
@@ -28,7 +30,7 @@ const virtualEpoch = Date.UTC(2025, 0, 1);
 const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 export async function boot(context: CliContext, guest: Guest, flags: MachineFlags): Promise<number> {
-  const { config, kernel, ramdisk, disks } = guest;
+  const { config, kernel, ramdisk, disks, vifs } = guest;
   const { stdin, process: host } = context;
   const trace = flags.trace === undefined ? undefined : openTraceFile(flags.trace);
   const machine = await context.parts.createMachine();
@@ -45,6 +47,7 @@ export async function boot(context: CliContext, guest: Guest, flags: MachineFlag
       kernel,
       ...(ramdisk === undefined ? {} : { ramdisk }),
       ...(disks === undefined ? {} : { disks }),
+      ...(vifs === undefined ? {} : { vifs }),
       onOutput: (bytes) => void host.stdout.write(bytes),
       clock: flags.clock,
       engine: flags.engine,

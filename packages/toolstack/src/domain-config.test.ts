@@ -74,8 +74,8 @@ extra="console=hvc0 panic=1"`);
   });
 
   it('says of keys of later work that they are not supported yet, and warns of unknown ones', () => {
-    expect(shown(`${base}vif = ["a"]\nvfb = []\n  tsc_mode = "native"\nmemmory = 3\nfrobnicate = 1`)).toEqual([
-      'g.cfg:3:1: warning: "vif" is not supported yet and has no effect',
+    expect(shown(`${base}usbdev = ["a"]\nvfb = []\n  tsc_mode = "native"\nmemmory = 3\nfrobnicate = 1`)).toEqual([
+      'g.cfg:3:1: warning: "usbdev" is not supported yet and has no effect',
       'g.cfg:5:3: warning: "tsc_mode" is not supported yet and has no effect',
       'g.cfg:6:1: warning: unknown key "memmory" (did you mean "memory"?); it has no effect',
       'g.cfg:7:1: warning: unknown key "frobnicate"; it has no effect',

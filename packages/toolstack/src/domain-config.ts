@@ -3,6 +3,7 @@
  * xl.cfg(5) and of xl's own reading of it (defaults, the precedence of cmdline over root and extra).
  */
 import { type DiskConfig, readDisk } from './disk-config.js';
+import { readVif, type VifConfig } from './vif-config.js';
 import { laterKeys, supportedKeys } from './xl-keys.js';
 import {
   type Diagnostic,
@@ -33,6 +34,8 @@ export interface DomainConfig {
   readonly onCrash: EndAction;
   /** In order; no two are the same device. */
   readonly disks?: readonly DiskConfig[];
+  /** In order; no two have the same address or index. */
+  readonly vifs?: readonly VifConfig[];
 }
 
 /** What the command line puts in place of the file's settings. */
@@ -45,6 +48,8 @@ export interface ConfigOverrides {
   readonly vcpus?: number;
   /** Disk specifications, in addition to those of the file. */
   readonly disks?: readonly string[];
+  /** Network specifications, in addition to those of the file. */
+  readonly vifs?: readonly string[];
 }
 
 export interface ReadConfig {
@@ -106,6 +111,7 @@ class ConfigReader {
     const memory = this.amount('memory', limits.memory, overrides.memory) ?? defaults.memory;
     const ramdisk = overrides.ramdisk ?? this.file('ramdisk');
     const disks = this.disks(overrides.disks ?? []);
+    const vifs = this.vifs(overrides.vifs ?? []);
     return {
       name,
       type: 'pv',
@@ -119,6 +125,7 @@ class ConfigReader {
       onReboot: this.endAction('on_reboot', defaults.onReboot),
       onCrash: this.endAction('on_crash', defaults.onCrash),
       ...(disks.length === 0 ? {} : { disks }),
+      ...(vifs.length === 0 ? {} : { vifs }),
     };
   }
 
@@ -256,6 +263,32 @@ class ConfigReader {
     }
     for (const text of added) add(text, this.top, `--disk ${text}`);
     return disks;
+  }
+
+  private vifs(added: readonly string[]): VifConfig[] {
+    const vifs: VifConfig[] = [];
+    const add = (text: string, at: { line: number; column: number }, source: string): void => {
+      const { vif, errors, warnings } = readVif(text);
+      for (const message of errors) this.error(at, `${source}: ${message}`);
+      for (const message of warnings) this.warn(at, `${source}: ${message}`);
+      if (vif === undefined) return;
+      for (const key of ['mac', 'devid'] as const) {
+        if (vif[key] !== undefined && vifs.some((other) => other[key] === vif[key])) {
+          this.error(at, `${source}: another interface has ${key}=${vif[key]} already`);
+        }
+      }
+      vifs.push(vif);
+    };
+    const setting = this.settings.get('vif');
+    if (setting !== undefined && setting.value.kind !== 'list') {
+      this.error(setting.value.at, '"vif" takes a list of strings, such as vif = ["mac=00:16:3e:01:02:03"]');
+    }
+    for (const item of setting?.value.kind === 'list' ? setting.value.items : []) {
+      if (item.kind === 'list') this.error(item.at, 'an interface is a string, such as "mac=00:16:3e:01:02:03"');
+      else add(item.text, item.at, `vif "${item.text}"`);
+    }
+    for (const text of added) add(text, this.top, `--vif ${text}`);
+    return vifs;
   }
 
   private maxmem(memory: number, overrides: ConfigOverrides): number {

@@ -15,11 +15,12 @@ export { type DomainRun, type HostTime, type RunOptions, type RunOutcome, runDom
 export {
   type BootDisk,
   type BootRequest,
+  type BootVif,
   type ClockMode,
-  type EngineKind,
   type CrashReport,
   type DomainEnd,
   type DomainStats,
+  type EngineKind,
   type LogLevel,
   logLevels,
   type Machine,
@@ -27,6 +28,7 @@ export {
   type StepResult,
 } from './machine.js';
 export { parseVdev, type VirtualDevice } from './vdev.js';
+export { normalMac, type ReadVif, readVif, type VifConfig } from './vif-config.js';
 export { laterKeys, supportedKeys } from './xl-keys.js';
 export {
   type Atom,

@@ -3,8 +3,10 @@
  * It says nothing of files, terminals or clocks: whoever calls passes bytes and time in.
  */
 import type { DiskImage } from '@paravane/image-api';
+import type { Link } from '@paravane/link-api';
 import type { DiskConfig } from './disk-config.js';
 import type { DomainConfig } from './domain-config.js';
+import type { VifConfig } from './vif-config.js';
 
 export type ClockMode = 'virtual' | 'wall';
 /** What runs the guest's code: the interpreter alone, or with hot loops compiled. */
@@ -19,11 +21,20 @@ export interface BootDisk {
   readonly image?: DiskImage;
 }
 
+export interface BootVif {
+  readonly config: VifConfig;
+  /** The interface's address: that of `config`, or one made up. */
+  readonly mac: string;
+  /** Makes the link behind it, anew for each boot; the domain closes it at its end. */
+  openLink(): Link;
+}
+
 export interface BootRequest {
   readonly config: DomainConfig;
   readonly kernel: Uint8Array;
   readonly ramdisk?: Uint8Array;
   readonly disks?: readonly BootDisk[];
+  readonly vifs?: readonly BootVif[];
   /** Called when the host has done what a domain that waits may be waiting for. */
   wake?(): void;
   /** Takes what the guest writes to its console. The bytes are the receiver's to keep. */

@@ -9,12 +9,14 @@ import { type CliContext, carryOut, say } from '../context.js';
 import { closeDisks, openDisks } from '../disks.js';
 import { exitStatus } from '../exit-status.js';
 import type { MachineFlags } from '../machine-flags.js';
+import { type NetworkFlags, openNetwork } from '../network.js';
 
-export interface RunFlags extends MachineFlags {
+export interface RunFlags extends MachineFlags, NetworkFlags {
   readonly kernel?: string;
   readonly ramdisk?: string;
   readonly cmdline?: string;
   readonly disk?: readonly string[];
+  readonly vif?: readonly string[];
 }
 
 export default async function run(this: CliContext, flags: RunFlags, what?: string): Promise<void> {
@@ -31,8 +33,13 @@ export default async function run(this: CliContext, flags: RunFlags, what?: stri
       say(this, `booting "${config.name}" with ${config.memory} MiB; ${keyName(flags.escape.byte)} leaves`);
     }
     try {
-      const guest = { config, kernel, ...(ramdisk === undefined ? {} : { ramdisk }), disks };
-      return await boot(this, guest, flags);
+      const network = await openNetwork(config, flags);
+      const guest = { config, kernel, ...(ramdisk === undefined ? {} : { ramdisk }), disks, vifs: network.vifs };
+      try {
+        return await boot(this, guest, flags);
+      } finally {
+        network.close();
+      }
     } finally {
       await closeDisks(disks);
     }
@@ -90,7 +97,7 @@ function located(file: string, fromCommandLine: string | undefined, folder: stri
   return existsSync(beside) ? beside : file;
 }
 
-function overridesOf({ kernel, ramdisk, cmdline, memory, vcpus, disk }: RunFlags): ConfigOverrides {
+function overridesOf({ kernel, ramdisk, cmdline, memory, vcpus, disk, vif }: RunFlags): ConfigOverrides {
   return {
     ...(kernel === undefined ? {} : { kernel }),
     ...(ramdisk === undefined ? {} : { ramdisk }),
@@ -98,6 +105,7 @@ function overridesOf({ kernel, ramdisk, cmdline, memory, vcpus, disk }: RunFlags
     ...(memory === undefined ? {} : { memory }),
     ...(vcpus === undefined ? {} : { vcpus }),
     ...(disk === undefined ? {} : { disks: disk }),
+    ...(vif === undefined ? {} : { vifs: vif }),
   };
 }
 

@@ -1,0 +1,54 @@
+import { describe, expect, it } from 'vitest';
+import { readDomainConfig } from './domain-config.js';
+import { readVif } from './vif-config.js';
+
+describe('network specifications', () => {
+  it.each([
+    ['', {}],
+    ['mac=00:16:3E:00:00:01', { mac: '00:16:3e:00:00:01' }],
+    ['mac=00-16-3e-00-00-01', { mac: '00:16:3e:00:00:01' }],
+    [' bridge = xenbr0 , ip=10.0.2.15, vifname=web0', { bridge: 'xenbr0', ip: '10.0.2.15', vifname: 'web0' }],
+    ['type=vif,backend=0,devid=3,mtu=9000', { devid: 3, mtu: 9000 }],
+  ])('%j is read', (text, vif) => {
+    expect(readVif(text)).toEqual({ vif, errors: [], warnings: [] });
+  });
+
+  it.each(['rate=10Mb/s', 'script=vif-route', 'model=e1000', 'type=ioemu', 'untrusted'])(
+    '%j has no effect, and says so',
+    (text) => {
+      const { vif, warnings } = readVif(text);
+      expect([vif !== undefined, warnings.length]).toEqual([true, 1]);
+    },
+  );
+
+  it.each([
+    ['mac=1', 'no address'],
+    ['mac=01:00:5e:00:00:01', 'no address'],
+    ['type=vhost', 'vif or ioemu'],
+    ['backend=netdom', 'not supported'],
+    ['mtu=12', '68 to 65535'],
+    ['devid=x', '0 to 255'],
+    ['brigde=xenbr0', 'unknown parameter'],
+    ['xenbr0', 'key=value'],
+  ])('%j is refused', (text, why) => {
+    const { vif, errors } = readVif(text);
+    expect(vif).toBeUndefined();
+    expect(errors.join()).toContain(why);
+  });
+
+  it('are a list of strings in a configuration, to which the command line adds', () => {
+    const base = 'name = "a"\nkernel = "k"\n';
+    expect(readDomainConfig(`${base}vif = ["mac=00:16:3e:00:00:01", ""]`, { vifs: ['devid=7'] }).config?.vifs).toEqual([
+      { mac: '00:16:3e:00:00:01' },
+      {},
+      { devid: 7 },
+    ]);
+    expect(readDomainConfig(`${base}vif = []`).config?.vifs).toBeUndefined();
+    const wrong = (line: string): string[] =>
+      readDomainConfig(base + line).diagnostics.map(({ line: at, message }) => `${at} ${message}`);
+    expect(wrong('vif = "mac=1"')[0]).toMatch(/^3 "vif" takes a list/);
+    expect(wrong('vif = ["mac=1"]')[0]).toMatch(/^3 vif "mac=1": "1" is no address/);
+    expect(wrong('vif = ["mac=00:16:3e:00:00:01","mac=00:16:3e:00:00:01"]')[0]).toContain('another interface has');
+    expect(wrong('vif = ["devid=1","devid=1"]')[0]).toContain('another interface has');
+  });
+});
