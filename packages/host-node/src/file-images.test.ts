@@ -1,4 +1,6 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { DiskImage, ImageFile } from '@paravane/image-api';
@@ -88,6 +90,31 @@ describe('openDiskImage', () => {
     await (await openDiskImage(path, { readOnly: true })).close();
     await first.close();
     await (await openDiskImage(path)).close();
+  });
+
+  it('reads images from web servers, and the images below them', async () => {
+    const bytes = patternOf(300_032, 20);
+    const over = fresh('qcow2');
+    const file = openImageFile(over, { create: 'new' });
+    await createQcow2(file, { size: MiB, backing: { name: 'base.raw', format: 'raw' } });
+    await file.close();
+    const served: Record<string, Uint8Array> = { '/base.raw': bytes, '/over.qcow2': readFileSync(over) };
+    const server = createServer(({ url = '', headers }, response) => {
+      const content = served[url] ?? new Uint8Array(0);
+      const [, first, last] = /^bytes=([0-9]+)-([0-9]+)$/.exec(headers.range ?? '') ?? [];
+      const part = content.subarray(Number(first), Number(last) + 1);
+      const range = `bytes ${first}-${Number(first) + part.length - 1}/${content.length}`;
+      response.writeHead(206, { 'content-range': range, etag: '"1"' }).end(part);
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const { port } = server.address() as AddressInfo;
+    const image = await openDiskImage(`http://127.0.0.1:${port}/over.qcow2`);
+    expect(image.readOnly).toBe(true);
+    const wanted = new Uint8Array(MiB);
+    wanted.set(bytes);
+    expect(Buffer.compare(await content(image), wanted)).toBe(0);
+    await image.close();
+    server.close();
   });
 
   it('says what is wrong with a file', async () => {

@@ -2,7 +2,7 @@
 import { dirname, resolve } from 'node:path';
 import { constants, inflateRawSync } from 'node:zlib';
 import type { DiskImage, ImageDriver, ImageFile } from '@paravane/image-api';
-import { openImage, qcow2Driver, rawDriver, type Unpackers } from '@paravane/images';
+import { openHttpFile, openImage, qcow2Driver, rawDriver, type Unpackers } from '@paravane/images';
 import { decompress as unzstd } from 'fzstd';
 import { openImageFile } from './file-image.js';
 import { lockImage } from './image-lock.js';
@@ -26,7 +26,7 @@ export interface DiskImageOptions {
   readonly drivers?: readonly ImageDriver[];
 }
 
-/** Opens an image of any known format. */
+/** Opens an image of any known format, in a file, on a block device, or for reading at an http:// or https:// URL. */
 export function openDiskImage(path: string, options: DiskImageOptions = {}): Promise<DiskImage> {
   const { blocking = false, drivers = imageDrivers, ...rest } = options;
   return openImage(path, {
@@ -34,6 +34,8 @@ export function openDiskImage(path: string, options: DiskImageOptions = {}): Pro
     drivers,
     async openFile(name, { readOnly, from }) {
       const path = from === undefined ? name : backingPath(name, from);
+      if (isUrl(path))
+        return { file: await openHttpFile({ url: path, fetch: (url, init) => fetch(url, init) }), name: path };
       const file = openImageFile(path, { readOnly, blocking });
       return { file: readOnly ? file : await lockedFile(file, path), name: path };
     },
@@ -58,5 +60,10 @@ async function lockedFile(file: ImageFile, path: string): Promise<ImageFile> {
 
 /** Where the image that `from` names is. */
 export function backingPath(name: string, from: string): string {
-  return resolve(dirname(from), name.replace(/^file:/, ''));
+  if (isUrl(name)) return name;
+  return isUrl(from) ? new URL(name, from).href : resolve(dirname(from), name.replace(/^file:/, ''));
+}
+
+function isUrl(name: string): boolean {
+  return /^https?:\/\//.test(name);
 }

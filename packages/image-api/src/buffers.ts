@@ -60,9 +60,3 @@ export function fillZero(buffers: Buffers): void {
   if (buffers instanceof Uint8Array) buffers.fill(0);
   else for (const buffer of buffers) buffer.fill(0);
 }
-
-/** Whether every byte is zero. */
-export function isZero(bytes: Uint8Array): boolean {
-  for (let at = 0; at < bytes.length; at++) if (bytes[at] !== 0) return false;
-  return true;
-}

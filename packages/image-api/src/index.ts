@@ -6,7 +6,6 @@ export {
   copyFrom,
   copyInto,
   fillZero,
-  isZero,
   sliceBuffers,
 } from './buffers.js';
 export {

@@ -82,8 +82,8 @@ export async function info(this: CliContext, { format, json }: InfoFlags, path: 
     const image = await openDiskImage(path, { readOnly: true, metadataOnly: true, ...inFormatOf(format) });
     try {
       const facts: ImageInfo = (await image.info?.()) ?? { format: image.format, size: image.size };
-      const status = statSync(path);
-      const whole: ImageInfo = { ...facts, allocated: status.isFile() ? status.blocks * 512 : image.size };
+      const status = statSync(path, { throwIfNoEntry: false });
+      const whole: ImageInfo = status?.isFile() === true ? { ...facts, allocated: status.blocks * 512 } : facts;
       this.process.stdout.write(json ? `${JSON.stringify(whole, null, 2)}\n` : describe(path, whole));
     } finally {
       await image.close();
@@ -94,14 +94,10 @@ export async function info(this: CliContext, { format, json }: InfoFlags, path: 
 
 function describe(
   path: string,
-  { format, size, allocated = 0, clusterSize, backing, snapshots, details }: ImageInfo,
+  { format, size, allocated, clusterSize, backing, snapshots, details }: ImageInfo,
 ): string {
-  const lines = [
-    `image: ${path}`,
-    `format: ${format}`,
-    `size: ${bytesInWords(size)} (${size} bytes)`,
-    `on the host's disk: ${bytesInWords(allocated)}`,
-  ];
+  const lines = [`image: ${path}`, `format: ${format}`, `size: ${bytesInWords(size)} (${size} bytes)`];
+  if (allocated !== undefined) lines.push(`on the host's disk: ${bytesInWords(allocated)}`);
   if (clusterSize !== undefined) lines.push(`cluster size: ${bytesInWords(clusterSize)}`);
   if (backing !== undefined) lines.push(`backing: ${backing.name}${backing.format ? ` (${backing.format})` : ''}`);
   for (const [name, value] of Object.entries(details ?? {})) {
