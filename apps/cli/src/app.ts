@@ -99,6 +99,12 @@ const pullCommand = buildCommand<PullFlags, [(typeof guestNames)[number]], CliCo
         placeholder: 'VERSION',
         brief: "Exactly this version of the guest's package",
       },
+      rootfs: {
+        kind: 'boolean',
+        optional: true,
+        withNegated: false,
+        brief: 'Also make a disk with a minimal Debian system (debian only)',
+      },
     },
     positional: {
       kind: 'tuple',
@@ -112,6 +118,8 @@ const pullCommand = buildCommand<PullFlags, [(typeof guestNames)[number]], CliCo
   grub    GRUB's images for Xen PV (grub-xen-host), 64-bit and, by the name grub-pv32, 32-bit
   gnumach GNU Mach for Xen PV, 32-bit (gnumach-image-1.8-xen-486 for i386, from sid)
 Without --mirror or --from, the system's apt-get downloads them, in private folders and without root.
+--rootfs makes root.img as well, an ext4 file system of 2 GB that takes only the space it uses, and names it as the
+guest's disk: a minimal Debian with systemd, where root logs in without a password. No root is needed: a guest makes it.
 What was fetched, with checksums, is recorded in lock.json beside it.
 All of it goes to PARAVANE_HOME, or to paravane in the user's data folder (~/.local/share).`,
   },

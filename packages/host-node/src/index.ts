@@ -17,8 +17,10 @@ export {
   type PullOptions,
   pulledBy,
   pullGuest,
+  type RootfsMaker,
   usualSuite,
 } from './pull/pull.js';
+export { bootstrapDone } from './pull/rootfs/bootstrap.js';
 export type { FetchedPackage, PackageRequest, PackageSource, Progress } from './pull/source.js';
 export {
   type ConsoleEvents,

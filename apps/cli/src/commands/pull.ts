@@ -15,12 +15,14 @@ import {
 import { ParavaneError } from '@paravane/types';
 import { type CliContext, carryOut, say } from '../context.js';
 import { exitStatus } from '../exit-status.js';
+import { rootfsMaker } from '../rootfs.js';
 
 export interface PullFlags {
   readonly suite?: string;
   readonly mirror?: string;
   readonly from?: string;
   readonly version?: string;
+  readonly rootfs?: boolean;
 }
 
 /** Where neither --suite nor a system's own sources say it: Debian 12. */
@@ -30,12 +32,16 @@ export default async function pull(this: CliContext, flags: PullFlags, name: Gue
   await carryOut(this, async () => {
     const home = dataFolder(this.process.env);
     const progress = (line: string): void => say(this, line);
+    if (flags.rootfs && name !== 'debian') {
+      throw new ParavaneError('bad-argument', `--rootfs makes a disk for debian; ${name} has none: leave it out`);
+    }
     const { folder, packages } = await pullGuest({
       guest: name,
       source: await sourceFor({ ...flags, suite: flags.suite ?? usual(flags, name) }, home, progress),
       home,
       progress,
       ...(flags.version === undefined ? {} : { version: flags.version }),
+      ...(flags.rootfs ? { rootfs: rootfsMaker(this.parts, progress) } : {}),
     });
     for (const found of packages) this.process.stdout.write(`${found.name} ${found.version}\n`);
     this.process.stdout.write(`${name} is ready in ${folder}; start it with: paravane run ${name}\n`);

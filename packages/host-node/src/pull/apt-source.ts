@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { ParavaneError } from '@paravane/types';
 import { fileCause } from '../files.js';
-import { architectureOf, type PackageSource, type Progress, wanted } from './source.js';
+import { architectureOf, type FetchedPackage, type PackageSource, type Progress, wanted } from './source.js';
 
 const run = promisify(execFile);
 
@@ -34,30 +34,47 @@ export function aptSource({ folder, suite, progress }: AptOptions): PackageSourc
     description: { kind: 'apt', ...(suite === undefined ? {} : { suite }) },
     async fetch(request) {
       const architecture = architectureOf(request);
-      const prepared = ready.get(architecture) ?? prepare(folder, suite, architecture, progress);
-      ready.set(architecture, prepared);
-      const options = await prepared;
       const name = `${request.name}:${architecture}`;
-      const place = mkdtempSync(join(folder, 'download-'));
-      try {
-        progress(`apt-get download ${wanted(request)}`);
-        const target = request.version === undefined ? name : `${name}=${request.version}`;
-        await apt('apt-get', [...options, 'download', target], place);
-        const file = readdirSync(place).find((candidate) => candidate.endsWith('.deb'));
-        if (file === undefined) throw new Error('apt-get said nothing but downloaded nothing');
-        // apt writes the colon of an epoch as %3a.
-        return { file: decodeURIComponent(file), bytes: readFileSync(join(place, file)) };
-      } catch (cause) {
-        throw new ParavaneError(
-          'package-missing',
-          `apt-get cannot download ${wanted(request)}${suite === undefined ? '' : ` from ${suite}`}: ${lastLine(cause)}; check --suite, --version and the network`,
-          { cause, data: { ...request, suite } },
-        );
-      } finally {
-        rmSync(place, { recursive: true, force: true });
-      }
+      const target = request.version === undefined ? name : `${name}=${request.version}`;
+      const [fetched] = await download([target], architecture, wanted(request), { ...request });
+      return fetched!;
     },
+    fetchAll: (names) =>
+      download(
+        names.map((name) => `${name}:amd64`),
+        'amd64',
+        `${names.length} packages`,
+        { names },
+      ),
   };
+
+  async function download(
+    targets: readonly string[],
+    architecture: string,
+    what: string,
+    data: Readonly<Record<string, unknown>>,
+  ): Promise<FetchedPackage[]> {
+    const prepared = ready.get(architecture) ?? prepare(folder, suite, architecture, progress);
+    ready.set(architecture, prepared);
+    const options = await prepared;
+    const place = mkdtempSync(join(folder, 'download-'));
+    try {
+      progress(`apt-get download ${what}`);
+      await apt('apt-get', [...options, 'download', ...targets], place);
+      const files = readdirSync(place).filter((candidate) => candidate.endsWith('.deb'));
+      if (files.length === 0) throw new Error('apt-get said nothing but downloaded nothing');
+      // apt writes the colon of an epoch as %3a.
+      return files.map((file) => ({ file: decodeURIComponent(file), bytes: readFileSync(join(place, file)) }));
+    } catch (cause) {
+      throw new ParavaneError(
+        'package-missing',
+        `apt-get cannot download ${what}${suite === undefined ? '' : ` from ${suite}`}: ${lastLine(cause)}; check --suite, --version and the network`,
+        { cause, data: { ...data, suite } },
+      );
+    } finally {
+      rmSync(place, { recursive: true, force: true });
+    }
+  }
 }
 
 async function prepare(

@@ -1,6 +1,6 @@
 /**
- * A small initramfs: busybox, the modules that a guest needs to see Xen's devices, and an /init that ends in a shell on
- * the console.
+ * A small initramfs: busybox, the modules that a guest needs to see Xen's devices, and an /init that boots
+ * from a disk, or ends in a shell on the console.
  */
 import { gzipSync } from 'node:zlib';
 import { type CpioEntry, S_IFCHR, S_IFDIR, S_IFLNK, S_IFREG, writeCpio } from './cpio.js';
@@ -23,8 +23,7 @@ const folders = [
   'lib',
 ];
 
-/** cttyhack gives the shell a controlling terminal, so that Ctrl-C reaches what runs in it. */
-const init = `#!/bin/sh
+const start = `#!/bin/sh
 export PATH=/bin:/sbin:/usr/bin:/usr/sbin HOME=/root TERM=linux
 /bin/busybox --install -s
 mount -t proc proc /proc
@@ -35,13 +34,51 @@ mount -t devpts pts /dev/pts
 while read -r module; do
   insmod "/lib/modules/$module.ko"
 done </lib/modules/load-order
-hostname guest
+`;
+
+/**
+ * A disk with a system on it (root=, else /dev/xvda) is booted, unless "shell" is on the command line; it is looked at
+ * without touching its journal. cttyhack gives the shell a controlling terminal, so that Ctrl-C reaches what runs in it.
+ */
+const bootOrShell = `hostname guest
+root= shell=
+for word in $(cat /proc/cmdline); do
+  case $word in
+    root=*) root=\${word#root=} ;;
+    shell) shell=1 ;;
+  esac
+done
+for turn in 1 2 3 4 5 6 7 8 9 10; do
+  grep -qsv Connected /sys/bus/xen/devices/vbd-*/state || break
+  usleep 100000
+done
+root=\${root:-/dev/xvda}
+if [ -z "$shell" ] && [ -b "$root" ] && mount -t ext4 -o ro,noload "$root" /mnt 2>/dev/null; then
+  [ -x /mnt/sbin/init ] || [ -L /mnt/sbin/init ] && found=1
+  umount /mnt
+  if [ -n "$found" ] && mount -t ext4 -o ro "$root" /mnt; then
+    mount --move /dev /mnt/dev
+    umount /sys /proc
+    exec switch_root /mnt /sbin/init
+  fi
+fi
 cd /root
 setsid cttyhack sh
 poweroff -f
 `;
 
-export function buildInitramfs(busybox: Uint8Array, modules: readonly KernelModule[]): Uint8Array {
+export interface InitramfsExtras {
+  /** What /init runs when the modules are there, in place of a boot or a shell. */
+  readonly run: string;
+  readonly entries: readonly CpioEntry[];
+}
+
+export function buildInitramfs(
+  busybox: Uint8Array,
+  modules: readonly KernelModule[],
+  extras?: InitramfsExtras,
+): Uint8Array {
+  const init = `${start}${extras === undefined ? bootOrShell : `${extras.run}\npoweroff -f\n`}`;
   const entries: CpioEntry[] = [
     ...[...folders, 'lib/modules'].map((path) => ({ path, mode: S_IFDIR | 0o755 })),
     { path: 'dev/console', mode: S_IFCHR | 0o600, device: { major: 5, minor: 1 } },
@@ -51,6 +88,7 @@ export function buildInitramfs(busybox: Uint8Array, modules: readonly KernelModu
     { path: 'init', mode: S_IFREG | 0o755, content: init },
     { path: 'lib/modules/load-order', mode: S_IFREG | 0o644, content: modules.map(({ name }) => `${name}\n`).join('') },
     ...modules.map(({ name, content }) => ({ path: `lib/modules/${name}.ko`, mode: S_IFREG | 0o644, content })),
+    ...(extras?.entries ?? []),
   ];
   return gzipSync(writeCpio(entries), { level: 9 });
 }

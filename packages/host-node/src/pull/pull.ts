@@ -10,6 +10,9 @@ import { type DebianPackage, readDeb } from './deb.js';
 import { buildInitramfs } from './initramfs.js';
 import { type LockedPackage, lockedFile, lockFileName, writeLockFile } from './lock-file.js';
 import { modulesInOrder } from './modules.js';
+import { buildArchive } from './rootfs/archive.js';
+import { buildBootstrap } from './rootfs/bootstrap.js';
+import { fetchSystem } from './rootfs/packages.js';
 import type { PackageRequest, PackageSource, Progress } from './source.js';
 import type { TarEntry } from './tar.js';
 
@@ -35,7 +38,21 @@ export interface PullOptions {
   /** Where pulled guests live; this one gets a folder of its name there. */
   readonly home: string;
   readonly progress: Progress;
+  /** Makes a root file system of a minimal Debian system as well, as the guest's disk. Only for "debian". */
+  readonly rootfs?: RootfsMaker;
 }
+
+/** Runs a guest that makes a root file system in a file. It says `bootstrapDone` on its console when all went well. */
+export type RootfsMaker = (bootstrap: {
+  readonly kernel: Uint8Array;
+  readonly ramdisk: Uint8Array;
+  /** The second disk, to be read only: a tar archive. */
+  readonly archive: Uint8Array;
+  /** The image that the first disk is to be in; it is not there yet, or is to be replaced. */
+  readonly file: string;
+  /** Packages that it configures. */
+  readonly packages: number;
+}) => Promise<void>;
 
 export interface PulledGuest {
   readonly folder: string;
@@ -51,16 +68,27 @@ interface Guest {
   readonly others?: Readonly<Record<string, (folder: string) => string[]>>;
 }
 
+interface Making {
+  readonly version: string | undefined;
+  readonly progress: Progress;
+  readonly source: PackageSource;
+  readonly rootfs: RootfsMaker | undefined;
+  readonly folder: string;
+}
+
 /** What is fetched, remembered for the lock file. */
 interface Shelf {
   get(request: PackageRequest): Promise<DebianPackage>;
+  remember(locked: LockedPackage): void;
 }
 
 const kernelPackage = 'linux-image-cloud-amd64';
+/** The disk that --rootfs makes. */
+const rootfsFile = 'root.img';
 const guestModules = ['xen-blkfront', 'xen-netfront'];
 
 export async function pullGuest(options: PullOptions): Promise<PulledGuest> {
-  const { guest, source, version, progress } = options;
+  const { guest, source, version, progress, rootfs } = options;
   const folder = resolve(options.home, guest);
   const packages: LockedPackage[] = [];
   const shelf: Shelf = {
@@ -75,8 +103,9 @@ export async function pullGuest(options: PullOptions): Promise<PulledGuest> {
       });
       return found;
     },
+    remember: (locked) => void packages.push(locked),
   };
-  const { files, config, others = {} } = await makers[guest](shelf, version, progress);
+  const { files, config, others = {} } = await makers[guest](shelf, { version, progress, source, rootfs, folder });
   for (const [name, bytes] of Object.entries(files)) writeWhole(join(folder, name), bytes);
   const configFile = guestConfigFile(options.home, guest);
   const textFor = (name: string, lines: readonly string[]): string =>
@@ -103,10 +132,9 @@ export function guestConfigFile(home: string, guest: string): string {
   return join(resolve(home, guest), `${guest}.cfg`);
 }
 
-const makers: Readonly<
-  Record<GuestName, (shelf: Shelf, version: string | undefined, progress: Progress) => Promise<Guest>>
-> = {
-  async debian(shelf, version, progress) {
+const makers: Readonly<Record<GuestName, (shelf: Shelf, making: Making) => Promise<Guest>>> = {
+  async debian(shelf, making) {
+    const { version, progress, rootfs } = making;
     const named = await shelf.get({ name: kernelPackage, ...(version === undefined ? {} : { version }) });
     const image = named.depends.find(({ name }) => name.startsWith('linux-image-'));
     if (image === undefined) {
@@ -119,9 +147,11 @@ const makers: Readonly<
     const modules = modulesInOrder(entries, guestModules);
     progress(`making the initramfs: busybox, ${modules.map(({ name }) => name).join(', ')}`);
     const shell = fileOf(busybox.entries(), /^(?:usr\/)?bin\/busybox$/, busybox.file);
+    const vmlinuz = fileOf(entries, /^boot\/vmlinuz-/, kernel.file);
+    if (rootfs !== undefined) await makeRootfs(shelf, making, rootfs, { vmlinuz, shell, modules });
     return {
       files: {
-        vmlinuz: fileOf(entries, /^boot\/vmlinuz-/, kernel.file),
+        vmlinuz,
         'initramfs.cpio.gz': buildInitramfs(shell, modules),
       },
       config: (folder) => [
@@ -129,6 +159,9 @@ const makers: Readonly<
         `ramdisk = ${quoted(join(folder, 'initramfs.cpio.gz'))}`,
         '# xen_legacy_crash: a panic is reported to the hypervisor as a crash, at once.',
         'extra = "console=hvc0 earlyprintk=xen xen_legacy_crash"',
+        ...(rootfs === undefined
+          ? []
+          : [`disk = [${quoted(`format=raw,vdev=xvda,access=rw,target=${join(folder, rootfsFile)}`)}]`]),
         'memory = 256',
         'vcpus = 1',
         'on_poweroff = "destroy"',
@@ -137,7 +170,7 @@ const makers: Readonly<
       ],
     };
   },
-  async grub(shelf, version) {
+  async grub(shelf, { version }) {
     const grub = await shelf.get({ name: 'grub-xen-host', ...(version === undefined ? {} : { version }) });
     const entries = grub.entries();
     const image = (cpu: string): Uint8Array =>
@@ -148,7 +181,7 @@ const makers: Readonly<
       others: { 'grub-pv32': (folder) => smallGuest(join(folder, 'grub-pv32.bin')) },
     };
   },
-  async gnumach(shelf, version) {
+  async gnumach(shelf, { version }) {
     const request = { name: 'gnumach-image-1.8-xen-486', architecture: 'i386' } as const;
     const mach = await shelf.get({ ...request, ...(version === undefined ? {} : { version }) });
     const packed = fileOf(mach.entries(), /^boot\/gnumach-[^/]*-xen-[^/]*\.gz$/, mach.file);
@@ -168,6 +201,26 @@ function smallGuest(kernel: string): string[] {
     'on_reboot = "destroy"',
     'on_crash = "destroy"',
   ];
+}
+
+async function makeRootfs(
+  shelf: Shelf,
+  { source, progress, folder }: Making,
+  rootfs: RootfsMaker,
+  kernel: { vmlinuz: Uint8Array; shell: Uint8Array; modules: ReturnType<typeof modulesInOrder> },
+): Promise<void> {
+  const packages = await fetchSystem(source, progress);
+  for (const { name, version, architecture, file, bytes } of packages) {
+    shelf.remember({ name, version, architecture, ...lockedFile(file, bytes) });
+  }
+  progress(`unpacking ${packages.length} packages`);
+  await rootfs({
+    kernel: kernel.vmlinuz,
+    ramdisk: buildBootstrap(kernel.shell, kernel.modules, packages),
+    archive: buildArchive(packages),
+    file: join(folder, rootfsFile),
+    packages: packages.length,
+  });
 }
 
 function fileOf(entries: readonly TarEntry[], path: RegExp, packageFile: string): Uint8Array {
