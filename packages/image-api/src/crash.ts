@@ -14,6 +14,8 @@ export interface CrashSubject {
   /** The image's file before the first request. */
   readonly content: Uint8Array;
   open(file: ImageFile): Soon<DiskImage>;
+  /** Something else that is done with the image half-way. The blocks that it had before stay as they are. */
+  during?(image: DiskImage): Soon;
   /** Looks at a file as a crash left it. */
   inspect?(content: Uint8Array): Soon;
 }
@@ -185,7 +187,10 @@ export async function testCrashes(subject: CrashSubject, options: CrashOptions):
   const recording = new Recording(subject.content, random);
   const image = await subject.open(recording.file());
   const blocks = await firstVersions(image);
-  await runRequests(image, recording, blocks, random, options.requests ?? 150);
+  const requests = options.requests ?? 150;
+  await runRequests(image, recording, blocks, random, requests / 2);
+  await subject.during?.(image);
+  await runRequests(image, recording, blocks, random, requests / 2);
   await image.close();
 
   let leaking = 0;
@@ -221,7 +226,7 @@ async function runRequests(
   random: (limit: number) => number,
   requests: number,
 ): Promise<void> {
-  let stamp = 0x10000;
+  let stamp = 0x10000 + recording.clock;
   const unit = image.logicalBlockSize / sector;
   const oneRequest = async (first: number, count: number): Promise<void> => {
     const kind = random(12);

@@ -51,4 +51,17 @@ describe('a qcow2 image after a crash of the host has what was flushed, and is n
       expect(await crash(subject, 2)).toBe(cuts);
     });
   }
+
+  it('while it grows, and its tables move', async () => {
+    const content = await emptyImage({ clusterSize: 512, refcountBits: 64, size: 2 ** 20 });
+    const subject: CrashSubject = {
+      content,
+      open: (file) => openQcow2(file),
+      async during(image) {
+        await image.resize?.(3 * 2 ** 20);
+        await image.write(2 ** 20, new Uint8Array(2 ** 20).fill(1));
+      },
+    };
+    expect(await crash(subject, 3)).toBe(cuts);
+  });
 });
