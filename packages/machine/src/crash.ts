@@ -43,7 +43,7 @@ export function symbolSource(image: KernelImage): SymbolSource {
 /** Kernel memory as the vCPU's kernel tables map it; zeros where they map nothing. */
 function readKernel(guest: PvDomain, vcpu: number, start: bigint, length: number): Uint8Array {
   const { core, kernelRoot } = guest.xen.vcpus[vcpu];
-  const space = { ...core.space, root: kernelRoot };
+  const space = { ...core.space, root: kernelRoot, user: guest.xen.is64 };
   const bytes = new Uint8Array(length);
   for (let done = 0; done < length; done += PAGE) {
     const page = guest.xen.mmu.readVirtual(space, start + BigInt(done), Math.min(PAGE, length - done));
@@ -71,12 +71,14 @@ export function describeCrash(guest: PvDomain, source: SymbolSource, record: Shu
     if (hit === undefined || !hit.code) return undefined;
     return { address, symbol: `${hit.name}+0x${hit.offset.toString(16)}` };
   };
+  const size = guest.xen.is64 ? 8 : 4;
   const backtrace = [named(core.rip) ?? { address: core.rip }];
   for (let word = 0; word < STACK_WORDS && backtrace.length < BACKTRACE_LENGTH; word++) {
-    const at = BigInt.asUintN(64, core.regs[Gpr.rsp] + BigInt(8 * word));
-    const bytes = mmu.readVirtual(core.space, at, 8);
+    const at = BigInt.asUintN(64, core.regs[Gpr.rsp] + BigInt(size * word));
+    const bytes = mmu.readVirtual(core.space, at, size);
     if (bytes === null) break;
-    const value = new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0, true);
+    const view = new DataView(bytes.buffer, bytes.byteOffset);
+    const value = size === 8 ? view.getBigUint64(0, true) : BigInt(view.getUint32(0, true));
     const inside = value >= source.virtStart && value < source.virtEnd;
     const found = inside ? named(value) : undefined;
     if (found !== undefined) backtrace.push(found);

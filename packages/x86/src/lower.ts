@@ -84,6 +84,8 @@ function lowerMemory(
   }
   if (insn.addressWidth !== 64) place = prefix(SpecialOp.address, place, insn.addressWidth === 32 ? -1 : 0xffff);
   if (segment === State.zero) return place;
+  // Outside of 64-bit mode the linear address has 32 bits. (The offset is in the temporary slot by now.)
+  if (insn.mode === 32) return prefix(SpecialOp.address, { ...place, index: segment, scale: 0 }, -1);
   if (place.index === State.zero) return { ...place, index: segment, scale: 0 };
   if (place.base === State.zero) return { ...place, base: segment };
   return { ...prefix(SpecialOp.address64, place, 0), index: segment };

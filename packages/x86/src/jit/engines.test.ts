@@ -105,3 +105,21 @@ describe('compiled code and the interpreter', () => {
     expect(cores[1]!.engine.stats().compiledRegions).toBeUndefined();
   });
 });
+
+it('keep linear addresses of 32-bit code in 32 bits, where a segment has a base', () => {
+  // again: mov eax, fs:[ecx]; add ebx, eax; mov eax, fs:[0xffffff00]; add edx, eax; jmp again
+  const code = Uint8Array.from([0x64, 0x8b, 0x01, 1, 0xc3, 0x64, 0xa1, 0, 255, 255, 255, 1, 0xc2, 0xeb, 0xf1]);
+  for (const jit of [true, false]) {
+    const { mmu, vcpu, codeFrame } = createCore(jit);
+    mmu.write(codeFrame, 0, code);
+    mmu.writeVirtual(vcpu.space, DATA, Uint8Array.of(7));
+    vcpu.mode = 32;
+    vcpu.rip = CODE;
+    vcpu.fsBase = DATA + 0x100n;
+    vcpu.regs[1] = 0xffffff00n;
+    vcpu.regs[2] = 0n;
+    vcpu.regs[3] = 0n;
+    expect(vcpu.run(500_000).reason).toBe('budget');
+    expect([vcpu.regs[2], vcpu.regs[3], vcpu.rip]).toEqual([700_000n, 700_000n, CODE]);
+  }
+});

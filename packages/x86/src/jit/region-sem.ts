@@ -102,7 +102,12 @@ export class RegionSem extends Sem {
     }
     if (insn.addressWidth !== 64) sum = this.zeroExtend(sum, insn.addressWidth);
     if (insn.segment < 4 || this.mnemonic === 'LEA') return sum;
-    return op('i64.add', sum, load('i64.load', this.site.cpu, insn.segment === 4 ? State.fsBase : State.gsBase));
+    const linear = op(
+      'i64.add',
+      sum,
+      load('i64.load', this.site.cpu, insn.segment === 4 ? State.fsBase : State.gsBase),
+    );
+    return insn.mode === 32 ? this.zeroExtend(linear, 32) : linear;
   }
   gpr(n: number, width: IntWidth = 64, signed = true): Expr {
     return this.extract(n, width, signed, false);

@@ -137,7 +137,7 @@ export const physdev_op_compat: HypercallHandler = (vcpu, [argument]) => {
     PHYSDEVOP.apic_write,
     PHYSDEVOP.alloc_irq_vector,
   ] as number[];
-  return old.includes(command) ? physdev(vcpu, command, argument + 8n) : -Errno.ENOSYS;
+  return old.includes(command) ? physdev(vcpu, command, argument + (vcpu.domain.is64 ? 8n : 4n)) : -Errno.ENOSYS;
 };
 
 /** The virtual performance counters are off, as they are by default. */

@@ -2,7 +2,7 @@
  * Exceptions and software interrupts of a PV guest: what Xen handles itself,
  * and what goes to the guest's handler through its trap table.
  */
-import { VCPU_INFO_CR2, XEN_EMULATE_PREFIX } from '@paravane/abi-xen';
+import { FLAT_USER, VCPU_INFO_CR2, XEN_EMULATE_PREFIX } from '@paravane/abi-xen';
 import { type Exit, Flag, Vector } from '@paravane/engine-api';
 import { PfError } from '@paravane/mmu';
 import type { Maddr } from '@paravane/types';
@@ -99,15 +99,17 @@ export function handleUserSyscall(vcpu: XenVcpu): void {
   const { syscall, syscall32 } = vcpu.callbacks;
   const compat = core.mode === 32;
   const callback = compat ? syscall32 : syscall;
+  const { is64 } = vcpu.domain;
   if (callback.address === 0n) {
-    core.rip = BigInt.asUintN(64, core.rip - 2n);
-    injectException(vcpu, Vector.UD);
+    core.rip = BigInt.asUintN(compat ? 32 : 64, core.rip - 2n);
+    if (is64) injectException(vcpu, Vector.UD);
+    else injectException(vcpu, Vector.GP, 0);
     return;
   }
   core.regs[1] = core.rip;
   core.regs[11] = BigInt(core.rflags);
-  core.selectors[1] = compat ? FLAT_USER_CS32 : FLAT_USER_CS64;
-  core.selectors[2] = FLAT_USER_SS;
+  core.selectors[1] = is64 ? (compat ? FLAT_USER_CS32 : FLAT_USER_CS64) : FLAT_USER[32].CS;
+  core.selectors[2] = is64 ? FLAT_USER_SS : FLAT_USER[32].SS;
   enterKernel(vcpu, callback.address, callback.masksEvents, NO_ERROR_CODE, false, callback.cs);
 }
 const FLAT_USER_CS32 = 0xe023;
