@@ -62,8 +62,10 @@ const HOT =
  * for the stack the same kind again.
  */
 const FUSED_WITH_BRANCH =
-  /^(CMP (64|32) (r..,r..|r..,m..|m..,r..|r..,i|m..,i)|CMP 8 (r8,i|m8,i|r8,r8)|TEST (64 r64,r64|32 r32,r32|32 r32,i|8 r8,r8|8 r8,i|8 m8,i)|(DEC|INC) (64 r64|32 r32)|(SUB|AND) (64|32) (r..,i|r..,r..))$/;
+  /^(CMP (64|32) (r..,r..|r..,m..|m..,r..|r..,i|m..,i)|CMP 8 (r8,i|m8,i)|TEST (64 r64,r64|32 r32,r32|32 r32,i|8 r8,r8|8 r8,i|8 m8,i)|DEC (64 r64|32 r32)|(SUB|AND) (64|32) r..,i)$/;
 const FUSED_BRANCH = /^J(N?B|N?Z|N?BE|N?S|N?L|N?LE) 64 j$/;
+/** Branches that follow a TEST or another logic instruction in earnest. */
+const FUSED_LOGIC_BRANCH = /^J(N?Z|N?S|N?LE) 64 j$/;
 const FUSED_PAIRS: readonly (readonly [string, string])[] = [
   ['PUSH 64 r64', 'PUSH 64 r64'],
   ['POP 64 r64', 'POP 64 r64'],
@@ -84,12 +86,34 @@ function fusedPairs(hot: readonly HandlerShape[]): Pair[] {
   return [
     ...hot
       .filter((shape) => FUSED_WITH_BRANCH.test(shape.key))
-      .flatMap((first) => branches.map((second) => ({ first, second }))),
+      .flatMap((first) =>
+        branches
+          .filter(({ key }) => /^CMP/.test(first.key) || FUSED_LOGIC_BRANCH.test(key))
+          .map((second) => ({ first, second })),
+      ),
     ...FUSED_PAIRS.flatMap(([a, b]) => {
       const [first, second] = [byKey.get(a), byKey.get(b)];
       return first && second ? [{ first, second }] : [];
     }),
   ];
+}
+
+/**
+ * Whether a handler is part of the loop. The time and memory that the host takes to optimize the loop grow faster than
+ * its length, so widths and forms that compilers seldom use are functions of their own: all of 16 bits but moves, of
+ * 8 bits all but plain arithmetic, shifts and read-modify-writes of memory beyond the common ones.
+ */
+function isHot({ mnemonic, width, forms, key }: HandlerShape): boolean {
+  if (forms[0]?.kind === 'j' || forms[0]?.kind === 'J' || /^(JMP|CALL|RET)$/.test(mnemonic)) return true;
+  if (!HOT.test(mnemonic)) return false;
+  if (key.endsWith('@32')) return width === 32;
+  if (width === 16) return /^MOV$/.test(mnemonic);
+  if (width === 8) return /^(MOV|ADD|SUB|CMP|AND|OR|XOR|TEST|SET\w+)$/.test(mnemonic);
+  const toMemory = forms[0]?.kind === 'm';
+  if (/^(SHL|SHR|SAR|ROL|ROR|BT|BTS|BTR|XCHG|ADC|SBB|NEG|NOT|CMPXCHG|XADD|MUL|DIV)$/.test(mnemonic)) {
+    return !toMemory || mnemonic === 'CMPXCHG' || mnemonic === 'BT';
+  }
+  return true;
 }
 
 export interface InterpreterImage {
@@ -124,8 +148,8 @@ export function buildInterpreter(machine: InterpreterOptions): InterpreterImage 
   const functions = { miss, eflags, condition };
 
   const shapes = handlerShapes();
-  const hot = shapes.filter((shape) => HOT.test(shape.mnemonic));
-  const cold = shapes.filter((shape) => !HOT.test(shape.mnemonic));
+  const hot = shapes.filter(isHot);
+  const cold = shapes.filter((shape) => !isHot(shape));
   const handlers = new Map<string, number>();
   hot.forEach((shape, i) => handlers.set(shape.key, SPECIAL_COUNT + i));
   const pairs = fusedPairs(hot);
@@ -441,7 +465,7 @@ function loopFunction(
             }
             const coldCall = (): void => {
               storeFlags();
-              const slot = op('i32.sub', load('i32.load16_u', ip, Uop.handler), i32(parts.coldBase));
+              const slot = op('i32.sub', handler, i32(parts.coldBase));
               f.set(code, callIndirect('i', parts.coldType, slot, cpu, ip, tag));
               loadFlags();
               f.if(op('i32.eqz', code), () => {

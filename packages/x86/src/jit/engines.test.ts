@@ -51,6 +51,7 @@ const BODIES = [
   'movups xmm0, [rsi]; paddd xmm1, xmm0; movups [rdi], xmm1; add rax, 1',
   'mov r8, rax; or r8, 1; xor edx, edx; div r8; add rax, rcx; add rcx, 3',
   'mov [rsi+4093], rax; mov rdx, [rsi+4093]; add rax, rdx; inc rax',
+  'ror word [rsi], 3; add rax, [rsi]; inc rcx',
   'push rax; pop rdx; add rdx, rcx; xchg rdx, rcx; neg rax; sar rax, 1',
 ];
 
@@ -89,7 +90,7 @@ describe('compiled code and the interpreter', () => {
               3n,
             ]);
           }
-          for (const budget of [700_000, ...budgets]) {
+          for (const budget of [1_200_000, ...budgets]) {
             const [a, b] = cores.map(({ vcpu }) => vcpu.run(budget).reason);
             expect(a).toBe(b);
             expect(state(cores[0]!.vcpu)).toEqual(state(cores[1]!.vcpu));

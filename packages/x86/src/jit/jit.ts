@@ -19,8 +19,8 @@ export const SAMPLE_INTERVAL = 12_000;
 /** Samples of a block that make it hot. */
 const HOT_SAMPLES = 3;
 /** Regions in a module; fewer when this many samples have passed since the first was queued. */
-const BATCH = 24;
-const PATIENCE = 40;
+const BATCH = 32;
+const PATIENCE = 80;
 /** Regions that may live at once; then everything is dropped. */
 const MAX_REGIONS = 30_000;
 
