@@ -3,9 +3,9 @@
 /** Bytes that depend on `seed` and are no repetition of a short row. */
 export function patternOf(length: number, seed: number): Uint8Array {
   const next = randomOf(seed);
-  const bytes = new Uint8Array(length);
-  for (let at = 0; at < length; at++) bytes[at] = next(256);
-  return bytes;
+  const words = new Uint32Array(Math.ceil(length / 4));
+  for (let at = 0; at < words.length; at++) words[at] = next(2 ** 32);
+  return new Uint8Array(words.buffer, 0, length);
 }
 
 /** Numbers below a limit, the same for the same seed (xorshift32). */

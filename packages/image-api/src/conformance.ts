@@ -49,9 +49,19 @@ async function expectCode(code: string, what: string, request: () => unknown): P
 
 function expectSame(actual: Uint8Array, wanted: Uint8Array, what: string): void {
   expect(actual.length === wanted.length, `${what}: ${actual.length} bytes where ${wanted.length} are due`);
-  for (let at = 0; at < wanted.length; at++) {
+  for (let at = firstDifferentWord(actual, wanted) * 4; at < wanted.length; at++) {
     if (actual[at] !== wanted[at]) throw new Error(`${what}: byte ${at} is ${actual[at]} and should be ${wanted[at]}`);
   }
+}
+
+/** Whole words are compared faster than bytes. 0 where they do not lie on words. */
+function firstDifferentWord(a: Uint8Array, b: Uint8Array): number {
+  if (a.byteOffset % 4 !== 0 || b.byteOffset % 4 !== 0) return 0;
+  const count = Math.floor(a.length / 4);
+  const [wordsOfA, wordsOfB] = [a, b].map(({ buffer, byteOffset }) => new Uint32Array(buffer, byteOffset, count));
+  let at = 0;
+  while (at < count && wordsOfA![at] === wordsOfB![at]) at++;
+  return at;
 }
 
 async function readBytes(from: { read(offset: number, into: Buffers): Soon }, offset: number, length: number) {
