@@ -1,4 +1,4 @@
-import { hypercall, MMUEXT } from '@paravane/abi-xen';
+import { hypercall, MMUEXT, vcpu_guest_context } from '@paravane/abi-xen';
 import { FrameType, Pte } from '@paravane/mmu';
 import type { Maddr } from '@paravane/types';
 import { describe, expect, it } from 'vitest';
@@ -345,5 +345,79 @@ describe('segments of a PV32 guest', () => {
     far(0x13, 7);
     expect([core.rip, core.selectors[1]]).toEqual([0xc0001234n, 9]);
     expect(peek(guest, core.regs[4], 4)).toEqual([0xc0000007, 0x1b, 0xc0100000, 0x23]);
+  });
+
+  it('can be asked about by LAR, LSL, VERR and VERW', () => {
+    const guest = make();
+    // Read-only data with a limit in bytes, as Linux keeps the processor's number in; kernel data; an LDT gap.
+    withGdt(guest, 0x0040f5000000100an, 0x00cfb2000000ffffn, 0n);
+    const { core } = guest;
+    const ask = (mnemonic: 'LAR' | 'LSL' | 'VERR' | 'VERW', selector: number): [boolean, bigint] => {
+      core.regs[0] = 0x1234n;
+      guest.privileged({ mnemonic, selector, gpr: 0, width: 32, length: 3 });
+      return [(core.rflags & 0x40) !== 0, core.regs[0]];
+    };
+    expect(ask('LSL', 0x0b)).toEqual([true, 0x100an]);
+    expect(ask('LAR', 0x0b)).toEqual([true, 0x40f500n]);
+    expect(ask('LSL', 0x11)).toEqual([true, 0xffffffffn]);
+    expect(ask('LSL', 0x13)).toEqual([false, 0x1234n]);
+    expect(ask('VERR', 0x0b)).toEqual([true, 0x1234n]);
+    expect(ask('VERW', 0x0b)).toEqual([false, 0x1234n]);
+    expect(ask('VERW', 0x11)).toEqual([true, 0x1234n]);
+    for (const selector of [0, 0x18, 0x20, 0x3000]) expect(ask('LAR', selector)[0]).toBe(false);
+    guest.privileged({ mnemonic: 'STR', gpr: 0, width: 16, length: 3 });
+    expect(core.regs[0]).toBe(0xe040n);
+    guest.privileged({ mnemonic: 'SMSW', gpr: 0, width: 32, length: 3 });
+    expect(core.regs[0]).toBe(0x80050033n);
+  });
+});
+
+describe('vCPUs of a PV32 guest', () => {
+  it('start from a context of 2800 bytes', () => {
+    const guest = createTestGuest({ image: compatImage(), vcpus: 2 });
+    const [, second] = guest.pv.xen.vcpus;
+    withGdt(guest, 0x00cfb2000000ffffn);
+    const bytes = new Uint8Array(vcpu_guest_context.size(32));
+    expect(bytes.length).toBe(2800);
+    const view = new DataView(bytes.buffer);
+    vcpu_guest_context.write(
+      view,
+      0,
+      {
+        flags: 4n,
+        user_regs: {
+          rip: 0xc0000100n,
+          rsp: 0xc0100000n,
+          cs: RING1_CS,
+          ss: 0xe021,
+          ds: 0xe021,
+          rflags: 0x202n,
+          rax: 7n,
+        },
+        trap_ctxt: [{ vector: 13, flags: 0, cs: 0xe018, address: 0xc0001000n }],
+        kernel_ss: 0xe020n,
+        kernel_sp: 0xc0200000n,
+        ctrlreg: [0n, 0n, 0n, BigInt(guest.vcpu.kernelRoot << 12)],
+        event_callback_cs: 0xe018n,
+        event_callback_eip: 0xc0001100n,
+        failsafe_callback_cs: 0xe019n,
+        failsafe_callback_eip: 0xc0001200n,
+      },
+      32,
+    );
+    // FS names nothing that the vCPU's own (empty) GDT has.
+    view.setUint16(0x204 + 60, 0x09, true);
+    const context = guest.putBytes(bytes);
+    expect(guest.call(hypercall.vcpu_op, 0, 1, context)).toBe(0n);
+    expect(second.kernelRoot).toBe(guest.vcpu.kernelRoot);
+    expect([second.kernelSs, second.kernelSp, second.traps[13].cs]).toEqual([0xe021, 0xc0200000n, 0xe019]);
+    expect(second.callbacks.event).toMatchObject({ cs: 0xe019, address: 0xc0001100n });
+    // So it starts in the failsafe callback, with its segments on the stack.
+    expect([second.core.rip, second.core.mode, second.core.regs[4]]).toEqual([0xc0001200n, 32, 0xc0100000n - 28n]);
+    expect(peek(guest, 0xc0100000n - 28n, 7)).toEqual([0xe021, 0, 9, 0, 0xc0000100, RING1_CS | 0x10000, 0x2]);
+    expect(second.core.selectors[4]).toBe(0);
+    expect(guest.call(hypercall.vcpu_op, 0, 1, context)).toBe(-17n);
+    expect(guest.call(hypercall.vcpu_op, 1, 1)).toBe(0n);
+    expect(guest.call(hypercall.vcpu_op, 3, 1)).toBe(1n);
   });
 });

@@ -154,5 +154,9 @@ function loadCompatSegments(vcpu: XenVcpu, user: Context['user_regs']): void {
     [Seg.fs, user.fs],
     [Seg.gs, user.gs],
   ] as const;
-  if (wanted.some(([register, selector]) => loadCompatSegment(vcpu, register, selector) !== null)) enterFailsafe(vcpu);
+  const failed = wanted.filter(([register, selector]) => loadCompatSegment(vcpu, register, selector) !== null);
+  if (failed.length === 0) return;
+  // The frame shows what was wanted.
+  enterFailsafe(vcpu);
+  for (const [register] of failed) core.selectors[register] = 0;
 }

@@ -12,6 +12,7 @@ import { injectException, injectPageFault } from '../traps/exceptions.js';
 import { codeModeOf, descriptor, isCode, loadSegment } from '../traps/segments.js';
 import { readDebugRegister, writeDebugRegister } from '../traps/set.js';
 import { compatFarTransfer, compatNativeIret, compatSegmentLoad } from './compat-control.js';
+import { queryDescriptor, storeSystemRegister } from './descriptor-queries.js';
 import { emulateInOut, emulateStringIo } from './io.js';
 import { emulateRdmsr, emulateWrmsr } from './msr.js';
 
@@ -281,6 +282,20 @@ function emulate(vcpu: XenVcpu, instruction: PrivilegedInstruction): Outcome {
       return farTransfer(vcpu, instruction);
     case 'LOAD_SEGMENT':
       return segmentLoad(vcpu, instruction);
+    case 'LAR':
+    case 'LSL':
+    case 'VERR':
+    case 'VERW':
+      queryDescriptor(vcpu, instruction);
+      return 'next';
+    case 'SLDT':
+    case 'STR':
+    case 'SMSW': {
+      const fault = storeSystemRegister(vcpu, instruction, CR0_FIXED + (core.cr0 & CR0_TS));
+      if (fault === null) return 'next';
+      injectPageFault(vcpu, PF_WRITE, fault);
+      return 'stay';
+    }
     case 'SYSENTER':
     case 'SYSEXIT':
     case 'VMCALL':

@@ -1,7 +1,7 @@
 /** Emulated writes, descriptor tables, grant entries, translations and teardown. */
 import { Errno, GNTMAP, GNTST, MMUEXT } from '@paravane/abi-xen';
 import type { Exit } from '@paravane/engine-api';
-import { FrameType, Pte } from '@paravane/mmu';
+import { FrameType, Pte, tlbEntryOffset } from '@paravane/mmu';
 import type { DomId, Maddr } from '@paravane/types';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import {
@@ -212,7 +212,8 @@ describe('translations', () => {
   };
   const cached = (va: bigint): { read: boolean; write: boolean } => {
     const { tlb, machine: memory } = machine.mmu;
-    const word = (tlb.base + (Number((va >> 12n) & 4095n) << 5)) >> 2;
+    const tag = tlb.tag(guest.vcpu.core.space.root, 0);
+    const word = (tlb.base + tlbEntryOffset(Number(va & 0xffffffffn) | 0, Number(va >> 32n) | 0, tag)) >> 2;
     return { read: memory.i32[word] !== 0, write: memory.i32[word + 2] !== 0 };
   };
 
