@@ -1,7 +1,7 @@
 import { hypercall } from '@paravane/abi-xen';
 import { peerConformance } from '@paravane/driver-api/conformance';
 import type { Maddr } from '@paravane/types';
-import { describe, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { channelOf } from './events/channels.js';
 import { createHostPeer } from './host-peer.js';
 import { createTestGuest } from './testing/test-machine.js';
@@ -49,5 +49,7 @@ function setUp() {
 }
 
 describe('a domain as the peer of a back end', () => {
-  for (const { name, run } of peerConformance(setUp)) it(name, run);
+  it.each(peerConformance(setUp))('$name', ({ run }) => {
+    expect(run).not.toThrow();
+  });
 });

@@ -48,8 +48,9 @@ import {
 } from './mm/index.js';
 import { releaseDomain } from './teardown.js';
 import { accountSchedule } from './time.js';
-import { enterKernel, NO_ERROR_CODE } from './traps/bounce.js';
+import { enterKernel } from './traps/bounce.js';
 import { handleException, handleInterrupt, handleUserSyscall, injectException } from './traps/exceptions.js';
+import { NO_ERROR_CODE } from './traps/frame.js';
 import {
   callback_op,
   fpu_taskswitch,

@@ -8,7 +8,7 @@ import { Gpr } from '@paravane/engine-api';
 import type { HypercallHandler, HypercallResult, Preempted, XenVcpu } from '../domain.js';
 import { viewGuest, writeGuest } from '../guest-memory.js';
 import { hex, trace } from '../trace.js';
-import { compatIret } from '../traps/compat.js';
+import { compatIret } from '../traps/compat-iret.js';
 import { iret } from '../traps/iret.js';
 
 /** Handlers by number; a hole is −ENOSYS. */

@@ -16,7 +16,7 @@ import type { HypercallHandler, HypercallResult, XenDomain, XenVcpu } from '../d
 import { channelOf } from '../events/channels.js';
 import { isPending, portLimit, upcallPending } from '../events/delivery.js';
 import { asU32, readGuestStruct, readGuestU32 } from '../guest-memory.js';
-import { setUpcallMask } from '../traps/bounce.js';
+import { setUpcallMask } from '../traps/frame.js';
 
 const POLL_LIMIT = 128;
 const WATCHDOGS = 2;

@@ -11,13 +11,12 @@ import {
   FLAT_RING3_SS64,
   HYPERVISOR_VIRT_END,
   HYPERVISOR_VIRT_START,
-  VCPU_INFO_UPCALL_MASK,
   VMASST_TYPE,
 } from '@paravane/abi-xen';
 import { Flag, Gpr, Seg } from '@paravane/engine-api';
-import type { Maddr } from '@paravane/types';
 import type { XenVcpu } from '../domain.js';
 import { enterCompatKernel } from './compat.js';
+import { NO_ERROR_CODE, setUpcallMask, upcallMask } from './frame.js';
 import { switchMode } from './mode.js';
 
 const frame = new Uint8Array(88);
@@ -26,13 +25,8 @@ const view = new DataView(frame.buffer);
 const frames = [7, 8, 11].map((words) => frame.subarray(0, words * 8));
 /** Flags that entry to a handler clears (Intel SDM vol. 3, 6.12.1). */
 const CLEARED = Flag.VM | Flag.RF | Flag.NT | Flag.TF | Flag.AC;
-export const NO_ERROR_CODE = -1;
 /** What the failsafe callback finds before RIP. */
 const DATA_SEGMENTS = [Seg.ds, Seg.es, Seg.fs, Seg.gs] as const;
-
-const maskAddress = (vcpu: XenVcpu): Maddr => (vcpu.vcpuInfo + VCPU_INFO_UPCALL_MASK) as Maddr;
-export const upcallMask = (vcpu: XenVcpu): number => vcpu.domain.mmu.readU8(maskAddress(vcpu));
-export const setUpcallMask = (vcpu: XenVcpu, value: number): void => vcpu.domain.mmu.writeU8(maskAddress(vcpu), value);
 
 /** Enters the guest kernel at `address`. A stack that can't be written ends the domain. */
 export function enterKernel(

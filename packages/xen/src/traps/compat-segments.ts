@@ -8,7 +8,7 @@
  */
 import { Seg, Vector } from '@paravane/engine-api';
 import type { XenVcpu } from '../domain.js';
-import { setRing } from './compat.js';
+import { setRing } from './mode.js';
 import { baseOf, descriptor } from './segments.js';
 
 export interface SegmentFault {

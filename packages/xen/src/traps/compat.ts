@@ -1,7 +1,7 @@
 /**
- * Entering and leaving the kernel of a 32-bit PV guest, which runs in ring 1:
- * the frames that Xen builds on its stack, and the iret hypercall
- * (compat_create_bounce_frame of arch/x86/x86_64/compat/entry.S; pv/iret.c).
+ * Entering the kernel of a 32-bit PV guest, which runs in ring 1: the frames that
+ * Xen builds on its stack (compat_create_bounce_frame of
+ * arch/x86/x86_64/compat/entry.S). `compat-iret.ts` has the way back.
  *
  * Frame, lowest address first: [DS, ES, FS, GS for the failsafe callback],
  * [error code], EIP, CS with the saved event mask in bits 16–23, EFLAGS, and
@@ -10,23 +10,12 @@
 import { VMASST_TYPE } from '@paravane/abi-xen';
 import { Flag, Gpr, Seg } from '@paravane/engine-api';
 import type { XenVcpu } from '../domain.js';
-import { readGuest, writeGuest } from '../guest-memory.js';
-import { loadRoots } from '../mm/index.js';
-import { NO_ERROR_CODE, setUpcallMask, upcallMask } from './bounce.js';
-import { codeSegmentFault, loadDataSegments, setCodeSegment } from './compat-segments.js';
-import { injectException } from './exceptions.js';
+import { writeGuest } from '../guest-memory.js';
+import { NO_ERROR_CODE, setUpcallMask, upcallMask } from './frame.js';
+import { setRing } from './mode.js';
 
 /** Flags that entry to a handler clears; AC is left, as Xen leaves it here. */
 const CLEARED = Flag.VM | Flag.RF | Flag.NT | Flag.TF;
-const IRET_BYTES = 16;
-
-/** Where the guest is now: in its kernel unless CS says ring 3. */
-export function setRing(vcpu: XenVcpu, cs: number): void {
-  const inKernel = (cs & 3) !== 3;
-  if (inKernel === vcpu.guestKernel) return;
-  vcpu.guestKernel = inKernel;
-  loadRoots(vcpu);
-}
 
 /** Enters the guest kernel at `cs`:`address`. A stack that can't be written, or a null CS, ends the domain. */
 export function enterCompatKernel(
@@ -77,48 +66,4 @@ export function enterCompatKernel(
 export function enterFailsafe(vcpu: XenVcpu): void {
   const { failsafe } = vcpu.callbacks;
   enterCompatKernel(vcpu, failsafe.cs ?? 0, failsafe.address, failsafe.masksEvents, NO_ERROR_CODE, true);
-}
-
-/** Hypercall 23: EAX, EIP, CS, EFLAGS and, to a program, ESP and SS are on the stack. */
-export function compatIret(vcpu: XenVcpu): void {
-  const { core, domain } = vcpu;
-  const { regs, selectors } = core;
-  const sp = regs[Gpr.rsp]! & 0xffffffffn;
-  const frame = readGuest(vcpu, sp, IRET_BYTES);
-  const crash = (): void => domain.crash(`fault while reading the iret frame at ${sp.toString(16)}`, vcpu);
-  if (!frame) return crash();
-  const [eax, eip, csWord, eflags] = new Uint32Array(
-    frame.buffer.slice(frame.byteOffset, frame.byteOffset + IRET_BYTES),
-  );
-  const cs = csWord! & 0xffff;
-  if (eflags! & Flag.VM) {
-    injectException(vcpu, 13, 0);
-    return;
-  }
-  if ((cs & 3) === 0) {
-    domain.crash('return to ring 0', vcpu);
-    return;
-  }
-  let outer: Uint32Array | null = null;
-  if ((cs & 3) !== 1) {
-    const rest = readGuest(vcpu, sp + 16n, 8);
-    if (!rest) return crash();
-    outer = new Uint32Array(rest.buffer.slice(rest.byteOffset, rest.byteOffset + 8));
-  }
-  if (domain.vmAssist & (1 << VMASST_TYPE.architectural_iopl)) vcpu.iopl = (eflags! & Flag.IOPL) >> 12;
-  regs[Gpr.rax] = BigInt(eax!);
-  regs[Gpr.rsp] = outer ? BigInt(outer[0]!) : (sp + 16n) & 0xffffffffn;
-  core.rip = BigInt(eip!);
-  core.rflags = (eflags! & ~(Flag.IOPL | Flag.VM)) | Flag.IF | 2;
-  setUpcallMask(vcpu, eflags! & Flag.IF ? 0 : 1);
-  vcpu.nmiInProgress = false;
-  // What the processor checks when it returns: the fault is reported where the return leads to.
-  const fault = codeSegmentFault(vcpu, cs, cs & 3);
-  if (outer) selectors[Seg.ss] = outer[1]! & 0xffff;
-  if (fault !== null) {
-    injectException(vcpu, fault.vector, fault.errorCode);
-    return;
-  }
-  setCodeSegment(vcpu, cs);
-  if (outer) loadDataSegments(vcpu);
 }

@@ -11,7 +11,8 @@ import { emulateForcedCpuid } from '../emulate/cpuid.js';
 import { readGuest } from '../guest-memory.js';
 import { handlePageFault } from '../mm/index.js';
 import { hex, trace } from '../trace.js';
-import { enterKernel, NO_ERROR_CODE } from './bounce.js';
+import { enterKernel } from './bounce.js';
+import { NO_ERROR_CODE } from './frame.js';
 
 const CR0_TS = 8;
 /** Vectors whose entry pushes an error code (Intel SDM vol. 3, table 6-1). */

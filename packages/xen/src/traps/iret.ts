@@ -7,7 +7,8 @@ import { VGCF_IN_SYSCALL, VMASST_TYPE } from '@paravane/abi-xen';
 import { Flag, Gpr, Seg } from '@paravane/engine-api';
 import type { XenVcpu } from '../domain.js';
 import { viewGuest } from '../guest-memory.js';
-import { enterKernel, NO_ERROR_CODE, setUpcallMask } from './bounce.js';
+import { enterKernel } from './bounce.js';
+import { NO_ERROR_CODE, setUpcallMask } from './frame.js';
 import { switchMode } from './mode.js';
 import { canReturnTo, codeModeOf } from './segments.js';
 

@@ -1,9 +1,10 @@
 /**
- * Switching a PV64 vCPU between its kernel and its user program: the root of
- * its tables and the GS base in use change, the ring does not.
+ * Switching a vCPU between its kernel and its user program. Of a PV64 one the
+ * root of its tables and the GS base in use change, the ring does not; of a
+ * 32-bit one the ring does, and with it the rights to the pages.
  */
 import type { XenVcpu } from '../domain.js';
-import { toggleGuestMode } from '../mm/index.js';
+import { loadRoots, toggleGuestMode } from '../mm/index.js';
 
 export function switchMode(vcpu: XenVcpu): void {
   const { core } = vcpu;
@@ -11,4 +12,12 @@ export function switchMode(vcpu: XenVcpu): void {
   core.gsBase = vcpu.gsBaseOther;
   vcpu.gsBaseOther = base;
   toggleGuestMode(vcpu);
+}
+
+/** Where the guest is now: in its kernel unless CS says ring 3. */
+export function setRing(vcpu: XenVcpu, cs: number): void {
+  const inKernel = (cs & 3) !== 3;
+  if (inKernel === vcpu.guestKernel) return;
+  vcpu.guestKernel = inKernel;
+  loadRoots(vcpu);
 }
