@@ -61,6 +61,8 @@ export interface CodeCache {
   invalidate(mfn: number, offset: number, length: number): boolean;
   /** Lets a compiled region in table slot `slot` stand for the block at `uop`. */
   setRegion(uop: number, slot: number): void;
+  /** Undoes `setRegion`. */
+  clearRegion(uop: number): void;
   /** Whether `uop` is the block of this frame at its offset, not dropped and not yet a region. */
   isPlain(uop: number, mfn: Mfn, mode: CodeMode): boolean;
   /** Page offset and length of the instruction that a micro-operation belongs to. */
@@ -279,6 +281,10 @@ export function createCodeCache(
       const word = (regionWords >> 2) + ((uop - arena) >> 4);
       i32[word] = (slot << 16) | view.getUint16(uop, true);
       view.setUint16(uop, SpecialOp.region, true);
+    },
+    clearRegion(uop) {
+      const word = i32[(regionWords >> 2) + ((uop - arena) >> 4)]!;
+      if (view.getUint16(uop, true) === SpecialOp.region) view.setUint16(uop, word & 0xffff, true);
     },
     isPlain(uop, mfn, mode) {
       const table = descriptors[mode][mfn]!;

@@ -25,6 +25,8 @@ export interface EngineOptions {
   random?: () => bigint;
   /** Whether hot code is compiled; true unless given. Results are the same either way. */
   jit?: boolean;
+  /** Compiled regions that may live at once; when there are more, all are dropped. */
+  maxRegions?: number;
 }
 
 type RunFunction = (cpu: number, ip: number, left: number, tag: bigint) => number;
@@ -71,7 +73,7 @@ export function createX86Engine(options: EngineOptions): Engine {
     cache,
     run: instance.exports.run as RunFunction,
     eflags: instance.exports.eflags as EngineParts['eflags'],
-    jit: options.jit === false ? null : createJit(mmu, cache, table, image.tableSlots),
+    jit: options.jit === false ? null : createJit(mmu, cache, table, image.tableSlots, options.maxRegions),
     untilSample: SAMPLE_INTERVAL,
     random: options.random ?? (() => 0x9e3779b97f4a7c15n),
     current: null,

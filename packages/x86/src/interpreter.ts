@@ -88,7 +88,7 @@ function fusedPairs(hot: readonly HandlerShape[]): Pair[] {
       .filter((shape) => FUSED_WITH_BRANCH.test(shape.key))
       .flatMap((first) =>
         branches
-          .filter(({ key }) => /^CMP/.test(first.key) || FUSED_LOGIC_BRANCH.test(key))
+          .filter(({ key }) => first.key.startsWith('CMP') || FUSED_LOGIC_BRANCH.test(key))
           .map((second) => ({ first, second })),
       ),
     ...FUSED_PAIRS.flatMap(([a, b]) => {

@@ -13,7 +13,7 @@ const DATA_PAGES = 64;
 
 function createCore(jit: boolean) {
   const mmu = createMmu({ frames: 128, coreBytes: CORE_BYTES });
-  const engine = createX86Engine({ mmu, jit });
+  const engine = createX86Engine({ mmu, jit, maxRegions: 34 });
   const take = (): Mfn => mmu.frames.allocate(GUEST) as Mfn;
   const [root, l3, l2] = [take(), take(), take()];
   const bits = BigInt(Pte.present | Pte.rw | Pte.user);
@@ -103,6 +103,7 @@ describe('compiled code and the interpreter', () => {
       { numRuns: 12, seed: 7, endOnFailure: true },
     );
     expect(cores[0]!.engine.stats().compiledRegions).toBeGreaterThan(3);
+    expect(cores[0]!.engine.stats().regionEvictions).toBeGreaterThan(0);
     expect(cores[1]!.engine.stats().compiledRegions).toBeUndefined();
   });
 });

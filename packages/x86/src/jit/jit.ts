@@ -21,8 +21,8 @@ const HOT_SAMPLES = 3;
 /** Regions in a module; fewer when this many samples have passed since the first was queued. */
 const BATCH = 32;
 const PATIENCE = 80;
-/** Regions that may live at once; then everything is dropped. */
-const MAX_REGIONS = 30_000;
+/** Regions that may live at once; then all are dropped, and hot code is found anew. Bounds modules and memory. */
+const MAX_REGIONS = 4000;
 
 interface Queued {
   uop: number;
@@ -35,12 +35,21 @@ export interface Jit {
   stats(): Record<string, number>;
 }
 
-export function createJit(mmu: Mmu, cache: CodeCache, table: WebAssembly.Table, firstSlot: number): Jit {
+export function createJit(
+  mmu: Mmu,
+  cache: CodeCache,
+  table: WebAssembly.Table,
+  firstSlot: number,
+  maxRegions = MAX_REGIONS,
+): Jit {
   const { machine } = mmu;
   const samples = new Map<number, number>();
   let queue: Queued[] = [];
   let waited = 0;
   let nextSlot = firstSlot;
+  /** Micro-operations that regions stand for, by slot from `firstSlot`. */
+  let patched: number[] = [];
+  let evictions = 0;
   let resets = cache.resets;
   let modules = 0;
   let regions = 0;
@@ -68,24 +77,34 @@ export function createJit(mmu: Mmu, cache: CodeCache, table: WebAssembly.Table, 
       if (nextSlot >= table.length) table.grow(1024);
       table.set(nextSlot, instance.exports[`r${i}`] as never);
       cache.setRegion(uop, nextSlot++);
+      patched.push(uop);
       regions++;
     });
+  }
+
+  /** Forgets all regions. Their modules go with the last slot that names one of their functions. */
+  function evict(blocksLive: boolean): void {
+    if (blocksLive) for (const uop of patched) cache.clearRegion(uop);
+    for (let slot = firstSlot; slot < nextSlot; slot++) table.set(slot, null);
+    patched = [];
+    samples.clear();
+    queue = [];
+    nextSlot = firstSlot;
+    evictions++;
   }
 
   return {
     sample(uop, mfn, mode) {
       if (cache.resets !== resets) {
         resets = cache.resets;
-        samples.clear();
-        queue = [];
-        nextSlot = firstSlot;
-      }
+        evict(false);
+      } else if (nextSlot + BATCH > firstSlot + maxRegions) evict(true);
       if (dropped !== cache.invalidations && queue.length === 0) dropped = cache.invalidations;
       if (queue.length > 0 && ++waited > PATIENCE) flush();
       if (!cache.isPlain(uop, mfn, mode)) return;
       const count = (samples.get(uop) ?? 0) + 1;
       samples.set(uop, count);
-      if (count !== HOT_SAMPLES || nextSlot + queue.length >= firstSlot + MAX_REGIONS) return;
+      if (count !== HOT_SAMPLES) return;
       const region = findRegion(machine.u8, machine.frameBase + mfn * 4096, cache.offsetOf(uop), mode);
       // Entering and leaving a region costs more than the interpreter takes for a few instructions.
       if (!region || !hasLoop(region)) return;
@@ -101,6 +120,7 @@ export function createJit(mmu: Mmu, cache: CodeCache, table: WebAssembly.Table, 
       compiledRegions: regions,
       compiledInstructions: instructions,
       compiledBytes: bytesOut,
+      regionEvictions: evictions,
     }),
   };
 }
