@@ -480,7 +480,7 @@ describe('coming and going', () => {
       expect(front.guest.uses()).toBe(anew ? 2 : 0);
       expect(front.guest.portsHeld()).toBe(anew ? 2 : 0);
       expect(front.inFlight()).toBe(0);
-      if (how === 'the peer dies') expect(front.guest.framesHeld()).toBe(0);
+      expect(how === 'the peer dies' ? front.guest.framesHeld() : 0).toBe(0);
       if (!anew) return;
       front.image.later = false;
       expect(front.ask({ operation: READ, segments: [whole(front.page().ref)] })).toBe(OKAY);

@@ -103,7 +103,8 @@ export function createDisk({ image, work, stats, onError }: DiskOptions): Disk {
     pending = [];
     for (let at = 0; at < transfers.length; ) {
       const group = [transfers[at++]!];
-      let { write, length, offset } = group[0]!;
+      const { write, offset } = group[0]!;
+      let { length } = group[0]!;
       for (; at < transfers.length; at++) {
         const next = transfers[at]!;
         if (next.write !== write || next.offset !== offset + length || length + next.length > MOST_JOINED) break;

@@ -3,7 +3,9 @@ import { createMemoryPeer, peerConformance } from './conformance.js';
 import { createHostWork } from './index.js';
 
 describe('the peer made of memory', () => {
-  for (const { name, run } of peerConformance(() => createMemoryPeer())) it(name, run);
+  it.each(peerConformance(() => createMemoryPeer()))('$name', ({ run }) => {
+    expect(run).not.toThrow();
+  });
 });
 
 describe('host work', () => {
