@@ -68,6 +68,7 @@ mkdir -p $units/getty.target.wants
 ln -s /lib/systemd/system/console-getty.service $units/getty.target.wants/console-getty.service
 ln -s /dev/null $units/serial-getty@hvc0.service
 rm -f $units/getty.target.wants/getty@tty1.service
+ln -s /dev/null $units/getty-static.service
 sync
 for name in tmp dev sys proc ''; do
   umount "/mnt/$name"

@@ -1,0 +1,130 @@
+/** Disks of real guests: what Debian and GRUB, pulled by name, read and write through the built command line. */
+import { spawn, spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { createMemoryImage } from '@paravane/images';
+import { startGuest } from '@paravane/machine';
+import { readDisk } from '@paravane/toolstack';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+const program = fileURLToPath(new URL('../dist/main.js', import.meta.url));
+const home = fileURLToPath(new URL('../../../.cache/guests', import.meta.url));
+const folder = mkdtempSync(join(tmpdir(), 'paravane-disks-'));
+const patience = 400_000;
+const mebibyte = 1 << 20;
+
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+function paravane(args: string[], input = ''): Promise<{ status: number | null; stdout: string; stderr: string }> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, [program, ...args], {
+      cwd: folder,
+      env: { ...process.env, PARAVANE_HOME: home },
+    });
+    let [stdout, stderr] = ['', ''];
+    child.stdout.on('data', (chunk) => {
+      stdout += chunk;
+    });
+    child.stderr.on('data', (chunk) => {
+      stderr += chunk;
+    });
+    child.on('error', reject);
+    child.on('close', (status) => resolve({ status, stdout, stderr }));
+    child.stdin.end(input);
+  });
+}
+
+async function pull(guest: string): Promise<void> {
+  if (existsSync(join(home, guest, `${guest}.cfg`))) return;
+  const { status, stderr } = await paravane(['pull', guest]);
+  if (status !== 0) throw new Error(`paravane pull ${guest}: ${stderr}`);
+}
+
+/** Bytes of which no two blocks are alike. */
+function pattern(size: number, seed: number): Buffer {
+  const bytes = Buffer.alloc(size);
+  new Uint32Array(bytes.buffer, bytes.byteOffset, size / 4).forEach((_, index, words) => {
+    words[index] = Math.imul(index + seed, 2654435761);
+  });
+  return bytes;
+}
+const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
+const file = (name: string): string => join(folder, name);
+
+beforeAll(() => {
+  if (!existsSync(program)) throw new Error('the command line has not been built: run `npx --yes pnpm@10 build` first');
+});
+
+describe('Debian', () => {
+  beforeAll(() => pull('debian'), patience);
+
+  it(
+    'reads and writes raw, qcow2 and overlaid disks, and may not write what is read-only',
+    async () => {
+      const content = pattern(4 * mebibyte, 1);
+      for (const name of ['read.img', 'overlaid.img']) writeFileSync(file(name), content);
+      writeFileSync(file('raw.img'), Buffer.alloc(4 * mebibyte));
+      const qcow2 = spawnSync('qemu-img', ['create', '-f', 'qcow2', file('some.qcow2'), '4M']).status === 0;
+      const input = [
+        'ls /dev/xvd?',
+        'sha256sum /dev/xvda',
+        'dd if=/dev/xvda of=/dev/xvdb bs=64k 2>&1',
+        'dd if=/dev/xvda of=/dev/xvdc bs=4k oflag=direct count=64 seek=3 2>&1',
+        'dd if=/dev/zero of=/dev/xvda bs=4k count=1 2>&1 || echo refused',
+        'sync; echo 3 > /proc/sys/vm/drop_caches; sha256sum /dev/xvdb',
+        ...(qcow2 ? ['dd if=/dev/xvda of=/dev/xvdd bs=1M 2>&1'] : []),
+        'poweroff -f',
+        '',
+      ].join('\n');
+      const { status, stdout, stderr } = await paravane(
+        [
+          ...['run', 'debian', '--clock', 'virtual', '--memory', '128', '--timeout', '300', '--stats'],
+          ...['--cmdline', 'console=hvc0 shell'],
+          ...['--disk', 'format=raw,vdev=xvda,access=ro,target=read.img'],
+          ...['--disk', 'raw.img,raw,xvdb,rw', '--disk', 'overlaid.img,raw,xvdc,rw,snapshot'],
+          ...(qcow2 ? ['--disk', 'format=qcow2,vdev=xvdd,access=rw,target=some.qcow2'] : []),
+        ],
+        input,
+      );
+      expect(status).toBe(0);
+      expect(stdout).toContain(`${sha256(content)}  /dev/xvda`);
+      expect(stdout).toContain(`${sha256(content)}  /dev/xvdb`);
+      expect(stdout).toContain('\nrefused');
+      expect(Buffer.compare(readFileSync(file('raw.img')), content)).toBe(0);
+      expect(Buffer.compare(readFileSync(file('read.img')), content)).toBe(0);
+      expect(Buffer.compare(readFileSync(file('overlaid.img')), content)).toBe(0);
+      expect(stderr).toMatch(/^disk\.xvdc\.bytesWritten: 262144$/m);
+      expect(stderr).toMatch(/^disk\.xvda\.errors: 0$/m);
+      if (!qcow2) return;
+      expect(spawnSync('qemu-img', ['check', file('some.qcow2')]).status).toBe(0);
+      expect(spawnSync('qemu-img', ['compare', file('some.qcow2'), file('raw.img')]).status).toBe(0);
+    },
+    patience,
+  );
+});
+
+describe('GRUB', () => {
+  beforeAll(() => pull('grub'), patience);
+
+  it('lists a disk and reads from it', async () => {
+    const image = createMemoryImage({ size: mebibyte });
+    const block = Buffer.alloc(512);
+    block.write('a line of text\n');
+    await image.write(0, block);
+    const guest = await startGuest({
+      kernel: new Uint8Array(readFileSync(join(home, 'grub', 'grub.bin'))),
+      memory: 64,
+      disks: [{ config: readDisk('memory,,xvda,r').disk!, image }],
+    });
+    guest.waitFor('grub> ');
+    guest.type('ls\r');
+    expect(guest.waitFor('grub> ')).toContain('(memdisk) (proc) (xen/xvda)');
+    guest.type('cat (xen/xvda)0+1\r');
+    expect(guest.waitFor('grub> ')).toContain('a line of text');
+    guest.type('halt\r');
+    expect(guest.waitForEnd()).toEqual({ kind: 'poweroff' });
+  });
+});
