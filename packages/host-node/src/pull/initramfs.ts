@@ -62,9 +62,29 @@ if [ -z "$shell" ] && [ -b "$root" ] && mount -t ext4 -o ro,noload "$root" /mnt 
     exec switch_root /mnt /sbin/init
   fi
 fi
+ip link set lo up
+if [ -e /sys/class/net/eth0 ]; then
+  udhcpc -i eth0 -n -t 4 -T 1 -s /etc/udhcpc.script >/dev/null 2>&1 || echo "eth0 got no address"
+fi
 cd /root
 setsid cttyhack sh
 poweroff -f
+`;
+
+/** What udhcpc does with what it is told. */
+const udhcpcScript = `#!/bin/sh
+case $1 in
+  deconfig)
+    ip -4 addr flush dev "$interface"
+    ip link set "$interface" up
+    ;;
+  bound | renew)
+    ip -4 addr flush dev "$interface"
+    ip addr add "$ip/$mask" brd + dev "$interface"
+    for hop in $router; do ip route add default via "$hop" dev "$interface"; done
+    for server in $dns; do echo "nameserver $server"; done >/etc/resolv.conf
+    ;;
+esac
 `;
 
 export interface InitramfsExtras {
@@ -85,6 +105,7 @@ export function buildInitramfs(
     { path: 'dev/null', mode: S_IFCHR | 0o666, device: { major: 1, minor: 3 } },
     { path: 'bin/busybox', mode: S_IFREG | 0o755, content: busybox },
     { path: 'bin/sh', mode: S_IFLNK | 0o777, content: 'busybox' },
+    { path: 'etc/udhcpc.script', mode: S_IFREG | 0o755, content: udhcpcScript },
     { path: 'init', mode: S_IFREG | 0o755, content: init },
     { path: 'lib/modules/load-order', mode: S_IFREG | 0o644, content: modules.map(({ name }) => `${name}\n`).join('') },
     ...modules.map(({ name, content }) => ({ path: `lib/modules/${name}.ko`, mode: S_IFREG | 0o644, content })),
