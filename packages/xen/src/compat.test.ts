@@ -308,6 +308,17 @@ describe('segments of a PV32 guest', () => {
     expect(guest.pv.domain.shutdownRecord?.detail).toMatch(/DS = 9, which has a base/);
   });
 
+  it('with a base cost a program a fault, not the domain', () => {
+    const guest = make();
+    withGdt(guest, 0x12cff2345678ffffn);
+    withHandler(guest, 13, 0xc0001000);
+    expect(guest.call(hypercall.stack_switch, 0xe021, guest.page().address + 4096n)).toBe(0n);
+    enterUser(guest);
+    guest.privileged({ mnemonic: 'LOAD_SEGMENT', register: 3, selector: 0x0b, length: 2, width: 32 });
+    expect(peek(guest, guest.core.regs[4], 2)).toEqual([0x08, 0x400000]);
+    expect(guest.pv.domain.state).toBe('running');
+  });
+
   it('take far jumps, calls, returns and call gates', () => {
     const guest = make();
     // Ring-1 code, a call gate to it, ring-3 code and data.

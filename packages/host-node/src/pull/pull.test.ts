@@ -3,7 +3,7 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { gunzipSync } from 'node:zlib';
+import { gunzipSync, gzipSync } from 'node:zlib';
 import { readDomainConfig } from '@paravane/toolstack';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { debianPackages, makeDeb, makeMirror } from '../testing/packages.js';
@@ -136,6 +136,41 @@ describe('a folder', () => {
     await expect(pullGuest({ guest: 'grub', source, home, progress })).rejects.toMatchObject({
       code: 'folder-unreadable',
     });
+  });
+});
+
+describe('guests of 32 bits', () => {
+  const debs = join(folder, 'more');
+  beforeAll(() => {
+    mkdirSync(debs);
+    const images = { 'usr/lib/grub-xen/grub-x86_64-xen.bin': 'wide', 'usr/lib/grub-xen/grub-i386-xen.bin': 'narrow' };
+    writeFileSync(
+      join(debs, 'grub-xen-host_1_amd64.deb'),
+      makeDeb({ name: 'grub-xen-host', version: '1', files: images }),
+    );
+    const name = 'gnumach-image-1.8-xen-486';
+    const kernel = { 'boot/gnumach-1.8-xen-486.gz': gzipSync('mach') };
+    for (const architecture of ['i386', 'hurd-amd64']) {
+      const found = makeDeb({ name, version: '2:1.8', architecture, files: architecture === 'i386' ? kernel : {} });
+      writeFileSync(join(debs, `${name}_2%3a1.8_${architecture}.deb`), found);
+    }
+  });
+
+  it('are GRUB by another name, from the same package', async () => {
+    const { folder: made } = await pullGuest({ guest: 'grub', source: folderSource(debs), home, progress });
+    expect(readFileSync(join(made, 'grub.bin'), 'utf8')).toBe('wide');
+    const { config } = readDomainConfig(readFileSync(join(home, 'grub-pv32', 'grub-pv32.cfg'), 'utf8'));
+    expect(config).toMatchObject({ name: 'grub-pv32', kernel: join(made, 'grub-pv32.bin') });
+    expect(readFileSync(join(made, 'grub-pv32.bin'), 'utf8')).toBe('narrow');
+  });
+
+  it('are GNU Mach, unpacked from the package for i386', async () => {
+    const pulled = await pullGuest({ guest: 'gnumach', source: folderSource(debs), home, progress });
+    expect(pulled.packages[0]).toMatchObject({ name: 'gnumach-image-1.8-xen-486', architecture: 'i386' });
+    expect(readFileSync(join(pulled.folder, 'gnumach.bin'), 'utf8')).toBe('mach');
+    await expect(
+      pullGuest({ guest: 'gnumach', source: folderSource(join(folder, 'debs')), home, progress }),
+    ).rejects.toMatchObject({ message: expect.stringContaining('gnumach-image-1.8-xen-486:i386') });
   });
 });
 

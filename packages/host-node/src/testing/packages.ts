@@ -41,12 +41,14 @@ export function makeAr(members: Readonly<Record<string, Uint8Array | string>>): 
 export interface TestPackage {
   readonly name: string;
   readonly version: string;
+  /** amd64 where left out. */
+  readonly architecture?: string;
   readonly depends?: string;
   readonly files?: Readonly<Record<string, Uint8Array | string>>;
 }
 
-export function makeDeb({ name, version, depends, files = {} }: TestPackage): Uint8Array {
-  const control = [`Package: ${name}`, `Version: ${version}`, 'Architecture: amd64'];
+export function makeDeb({ name, version, architecture = 'amd64', depends, files = {} }: TestPackage): Uint8Array {
+  const control = [`Package: ${name}`, `Version: ${version}`, `Architecture: ${architecture}`];
   if (depends !== undefined) control.push(`Depends: ${depends}`);
   return makeAr({
     'debian-binary': '2.0\n',

@@ -2,9 +2,10 @@
  * Segment registers of a 32-bit PV guest: loads with the processor's checks, by
  * the descriptors of the guest's own tables (Intel SDM vol. 3, 3.4 and 5.5).
  *
- * The core has bases for FS and GS only, and no limits. A guest that loads a
+ * The core has bases for FS and GS only, and no limits. A kernel that loads a
  * code, stack, data or extra segment with a base, or 16-bit code, is ended with
- * that reason, so that it never runs on addresses it did not mean.
+ * that reason, and a program gets #GP and a line in the log, so that neither ever
+ * runs on addresses it did not mean.
  */
 import { Seg, Vector } from '@paravane/engine-api';
 import type { XenVcpu } from '../domain.js';
@@ -30,9 +31,15 @@ const dplOf = (value: bigint): number => Number((value >> 45n) & 3n);
 export const cplOf = (vcpu: XenVcpu): number => vcpu.core.selectors[Seg.cs]! & 3;
 const general = (selector: number): SegmentFault => ({ vector: Vector.GP, errorCode: selector & 0xfffc });
 
-function unsupported(vcpu: XenVcpu, register: number, selector: number, what: string): void {
+/** Ends the domain of a kernel; for a program, the fault that it gets instead. */
+function unsupported(vcpu: XenVcpu, register: number, selector: number, what: string, ring: number): SegmentFault {
+  const { domain } = vcpu;
   const name = `${NAMES[register]} = ${selector.toString(16)}`;
-  vcpu.domain.crash(`the guest loaded ${name}, ${what}; this core runs only flat 32-bit ones there`, vcpu);
+  const reason = `the guest loaded ${name}, ${what}; this core runs only flat 32-bit ones there`;
+  if (ring === 3)
+    domain.machine.services.log(`${domain.hv.name}: ${reason}: its program gets a general protection fault`);
+  else domain.crash(reason, vcpu);
+  return general(selector);
 }
 
 /** What is wrong with code of `ring` behind this selector, or null. */
@@ -41,14 +48,13 @@ export function codeSegmentFault(vcpu: XenVcpu, selector: number, ring: number):
   const value = descriptor(vcpu, selector);
   if (value === null || !(value & CODE_OR_DATA) || !(value & CODE)) return general(selector);
   if (value & CONFORMING ? dplOf(value) > ring : dplOf(value) !== ring) return general(selector);
-  return value & PRESENT ? null : { vector: Vector.NP, errorCode: selector & 0xfffc };
+  if (!(value & PRESENT)) return { vector: Vector.NP, errorCode: selector & 0xfffc };
+  if (baseOf(value) !== 0n) return unsupported(vcpu, Seg.cs, selector, 'which has a base', ring);
+  return value & LARGE ? null : unsupported(vcpu, Seg.cs, selector, 'which is 16-bit code', ring);
 }
 
 /** Loads a CS that was found good. */
 export function setCodeSegment(vcpu: XenVcpu, selector: number): void {
-  const value = descriptor(vcpu, selector);
-  if (value !== null && baseOf(value) !== 0n) unsupported(vcpu, Seg.cs, selector, 'which has a base');
-  if (value !== null && !(value & LARGE)) unsupported(vcpu, Seg.cs, selector, '16-bit code');
   vcpu.core.selectors[Seg.cs] = selector;
   vcpu.core.mode = 32;
   setRing(vcpu, selector);
@@ -80,11 +86,12 @@ export function loadCompatSegment(
       if (!(value & PRESENT)) return { vector: Vector.NP, errorCode: selector & 0xfffc };
     }
     base = baseOf(value);
+    const flat = register === Seg.fs || register === Seg.gs || base === 0n;
+    if (!flat) return unsupported(vcpu, register, selector, 'which has a base', ring);
   }
   core.selectors[register] = selector;
   if (register === Seg.fs) core.fsBase = base;
-  else if (register === Seg.gs) core.gsBase = base;
-  else if (base !== 0n) unsupported(vcpu, register, selector, 'which has a base');
+  if (register === Seg.gs) core.gsBase = base;
   return null;
 }
 

@@ -57,6 +57,14 @@ export function loadSegment(vcpu: XenVcpu, register: number, selector: number): 
     const value = descriptor(vcpu, selector);
     if (value === null || !isUsable(value)) return false;
     base = baseOf(value);
+    if (core.mode === 32 && base !== 0n && register !== Seg.fs && register !== Seg.gs) {
+      // The core has no base for it; a program must not run on addresses that it did not mean.
+      const { domain } = vcpu;
+      domain.machine.services.log(
+        `${domain.hv.name}: a 32-bit program loaded segment ${selector.toString(16)}, which has a base: it gets a general protection fault`,
+      );
+      return false;
+    }
   } else if (register === Seg.ss && core.mode === 32) {
     return false;
   }
