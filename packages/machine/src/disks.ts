@@ -5,11 +5,29 @@
 import { type BlockBackend, createBlockBackend } from '@paravane/block-back';
 import { createHostWork, type DeviceStore } from '@paravane/driver-api';
 import type { Hypervisor } from '@paravane/hypervisor';
+import { type DiskImage, imageApiVersion, imageError } from '@paravane/image-api';
 import type { BootDisk, BootRequest } from '@paravane/toolstack';
 import { createHostPeer, type PvDomain } from '@paravane/xen';
 import { addDevice } from '@paravane/xenbus';
 
 const SOURCE = 'disk';
+
+/** A drive without a medium: a disk of no bytes. Front ends wait long for a drive with no back end at all. */
+const noMedium: DiskImage = {
+  apiVersion: imageApiVersion,
+  format: 'none',
+  size: 0,
+  readOnly: true,
+  logicalBlockSize: 512,
+  read() {
+    throw imageError('out-of-range', 'there is no medium in the drive');
+  },
+  write() {
+    throw imageError('read-only', 'there is no medium in the drive');
+  },
+  flush: () => undefined,
+  close: () => undefined,
+};
 
 export interface Disks {
   /** In virtual time, what the host has yet to do before the guest may go on; undefined when it may. */
@@ -43,18 +61,15 @@ export function attachDisks({ hypervisor, store, guest, request }: DisksSetup): 
     request.wake?.();
   });
   const peer = createHostPeer(guest.xen);
-  const backends = (request.disks ?? []).flatMap((disk) => {
-    const backend = attachDisk(disk);
-    return backend === undefined ? [] : [{ name: disk.config.vdev.name, backend }];
-  });
+  const backends = (request.disks ?? []).map((disk) => ({ name: disk.config.vdev.name, backend: attachDisk(disk) }));
   // Declared only where there are disks: a machine without any takes the same inputs as ever.
   if (backends.length > 0) {
     inbox.source(SOURCE, (data) => work.deliver(new DataView(data.buffer, data.byteOffset).getUint32(0, true)));
   }
 
-  function attachDisk({ config, image }: BootDisk): BlockBackend | undefined {
+  function attachDisk({ config, image = noMedium }: BootDisk): BlockBackend {
     const { vdev, cdrom } = config;
-    const readOnly = config.readOnly || (image?.readOnly ?? true);
+    const readOnly = config.readOnly || image.readOnly;
     const nodes = addDevice(store, {
       type: 'vbd',
       id: vdev.number,
@@ -78,7 +93,6 @@ export function attachDisks({ hypervisor, store, guest, request }: DisksSetup): 
         protocol: guest.xen.is64 ? 'x86_64-abi' : 'x86_32-abi',
       },
     });
-    if (image === undefined) return undefined;
     return createBlockBackend({
       store,
       ...nodes,
