@@ -64,8 +64,7 @@ function tableOwner(vcpu: XenVcpu, claimedDom: number): XenDomain | number {
 }
 
 /** Writes frame numbers to a guest array; false if it can't be written. */
-function writeFrames(vcpu: XenVcpu, address: bigint, frames: readonly number[]): boolean {
-  const size = abiOf(vcpu) / 8;
+function writeFrames(vcpu: XenVcpu, address: bigint, frames: readonly number[], size = abiOf(vcpu) / 8): boolean {
   const bytes = new Uint8Array(frames.length * size);
   const view = new DataView(bytes.buffer);
   frames.forEach((frame, index) => view.setUint32(index * size, frame, true));
@@ -94,7 +93,7 @@ function statusFrames(vcpu: XenVcpu, args: bigint[]): HypercallResult {
     if (typeof owner === 'number') return { status: owner };
     const { statusFrames: frames } = owner.grants;
     if (request.nr_frames > frames.length) return { status: GNTST.general_error };
-    const written = writeFrames(vcpu, request.frame_list, frames.slice(0, request.nr_frames));
+    const written = writeFrames(vcpu, request.frame_list, frames.slice(0, request.nr_frames), 8);
     return { status: written ? GNTST.okay : GNTST.bad_virt_addr };
   });
 }

@@ -33,7 +33,7 @@ export function shutDown(domain: XenDomain, asked: number, vcpu: XenVcpu | undef
   domain.hv.shutdown({
     reason: REASONS[code] ?? `reason ${code}`,
     code,
-    detail: '',
+    detail: code < REASONS.length ? '' : `the guest shut itself down with the unknown reason ${code}`,
     report: [],
     vcpu: vcpu?.id ?? 0,
     time: domain.machine.services.now(),
