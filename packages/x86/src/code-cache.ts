@@ -59,6 +59,8 @@ export interface CodeCache {
   forget(uop: number): void;
   /** Bytes were changed; true if blocks were dropped. */
   invalidate(mfn: number, offset: number, length: number): boolean;
+  /** Notes that code is made of these bytes too, so that a change of them drops the frame's blocks. */
+  mark(mfn: Mfn, offset: number, length: number): void;
   /** Lets a compiled region in table slot `slot` stand for the block at `uop`. */
   setRegion(uop: number, slot: number): void;
   /** Undoes `setRegion`. */
@@ -277,6 +279,7 @@ export function createCodeCache(
       withCode.delete(mfn);
       return true;
     },
+    mark,
     setRegion(uop, slot) {
       const word = (regionWords >> 2) + ((uop - arena) >> 4);
       i32[word] = (slot << 16) | view.getUint16(uop, true);

@@ -108,6 +108,29 @@ describe('compiled code and the interpreter', () => {
   });
 });
 
+it('see a change of code that was compiled without having been run', () => {
+  // A loop with a branch that is not taken at first, to code in the same page that has not been run then.
+  const program = assembleProgram(
+    ['again:', 'add rax, 1', 'test rcx, rcx', 'jnz seldom', 'jmp again', 'seldom:', 'jmp away'].join('\n') +
+      `\n${'nop\n'.repeat(256)}away:\nadd rbx, 1\njmp again\n`,
+    CODE,
+  ).bytes;
+  for (const jit of [true, false]) {
+    const { mmu, engine, vcpu, codeFrame } = createCore(jit);
+    mmu.write(codeFrame, 0, program);
+    vcpu.rip = CODE;
+    vcpu.regs.fill(0n);
+    vcpu.run(1_500_000);
+    expect(engine.stats().compiledRegions).toBe(jit ? 1 : undefined);
+    // add rbx, 1 becomes add rbx, 5; the jump behind it has five bytes.
+    mmu.write(codeFrame, program.length - 6, Uint8Array.of(5));
+    vcpu.regs[1] = 1n;
+    vcpu.run(6_000);
+    // Six instructions in each turn.
+    expect(vcpu.regs[3]).toBe(5_000n);
+  }
+});
+
 it('keep linear addresses of 32-bit code in 32 bits, where a segment has a base', () => {
   // again: mov eax, fs:[ecx]; add ebx, eax; mov eax, fs:[0xffffff00]; add edx, eax; jmp again
   const code = Uint8Array.from([0x64, 0x8b, 0x01, 1, 0xc3, 0x64, 0xa1, 0, 255, 255, 255, 1, 0xc2, 0xeb, 0xf1]);

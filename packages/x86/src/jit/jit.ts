@@ -26,6 +26,7 @@ const MAX_REGIONS = 4000;
 
 interface Queued {
   uop: number;
+  mfn: Mfn;
   region: Region;
 }
 
@@ -55,11 +56,10 @@ export function createJit(
   let regions = 0;
   let instructions = 0;
   let bytesOut = 0;
-  let dropped = cache.invalidations;
 
   function flush(): void {
     // Code that changed while it waited is not what was decoded: those blocks are gone.
-    const batch = dropped === cache.invalidations ? queue : [];
+    const batch = queue.filter(({ uop, mfn, region }) => cache.isPlain(uop, mfn, region.mode));
     queue = [];
     if (batch.length === 0) return;
     const module = new ModuleBuilder({ ...ANY_MEMORY, shared: machine.shared });
@@ -99,7 +99,6 @@ export function createJit(
         resets = cache.resets;
         evict(false);
       } else if (nextSlot + BATCH > firstSlot + maxRegions) evict(true);
-      if (dropped !== cache.invalidations && queue.length === 0) dropped = cache.invalidations;
       if (queue.length > 0 && ++waited > PATIENCE) flush();
       if (!cache.isPlain(uop, mfn, mode)) return;
       const count = (samples.get(uop) ?? 0) + 1;
@@ -108,11 +107,12 @@ export function createJit(
       const region = findRegion(machine.u8, machine.frameBase + mfn * 4096, cache.offsetOf(uop), mode);
       // Entering and leaving a region costs more than the interpreter takes for a few instructions.
       if (!region || !hasLoop(region)) return;
-      if (queue.length === 0) {
-        waited = 0;
-        dropped = cache.invalidations;
+      // Also of code that has not been run: the region goes when any of its bytes change.
+      for (const { instructions } of region.blocks.values()) {
+        for (const { offset, insn } of instructions) cache.mark(mfn, offset, insn.length);
       }
-      queue.push({ uop, region });
+      if (queue.length === 0) waited = 0;
+      queue.push({ uop, mfn, region });
       if (queue.length >= BATCH) flush();
     },
     stats: () => ({
