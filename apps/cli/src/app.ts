@@ -5,6 +5,7 @@ import { buildApplication, buildCommand, buildRouteMap, run } from '@stricli/cor
 import type { PullFlags } from './commands/pull.js';
 import type { RunFlags } from './commands/run.js';
 import type { CliContext } from './context.js';
+import { controlRoutes } from './control-app.js';
 import { exitStatus } from './exit-status.js';
 import { imageRoutes } from './image-app.js';
 import { fileName, type MachineFlags, machineFlags } from './machine-flags.js';
@@ -127,7 +128,7 @@ All of it goes to PARAVANE_HOME, or to paravane in the user's data folder (~/.lo
 
 const application = buildApplication(
   buildRouteMap({
-    routes: { start: startCommand, run: runCommand, pull: pullCommand, image: imageRoutes },
+    routes: { start: startCommand, run: runCommand, pull: pullCommand, image: imageRoutes, ...controlRoutes },
     docs: {
       brief: 'Paravane: a paravirtualizing x86 hypervisor. Boots Xen PV guests.',
       fullDescription: `Paravane: a paravirtualizing x86 hypervisor. Boots Xen PV guests.\n\n${statuses}`,

@@ -1,6 +1,14 @@
 /** Runs one domain with the user's terminal as its console, until it ends; the exit status says how. */
 import { randomBytes } from 'node:crypto';
-import { hostTime, openConsole, openTraceFile, readToEnd } from '@paravane/host-node';
+import {
+  type ControlSocket,
+  controlFolder,
+  hostTime,
+  openConsole,
+  openControlSocket,
+  openTraceFile,
+  readToEnd,
+} from '@paravane/host-node';
 import {
   type BootDisk,
   type BootVif,
@@ -65,13 +73,29 @@ export async function boot(context: CliContext, guest: Guest, flags: MachineFlag
       onRestart: ({ kind }) => say(context, `"${config.name}" restarts after a ${kind}`),
     },
   );
+  const control = openControl(context, config, run);
   try {
     const outcome = await withConsole(context, run, flags, typedAhead);
     report(context, config, flags, outcome);
     if (flags.stats) printStats(context, run.stats(), hostTime.now() - started);
     return statusOfOutcome(outcome);
   } finally {
+    await (await control)?.close();
     trace?.close();
+  }
+}
+
+/** The socket for `paravane list` and its like; a guest runs without it where it can't be made. */
+async function openControl(
+  context: CliContext,
+  { name, memory, vcpus }: DomainConfig,
+  run: DomainRun,
+): Promise<ControlSocket | undefined> {
+  try {
+    return await openControlSocket(controlFolder(context.process.env), { name, memory, vcpus, run });
+  } catch (error) {
+    say(context, `no other command will reach "${name}": ${error instanceof Error ? error.message : String(error)}`);
+    return undefined;
   }
 }
 
@@ -111,7 +135,7 @@ function report(context: CliContext, config: DomainConfig, flags: MachineFlags, 
   } else if (outcome.kind === 'timeout') {
     say(context, `"${config.name}" was ended: --timeout ${(flags.timeout ?? 0) / 1000} has passed`);
   } else if (outcome.kind === 'interrupted') {
-    say(context, `"${config.name}" was ended: interrupted`);
+    say(context, `"${config.name}" was ended: ${outcome.destroyed ? 'destroyed' : 'interrupted'}`);
   }
 }
 

@@ -16,6 +16,8 @@ const hostFailures: ReadonlySet<string> = new Set([
   'checksum-mismatch',
   'download-failed',
   'file-unwritable',
+  'guest-ended',
+  'guest-starting',
   'io',
   'mirror-unusable',
   'no-space',

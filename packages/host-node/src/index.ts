@@ -1,4 +1,6 @@
 /** Paravane on Node.js: terminal, time, files, and guests fetched from Debian packages. */
+export { controlFolder } from './control-folder.js';
+export { type ControlLink, type ControlSocket, openControlLinks, openControlSocket } from './control-socket.js';
 export { dataFolder } from './data-folder.js';
 export { decompressors, unpack } from './decompress.js';
 export { type ImageFileOptions, openImageFile } from './file-image.js';

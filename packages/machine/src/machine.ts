@@ -13,6 +13,7 @@ import type { BootRequest, DomainEnd, DomainStats, Machine, RunningDomain, StepR
 import { CORE_BYTES, CORE_FEATURES, createX86Engine } from '@paravane/x86';
 import { createPvDomain, createXenPersonality, type PvDomain } from '@paravane/xen';
 import { createXenstore, createXenstoreRing, populateDomain, populateHost } from '@paravane/xenstore';
+import { createDomainControl, type OwnedControl } from './control.js';
 import { describeCrash, type SymbolSource, symbolSource } from './crash.js';
 import { attachDisks, type Disks } from './disks.js';
 import { createEarlyOutput, type EarlyOutput } from './early-output.js';
@@ -42,6 +43,7 @@ class BootedDomain implements RunningDomain {
   private earlyOutput!: EarlyOutput;
   private disks!: Disks;
   private vifs!: Vifs;
+  control!: OwnedControl;
   /** Typed, and more than the console's back end holds. */
   private typed: Uint8Array[] = [];
 
@@ -96,6 +98,7 @@ class BootedDomain implements RunningDomain {
       return { state: 'ended', end: this.end() };
     }
     if (result === 'ran') return { state: 'running' };
+    if (this.control.paused) return { state: 'waiting' };
     const { sleepNs } = hypervisor;
     return sleepNs === Number.POSITIVE_INFINITY
       ? { state: 'waiting' }
@@ -120,6 +123,7 @@ class BootedDomain implements RunningDomain {
 
   destroy(): void {
     this.guest.destroy();
+    this.control.close();
     this.disks.close();
     this.vifs.close();
   }
@@ -175,6 +179,7 @@ class BootedDomain implements RunningDomain {
     });
     this.disks = attachDisks({ hypervisor, store, guest, request });
     this.vifs = attachVifs({ hypervisor, store, guest, request });
+    this.control = createDomainControl({ hypervisor, store, guest, request });
     store.introduceDomain(id);
     request.log?.('info', `built "${config.name}": ${config.memory} MiB, ${config.vcpus} vCPUs`);
     return guest;

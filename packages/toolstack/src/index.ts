@@ -1,5 +1,18 @@
 /** From an xl configuration file to a running domain. */
+
 export { type ConsoleTail, createConsoleTail } from './console-tail.js';
+export { type ControlClient, type ControlClientConnection, createControlClient } from './control/client.js';
+export {
+  bytesToText,
+  type ControlRequest,
+  type ControlResults,
+  type GuestInfo,
+  type ShutdownReason,
+  type StoreNode,
+  shutdownReasons,
+  textToBytes,
+} from './control/protocol.js';
+export { type ControlClientEnd, type ControlConnection, type ControlledGuest, serveControl } from './control/server.js';
 export { formatCrashReport } from './crash-report.js';
 export { type DiskConfig, type DiskFormat, type ReadDisk, readDisk } from './disk-config.js';
 export {
@@ -11,15 +24,25 @@ export {
   type ReadConfig,
   readDomainConfig,
 } from './domain-config.js';
-export { type DomainRun, type HostTime, type RunOptions, type RunOutcome, runDomain } from './life-cycle.js';
+export {
+  type DomainRun,
+  type EndKind,
+  type HostTime,
+  type RunOptions,
+  type RunOutcome,
+  type RunState,
+  runDomain,
+} from './life-cycle.js';
 export {
   type BootDisk,
   type BootRequest,
   type BootVif,
   type ClockMode,
   type CrashReport,
+  type DomainControl,
   type DomainEnd,
   type DomainStats,
+  type DomainStore,
   type EngineKind,
   type LogLevel,
   logLevels,

@@ -4,7 +4,15 @@
  */
 import { type ConsoleTail, createConsoleTail } from './console-tail.js';
 import type { DomainConfig, EndAction } from './domain-config.js';
-import type { BootRequest, CrashReport, DomainEnd, DomainStats, Machine, RunningDomain } from './machine.js';
+import type {
+  BootRequest,
+  CrashReport,
+  DomainControl,
+  DomainEnd,
+  DomainStats,
+  Machine,
+  RunningDomain,
+} from './machine.js';
 
 /** The host's clock and its pauses. */
 export interface HostTime {
@@ -20,7 +28,14 @@ export type RunOutcome =
   | { readonly kind: 'shutdown'; readonly by: 'poweroff' | 'reboot' | 'suspend' }
   | { readonly kind: 'crash'; readonly report: CrashReport; readonly consoleTail: readonly string[] }
   | { readonly kind: 'timeout' }
-  | { readonly kind: 'interrupted' };
+  /** `destroyed`: by `destroy`, not by `interrupt`. */
+  | { readonly kind: 'interrupted'; readonly destroyed?: boolean };
+
+/** `blocked`: all vCPUs wait for time or input. `starting`: there is no domain at the moment. */
+export type RunState = 'starting' | 'running' | 'blocked' | 'paused';
+
+/** How a domain ended, as those who wait for it are told. */
+export type EndKind = DomainEnd['kind'] | 'timeout' | 'interrupted' | 'destroyed' | 'failed';
 
 export interface DomainRun {
   /** Types bytes at the console. */
@@ -29,6 +44,20 @@ export interface DomainRun {
   interrupt(): void;
   /** The outcome. Rejects where the host failed. */
   readonly outcome: Promise<RunOutcome>;
+  /** The domain's state at this moment. */
+  readonly state: RunState;
+  /** Milliseconds of the host's time since the run began. */
+  readonly uptime: number;
+  /** Of the domain that runs now. */
+  readonly control: DomainControl | undefined;
+  /** Stops the vCPUs, or lets them go on. False where there is no domain, or its machine can't. */
+  setPaused(paused: boolean): boolean;
+  /** Ends the run at once: its outcome is `interrupted`, `destroyed`. */
+  destroy(): void;
+  /** Shows what the guest writes from now on, over restarts too. The result ends that. */
+  watchOutput(show: (bytes: Uint8Array) => void): () => void;
+  /** Tells of each end of a domain; `last` where it does not restart. The result ends that. */
+  watchEnd(tell: (how: EndKind, last: boolean) => void): () => void;
   /** Of the domain that runs or ran last; undefined before the first has been built. */
   stats(): DomainStats | undefined;
 }
@@ -54,7 +83,12 @@ class Run implements DomainRun {
   private readonly early: Uint8Array[] = [];
   private domain: RunningDomain | undefined;
   private lastStats: DomainStats | undefined;
-  private interrupted = false;
+  private interrupted: 'interrupted' | 'destroyed' | undefined;
+  private paused = false;
+  private waiting = false;
+  private readonly started: number;
+  private readonly viewers = new Set<(bytes: Uint8Array) => void>();
+  private readonly mourners = new Set<(how: EndKind, last: boolean) => void>();
   private wake: () => void = () => undefined;
 
   constructor(
@@ -62,8 +96,46 @@ class Run implements DomainRun {
     private readonly request: BootRequest,
     private readonly options: RunOptions,
   ) {
+    this.started = options.time.now();
     // Not before the caller has had the chance to connect a terminal: the guest's first words are for it.
     this.outcome = Promise.resolve().then(() => this.live());
+    this.outcome.catch(() => this.tellEnd('failed', true));
+  }
+
+  get state(): RunState {
+    if (this.domain === undefined) return 'starting';
+    if (this.paused) return 'paused';
+    return this.waiting ? 'blocked' : 'running';
+  }
+
+  get uptime(): number {
+    return this.options.time.now() - this.started;
+  }
+
+  get control(): DomainControl | undefined {
+    return this.domain?.control;
+  }
+
+  setPaused(paused: boolean): boolean {
+    const { control } = this;
+    if (control === undefined) return false;
+    if (paused) control.pause();
+    else control.unpause();
+    this.paused = paused;
+    this.wake();
+    return true;
+  }
+
+  watchOutput(show: (bytes: Uint8Array) => void): () => void {
+    const viewer = (bytes: Uint8Array): void => show(bytes);
+    this.viewers.add(viewer);
+    return () => void this.viewers.delete(viewer);
+  }
+
+  watchEnd(tell: (how: EndKind, last: boolean) => void): () => void {
+    const mourner = (how: EndKind, last: boolean): void => tell(how, last);
+    this.mourners.add(mourner);
+    return () => void this.mourners.delete(mourner);
   }
 
   input(bytes: Uint8Array): void {
@@ -73,7 +145,12 @@ class Run implements DomainRun {
   }
 
   interrupt(): void {
-    this.interrupted = true;
+    this.interrupted ??= 'interrupted';
+    this.wake();
+  }
+
+  destroy(): void {
+    this.interrupted ??= 'destroyed';
     this.wake();
   }
 
@@ -91,20 +168,31 @@ class Run implements DomainRun {
       const { domain } = this;
       domain?.destroy();
       this.domain = undefined;
+      this.paused = false;
       await domain?.settled?.();
-      if ('outcome' in ended) return ended.outcome;
-      if (actionFor(this.request.config, ended.end) !== 'restart') return this.outcomeOf(ended.end);
+      if ('outcome' in ended) {
+        this.tellEnd(endKind(ended.outcome), true);
+        return ended.outcome;
+      }
+      const restarts = actionFor(this.request.config, ended.end) === 'restart';
+      this.tellEnd(ended.end.kind, !restarts);
+      if (!restarts) return this.outcomeOf(ended.end);
       this.options.onRestart?.(ended.end);
     }
   }
 
+  private tellEnd(how: EndKind, last: boolean): void {
+    for (const tell of [...this.mourners]) tell(how, last);
+  }
+
   private async boot(): Promise<void> {
-    const { request, tail } = this;
+    const { request, tail, viewers } = this;
     this.domain = await this.machine.bootDomain({
       ...request,
       wake: () => this.wake(),
       onOutput(bytes) {
         tail.add(bytes);
+        for (const show of viewers) show(bytes);
         request.onOutput(bytes);
       },
     });
@@ -115,7 +203,9 @@ class Run implements DomainRun {
     const { time } = this.options;
     let turn = time.now();
     for (;;) {
-      if (this.interrupted) return { outcome: { kind: 'interrupted' } };
+      if (this.interrupted !== undefined) {
+        return { outcome: { kind: 'interrupted', ...(this.interrupted === 'destroyed' ? { destroyed: true } : {}) } };
+      }
       const now = time.now();
       if (now >= deadline) return { outcome: { kind: 'timeout' } };
       if (now - turn >= turnLength) {
@@ -138,7 +228,9 @@ class Run implements DomainRun {
     if (milliseconds <= 0) return this.options.time.yield();
     const pause = this.options.time.pause(milliseconds);
     this.wake = () => pause.wake();
+    this.waiting = true;
     await pause.done;
+    this.waiting = false;
     this.wake = () => undefined;
   }
 
@@ -146,6 +238,11 @@ class Run implements DomainRun {
     if (end.kind !== 'crash') return { kind: 'shutdown', by: end.kind };
     return { kind: 'crash', report: end.report, consoleTail: this.tail.lines() };
   }
+}
+
+function endKind(outcome: RunOutcome): EndKind {
+  if (outcome.kind === 'interrupted' && outcome.destroyed) return 'destroyed';
+  return outcome.kind === 'shutdown' ? outcome.by : outcome.kind;
 }
 
 function actionFor(config: DomainConfig, end: DomainEnd): EndAction {

@@ -68,8 +68,37 @@ export interface RunningDomain {
   stats(): DomainStats;
   /** Gives back what the domain holds. It is not stepped again. */
   destroy(): void;
+  /** What the host may do with it from outside while it runs. Undefined where the machine offers none of that. */
+  readonly control?: DomainControl;
   /** Resolves when no I/O of the domain is in progress. To be waited for between `destroy` and the end of its images. */
   settled?(): Promise<void>;
+}
+
+export interface DomainControl {
+  readonly domid: number;
+  readonly store: DomainStore;
+  /** Stops the vCPUs: `step` answers `waiting` until `unpause`. Doing it again changes nothing. */
+  pause(): void;
+  unpause(): void;
+}
+
+/**
+ * The domain's xenstore, as the host sees it. Values have one character per byte; a malformed path is a ParavaneError.
+ * Changes take effect at the next step, so that a recorded run can repeat them.
+ */
+export interface DomainStore {
+  read(path: string): string | undefined;
+  /** All nodes at and below a path, parents first; none if there is no such node. */
+  entries(path: string): Iterable<{
+    readonly path: string;
+    readonly value: string;
+    readonly permissions: readonly string[];
+  }>;
+  write(path: string, value: string): Promise<void>;
+  /** Removes a node and all below it. */
+  remove(path: string): Promise<void>;
+  /** Calls `onChange` once now, and after every change at or below the path. The result ends the watch. */
+  watch(path: string, onChange: (path: string) => void): () => void;
 }
 
 export type StepResult =
