@@ -1,0 +1,138 @@
+/** The network of a real guest: Debian's kernel, pulled by name, with an interface, through the built command line. */
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { createServer as createHttpServer } from 'node:http';
+import { type AddressInfo, connect, createServer, type Server } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, describe, expect, it } from 'vitest';
+
+const program = fileURLToPath(new URL('../dist/main.js', import.meta.url));
+const folder = mkdtempSync(join(tmpdir(), 'paravane-network-'));
+const env = { ...process.env, PARAVANE_HOME: folder };
+const servers: Server[] = [];
+const children: ChildProcess[] = [];
+
+afterAll(() => {
+  for (const child of children) child.kill();
+  for (const server of servers) server.close();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
+
+async function listen(server: Server): Promise<number> {
+  servers.push(server);
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return (server.address() as AddressInfo).port;
+}
+
+/** A guest at whose console one can type and read. */
+function start(args: readonly string[]) {
+  const child = spawn(process.execPath, [program, 'run', ...args], { env });
+  children.push(child);
+  let output = '';
+  let looked = 0;
+  let wake: () => void = () => undefined;
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.on('data', (chunk) => {
+      output += String(chunk).replaceAll('\r', '');
+      wake();
+    });
+  }
+  const ended = new Promise<number | null>((resolve) => child.on('close', resolve));
+  void ended.then(() => wake());
+  return {
+    ended,
+    /** What was written up to `text`, after what was waited for before. */
+    async until(text: string): Promise<string> {
+      for (;;) {
+        const at = output.indexOf(text, looked);
+        if (at >= 0) {
+          const found = output.slice(looked, at);
+          looked = at + text.length;
+          return found;
+        }
+        if (child.exitCode !== null) throw new Error(`the guest ended before "${text}":\n${output.slice(-2000)}`);
+        await new Promise<void>((resolve) => (wake = resolve));
+      }
+    },
+    type: (line: string) => void child.stdin.write(`${line}\n`),
+  };
+}
+
+describe('a guest with an interface', () => {
+  it('gets its address, reaches the host both ways with its bytes right, and is reached at a published port', async () => {
+    if (!existsSync(program))
+      throw new Error('the command line has not been built: run `npx --yes pnpm@10 build` first');
+    const pulled = spawnSync(process.execPath, [program, 'pull', 'debian'], { env, encoding: 'utf8' });
+    expect(pulled.stderr + String(pulled.status)).toMatch(/0$/);
+    const down = Buffer.from(Uint8Array.from({ length: 1_000_000 }, (_, at) => (at * 31 + (at >> 8)) & 255));
+    const uploads: Buffer[] = [];
+    const http = await listen(createHttpServer((_, response) => void response.end(down)));
+    const sink = await listen(
+      createServer({ allowHalfOpen: true }, (socket) => {
+        const parts: Buffer[] = [];
+        socket.on('data', (part) => parts.push(part));
+        socket.on('end', () => {
+          uploads.push(Buffer.concat(parts));
+          socket.end('thanks\n');
+        });
+      }),
+    );
+    const free = createServer();
+    const port = await listen(free);
+    await new Promise((resolve) => free.close(resolve));
+    const capture = join(folder, 'net.pcapng');
+    const guest = start(['debian', '--vif', 'mac=00:16:3e:00:00:01', '--publish', `${port}:7`, '--capture', capture]);
+    const run = async (command: string): Promise<string> => {
+      guest.type(`${command}; echo do""ne`);
+      return guest.until('done\n');
+    };
+    await guest.until('/root # ');
+    const addresses = await run('ip addr show eth0; cat /etc/resolv.conf');
+    expect(addresses).toContain('link/ether 00:16:3e:00:00:01');
+    expect(addresses).toContain('inet 10.0.2.15/24');
+    expect(addresses).toContain('nameserver 10.0.2.3');
+    expect(await run('ping -c 2 10.0.2.2')).toContain('2 packets received');
+    expect(await run('nslookup localhost 10.0.2.3')).toContain('127.0.0.1');
+    expect(await run(`wget -q -O /tmp/down http://10.0.2.2:${http}/; sha256sum /tmp/down`)).toContain(sha256(down));
+    expect(await run(`nc 10.0.2.2 ${sink} </tmp/down`)).toContain('thanks');
+    expect(uploads.map(sha256)).toEqual([sha256(down)]);
+    guest.type('nc -lp 7 -e cat; echo ov""er');
+    // The guest takes a moment to listen; until then it refuses.
+    const echoed = await (async () => {
+      for (let tries = 0; tries < 50; tries++) {
+        const socket = connect(port, '127.0.0.1');
+        socket.on('error', () => undefined);
+        socket.end('hello, guest');
+        const parts: Buffer[] = [];
+        socket.on('data', (part) => parts.push(part));
+        await new Promise((resolve) => socket.on('close', resolve));
+        if (parts.length > 0) return Buffer.concat(parts).toString();
+        await new Promise((resolve) => setTimeout(resolve, 200));
+      }
+      return 'nothing';
+    })();
+    expect(echoed).toBe('hello, guest');
+    await guest.until('over\n');
+    guest.type('poweroff -f');
+    expect(await guest.ended).toBe(0);
+    const captured = readFileSync(capture);
+    expect([captured.readUInt32LE(0), captured.includes('debian.0'), captured.length > 2_000_000]).toEqual([
+      0x0a0d0d0a,
+      true,
+      true,
+    ]);
+  }, 300_000);
+
+  it('is needed for what the network’s flags say', () => {
+    const { status, stderr } = spawnSync(process.execPath, [program, 'run', '--kernel', program, '--publish', '1:2'], {
+      env,
+      encoding: 'utf8',
+    });
+    expect([status !== 0, stderr]).toEqual([true, expect.stringContaining('--vif')]);
+  });
+});
