@@ -67,12 +67,33 @@ const FUSED_BRANCH = /^J(N?B|N?Z|N?BE|N?S|N?L|N?LE) 64 j$/;
 /** Branches that follow a TEST or another logic instruction in earnest. */
 const FUSED_LOGIC_BRANCH = /^J(N?Z|N?S|N?LE) 64 j$/;
 const FUSED_PAIRS: readonly (readonly [string, string])[] = [
-  ['PUSH 64 r64', 'PUSH 64 r64'],
+  // The most frequent ones of a Linux kernel's code, and a few of other compiled programs.
   ['POP 64 r64', 'POP 64 r64'],
   ['POP 64 r64', 'RET 64 '],
+  ['POP 64 r64', 'JMP 64 J'],
+  ['PUSH 64 r64', 'PUSH 64 r64'],
+  ['PUSH 64 r64', 'MOV 64 r64,r64'],
+  ['PUSH 64 r64', 'SUB 64 r64,i'],
+  ['ADD 64 r64,i', 'POP 64 r64'],
+  ['ADD 64 r64,r64', 'ADD 64 r64,i'],
+  ['SUB 64 r64,i', 'MOV 64 r64,r64'],
+  ['LEA 64 r64,m0', 'MOV 64 r64,r64'],
+  ['MOV 64 r64,i', 'CALL 64 J'],
+  ['MOV 64 r64,r64', 'CALL 64 J'],
+  ['MOV 64 r64,r64', 'PUSH 64 r64'],
+  ['MOV 64 r64,r64', 'POP 64 r64'],
   ['MOV 64 r64,r64', 'MOV 64 r64,r64'],
+  ['MOV 64 r64,r64', 'MOV 32 r32,r32'],
+  ['MOV 64 r64,r64', 'MOV 64 m64,r64'],
   ['MOV 64 r64,m64', 'MOV 64 r64,m64'],
+  ['MOV 64 r64,m64', 'MOV 64 r64,r64'],
+  ['MOV 64 r64,m64', 'MOV 64 m64,r64'],
+  ['MOV 64 r64,m64', 'LEA 64 r64,m0'],
   ['MOV 64 m64,r64', 'MOV 64 m64,r64'],
+  ['MOV 64 m64,r64', 'MOV 64 r64,m64'],
+  ['MOV 64 m64,i', 'MOV 64 m64,i'],
+  ['AND 32 r32,i', 'MOV 32 r32,m32'],
+  ['XOR 32 r32,r32', 'JMP 64 j'],
 ];
 
 interface Pair {
