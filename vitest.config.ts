@@ -9,8 +9,8 @@ export default defineConfig({
     include: ['{packages,apps}/*/src/**/*.test.ts', 'benchmarks/src/**/*.test.ts'],
     pool: 'forks',
     maxWorkers: 2,
-    testTimeout: 60_000,
-    hookTimeout: 300_000,
+    testTimeout: 300_000,
+    hookTimeout: 600_000,
     reporters: ['default', ['json', { outputFile: '.cache/vitest.json' }]],
   },
 });
