@@ -97,7 +97,8 @@ class BootedDomain implements RunningDomain {
       this.earlyOutput.end();
       return { state: 'ended', end: this.end() };
     }
-    if (result === 'ran') return { state: 'running' };
+    // What a back end did in this very slice may have brought the guest an input.
+    if (result === 'ran' || (result === 'idle' && hypervisor.inbox.pending)) return { state: 'running' };
     if (this.control.paused) return { state: 'waiting' };
     const { sleepNs } = hypervisor;
     return sleepNs === Number.POSITIVE_INFINITY
