@@ -1,0 +1,116 @@
+/**
+ * Disks in the hands of programs that nobody here has written: GRUB reads ext2 and ext4, fio verifies what it wrote in
+ * Debian, and Debian finds what it made durable after its process was killed. Needs e2fsprogs and qemu-utils; the two
+ * last are short runs of tools/disks.
+ */
+import { spawn, spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { openDiskImage } from '@paravane/host-node';
+import { startGuest } from '@paravane/machine';
+import { readDisk } from '@paravane/toolstack';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+const root = fileURLToPath(new URL('../../../', import.meta.url));
+const program = join(root, 'apps/cli/dist/main.js');
+const home = join(root, '.cache/guests');
+const folder = mkdtempSync(join(tmpdir(), 'paravane-trials-'));
+const minute = 60_000;
+
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+function node(args: readonly string[]): Promise<{ status: number | null; stdout: string; stderr: string }> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, args, { env: { ...process.env, PARAVANE_HOME: home } });
+    let [stdout, stderr] = ['', ''];
+    child.stdout.on('data', (chunk) => {
+      stdout += chunk;
+    });
+    child.stderr.on('data', (chunk) => {
+      stderr += chunk;
+    });
+    child.on('error', reject);
+    child.on('close', (status) => resolve({ status, stdout, stderr }));
+  });
+}
+
+async function pull(guest: string): Promise<void> {
+  if (existsSync(join(home, guest, `${guest}.cfg`))) return;
+  const { status, stderr } = await node([program, 'pull', guest]);
+  if (status !== 0) throw new Error(`paravane pull ${guest}: ${stderr}`);
+}
+
+beforeAll(() => {
+  if (!existsSync(program)) throw new Error('the command line has not been built: run `npx --yes pnpm@10 build` first');
+});
+
+describe('GRUB', () => {
+  beforeAll(() => pull('grub'), 5 * minute);
+
+  it.each(['ext2', 'ext4'])('lists and reads the files of an %s disk', async (type) => {
+    const tree = join(folder, `${type}-tree`);
+    mkdirSync(join(tree, 'boot/grub'), { recursive: true });
+    writeFileSync(join(tree, 'hello.txt'), 'test-data\n');
+    const words = Array.from({ length: 30_000 }, (_, index) => `line ${index} of many\n`).join('');
+    writeFileSync(join(tree, 'boot/long.txt'), `${words}the last line\n`);
+    const file = join(folder, `${type}.img`);
+    const made = spawnSync('mke2fs', ['-q', '-F', '-t', type, '-d', tree, file, '16M'], { encoding: 'utf8' });
+    expect(made.stderr).toBe('');
+
+    const guest = await startGuest({
+      kernel: new Uint8Array(readFileSync(join(home, 'grub', 'grub.bin'))),
+      memory: 64,
+      disks: [
+        {
+          config: readDisk(`${file},raw,xvda,r`).disk!,
+          image: await openDiskImage(file, { format: 'raw', readOnly: true, blocking: true }),
+        },
+      ],
+    });
+    const ask = (command: string): string => {
+      guest.type(`${command}\r`);
+      return guest.waitFor('grub> ');
+    };
+    guest.waitFor('grub> ');
+    expect(ask('ls')).toContain('(memdisk) (proc) (xen/xvda)');
+    expect(ask('ls (xen/xvda)/')).toMatch(/lost\+found\/ .*boot\/ .*hello\.txt|boot\/ .*hello\.txt/);
+    expect(ask('cat (xen/xvda)/hello.txt')).toContain('test-data');
+    expect(ask('hashsum --hash crc32 (xen/xvda)/boot/long.txt; ls -l (xen/xvda)/boot')).toContain('long.txt');
+    guest.type('halt\r');
+    expect(guest.waitForEnd()).toEqual({ kind: 'poweroff' });
+  });
+});
+
+describe('Debian', () => {
+  beforeAll(() => pull('debian'), 5 * minute);
+
+  it(
+    'has fio verify what it writes to raw and qcow2 images, in order, at random and mixed',
+    async () => {
+      const { status, stdout, stderr } = await node([join(root, 'tools/disks/fio.mjs'), '--size', '2']);
+      expect(stderr).toBe('');
+      expect(stdout.match(/KiB read and verified/g)).toHaveLength(8);
+      expect(status).toBe(0);
+    },
+    10 * minute,
+  );
+
+  it(
+    'finds what it made durable after its process was killed in mid-write',
+    async () => {
+      const { status, stdout, stderr } = await node([
+        join(root, 'tools/disks/kill.mjs'),
+        '--rounds',
+        '2',
+        '--seed',
+        '7',
+      ]);
+      expect(stderr).toBe('');
+      expect(stdout).toMatch(/^2 rounds, [1-9]\d* durable files found again, .* no corruption/m);
+      expect(status).toBe(0);
+    },
+    10 * minute,
+  );
+});
