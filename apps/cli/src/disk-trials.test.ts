@@ -4,6 +4,7 @@
  * last are short runs of tools/disks.
  */
 import { spawn, spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -75,9 +76,10 @@ describe('GRUB', () => {
     };
     guest.waitFor('grub> ');
     expect(ask('ls')).toContain('(memdisk) (proc) (xen/xvda)');
-    expect(ask('ls (xen/xvda)/')).toMatch(/lost\+found\/ .*boot\/ .*hello\.txt|boot\/ .*hello\.txt/);
+    expect(ask('ls (xen/xvda)/')).toMatch(/boot\/ .*hello\.txt|hello\.txt .*boot\//);
     expect(ask('cat (xen/xvda)/hello.txt')).toContain('test-data');
-    expect(ask('hashsum --hash crc32 (xen/xvda)/boot/long.txt; ls -l (xen/xvda)/boot')).toContain('long.txt');
+    const sum = createHash('md5').update(`${words}the last line\n`).digest('hex');
+    expect(ask('md5sum (xen/xvda)/boot/long.txt')).toContain(sum);
     guest.type('halt\r');
     expect(guest.waitForEnd()).toEqual({ kind: 'poweroff' });
   });
