@@ -17,6 +17,7 @@ import { formsOf } from './handlers.js';
 import { Sem } from './sem.js';
 import { DEFINITIONS } from './semantics/definitions.js';
 import { State } from './state.js';
+import { entryOffset } from './tlb-probe.js';
 
 type IntWidth = 8 | 16 | 32 | 64;
 
@@ -189,7 +190,7 @@ export class StaticSem extends Sem {
   translate(address: Expr, bytes: number, write: boolean): Expr {
     const va = this.let(address);
     const low = this.let(op('i32.wrap_i64', va));
-    const entry = this.let(op('i32.and', op('i32.shr_u', low, i32(7)), i32(0x1ffe0)));
+    const entry = this.let(entryOffset(va, this.block.tag));
     const last = bytes === 1 ? va : op('i64.add', va, i64(bytes - 1));
     const tagged = op('i64.or', op('i64.and', last, i64(-4096)), this.block.tag);
     const field = this.block.tlbBase + (write ? TlbField.writeTag : TlbField.readTag);
