@@ -171,10 +171,10 @@ describe('receiving', () => {
 
   it('acknowledges two segments’ worth at the end of a batch', () => {
     const { sent, give, connection } = setUp();
-    give({}, new Array(100).fill(1));
+    give({}, Array.from<number>({ length: 100 }).fill(1));
     connection.flushAck();
     expect(sent.length).toBe(0);
-    give({ sequence: peerStart + 101 }, new Array(100).fill(2));
+    give({ sequence: peerStart + 101 }, Array.from<number>({ length: 100 }).fill(2));
     connection.flushAck();
     expect(sent.map(({ acknowledgment }) => acknowledgment)).toEqual([peerStart + 201]);
   });
@@ -203,7 +203,8 @@ describe('receiving', () => {
 
   it('holds no more than its buffer, and says when there is room', () => {
     const { sent, give, heard, connection } = setUp({ receiveBuffer: 1000 });
-    for (let at = 0; at < 3000; at += 100) give({ sequence: peerStart + 1 + at }, new Array(100).fill(0));
+    for (let at = 0; at < 3000; at += 100)
+      give({ sequence: peerStart + 1 + at }, Array.from<number>({ length: 100 }).fill(0));
     expect([heard.bytes.length, connection.held]).toEqual([1000, 1000]);
     expect(sent.at(-1)).toMatchObject({ acknowledgment: peerStart + 1001, window: 0 });
     sent.length = 0;
