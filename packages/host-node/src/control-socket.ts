@@ -15,6 +15,8 @@ import { fileCause } from './files.js';
 const mostBehind = 8 * 1024 * 1024;
 /** Milliseconds that a client has to take the last answers. */
 const farewell = 1000;
+/** Bytes of a socket's path on every system, without the zero at its end. */
+const longestPath = 103;
 /** Process, and a few letters that no other socket has. */
 const socketName = /^([0-9]{1,10})-[0-9a-f]{8}\.sock$/;
 
@@ -61,15 +63,22 @@ export async function openControlSocket(
 
 function listen(server: Server, path: string): Promise<void> {
   return new Promise((resolve, reject) => {
-    server.once('error', (cause) => {
-      const why = path.length > 100 ? 'its name is too long for a socket' : fileCause(cause);
+    const fail = (why: string, cause?: unknown): void => {
+      server.close();
       const message = `cannot open the control socket ${path}: ${why}; set PARAVANE_RUN_DIR to another folder`;
       reject(new ParavaneError('host-control-socket', message, { cause, data: { path } }));
-    });
+    };
+    // Node.js would cut the name off, and listen somewhere else.
+    if (Buffer.byteLength(path) > longestPath) return fail('its name is too long for a socket');
+    server.once('error', (cause) => fail(fileCause(cause), cause));
     server.listen(path, () => {
-      chmodSync(path, 0o600);
       server.unref();
-      resolve();
+      try {
+        chmodSync(path, 0o600);
+        resolve();
+      } catch (cause) {
+        fail(fileCause(cause), cause);
+      }
     });
   });
 }
