@@ -63,19 +63,20 @@ describe("a domain's store", () => {
 
   it('refuses a malformed path, and every change once the domain is gone', async () => {
     const { domain, control } = await booted();
-    const bad = control.store.write('/a//b', '');
-    const refused = expect(bad).rejects.toMatchObject({ code: 'xenstore-path' });
+    const outcome = (change: Promise<unknown>): Promise<unknown> => change.catch((error: unknown) => error);
+    const bad = outcome(control.store.write('/a//b', ''));
     domain.step();
-    await refused;
-    const late = expect(control.store.write('/a', '')).rejects.toMatchObject({ code: 'guest-ended' });
+    expect(await bad).toMatchObject({ code: 'xenstore-path' });
+    const late = outcome(control.store.write('/a', ''));
     domain.destroy();
-    await late;
+    expect(await late).toMatchObject({ code: 'guest-ended' });
     await expect(control.store.remove('/a')).rejects.toMatchObject({ code: 'guest-ended' });
   });
 });
 
 describe('a paused domain', () => {
   it('runs the same in virtual time as one that never was', async () => {
+    const paused: unknown[] = [];
     const run = async (pauses: boolean) => {
       const { domain, control, said } = await booted('cmd=sleep 50;bench 1;traps;poweroff');
       for (let step = 0; ; step++) {
@@ -83,8 +84,7 @@ describe('a paused domain', () => {
           control.pause();
           control.pause();
           const before = domain.guestMilliseconds;
-          expect(domain.step()).toEqual({ state: 'waiting' });
-          expect(domain.guestMilliseconds).toBe(before);
+          paused.push({ ...domain.step(), passed: domain.guestMilliseconds - before });
           control.unpause();
           control.unpause();
         }
@@ -95,6 +95,8 @@ describe('a paused domain', () => {
     const free = await run(false);
     expect(free.output).toContain('traps: 10 passed, 0 failed');
     expect(await run(true)).toEqual(free);
+    expect(paused.length).toBeGreaterThan(0);
+    expect(paused).toEqual(paused.map(() => ({ state: 'waiting', passed: 0 })));
   });
 
   it('takes typing and changes of its store, and acts on them later', async () => {
