@@ -138,10 +138,10 @@ describe('2: bad configuration or arguments', () => {
 
 describe('run', () => {
   it('warns of keys with file, line and column, and goes on', async () => {
-    write('warn.cfg', 'name = "guest"\nkernel = "vmlinuz"\n  disk = ["a"]\nfrob = 1\n');
+    write('warn.cfg', 'name = "guest"\nkernel = "vmlinuz"\n  usbdev = ["a"]\nfrob = 1\n');
     const { status, stderr } = await paravane(['run', 'warn.cfg'], { input: 'poweroff\n' });
     expect(stderr).toBe(
-      'warn.cfg:3:3: warning: "disk" is not supported yet and has no effect\n' +
+      'warn.cfg:3:3: warning: "usbdev" is not supported yet and has no effect\n' +
         'warn.cfg:4:1: warning: unknown key "frob"; it has no effect\n',
     );
     expect(status).toBe(0);

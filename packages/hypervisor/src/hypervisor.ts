@@ -108,6 +108,8 @@ export function createHypervisor(options: HypervisorOptions): Hypervisor {
   // In the wall clock a turn may end a little early: nothing there depends on its exact length.
   const exact = clock === 'virtual';
   const spare = exact ? 0 : Math.min(64, slice >> 1);
+  // Nor does it matter there whether a timer fires some instructions late.
+  const least = exact ? 1 : 128;
   const domains = new Map<number, MachineDomain>();
   const runQueue = createRunQueue();
   const timers = createTimerQueue();
@@ -190,7 +192,7 @@ export function createHypervisor(options: HypervisorOptions): Hypervisor {
       personality.beforeRun(vcpu);
       if (!vcpu.mayRun || vcpu.yielded) break;
       const untilTimer = Math.ceil((timers.next - now()) / turnNs);
-      const exit = core.run(untilTimer < remaining ? Math.max(untilTimer, 1) : remaining, exact);
+      const exit = core.run(Math.max(Math.min(untilTimer, remaining), least), exact);
       if (exit.reason === 'budget') continue;
       exits[exit.reason] = (exits[exit.reason] ?? 0) + 1;
       personality.handleExit(vcpu, exit);
