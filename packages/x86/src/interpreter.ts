@@ -284,14 +284,24 @@ function loopFunction(
       f.set(code, i32(stop));
       f.br(exit);
     };
-    f.loop((top) => {
+    f.set(handler, load('i32.load16_u', ip, Uop.handler));
+    // One loop, and the next handler is read at the end of each: the host looks for interrupts at every loop's head.
+    f.loop((again) => {
+      const go = (): void => {
+        f.set(handler, load('i32.load16_u', ip, Uop.handler));
+        f.br(again);
+      };
+      const goIf = (condition: Expr): void => {
+        f.set(handler, load('i32.load16_u', ip, Uop.handler));
+        f.brIf(condition, again);
+      };
       /** Follows the link in the branch at `ip`; `extra` is 1 when the branch is an instruction. */
       const followLink = (extra: number): void => {
         const target = f.let(load('i32.load', ip, Uop.disp));
         retire(extra);
         f.if(op('i32.eqz', target), () => leave(Stop.link));
         f.set(ip, target);
-        f.brIf(op('i32.ge_s', left, i32(0)), top);
+        goIf(op('i32.ge_s', left, i32(0)));
         leave(Stop.budget);
       };
       /** Micro-operation of the block at a linear address, found through the TLB, or 0. */
@@ -321,218 +331,215 @@ function loopFunction(
         });
         f.store('i64.store', cpu, op('i64.and', target, i64(-4096)), State.pcBase);
         f.set(ip, block);
-        f.brIf(op('i32.ge_s', left, i32(0)), top);
+        goIf(op('i32.ge_s', left, i32(0)));
         leave(Stop.budget);
       };
-      f.set(handler, load('i32.load16_u', ip, Uop.handler));
-      f.loop((again) => {
-        f.block((finishStore) => {
-          f.block((slowLabel) => {
-            const specials: (() => void)[] = [];
-            specials[SpecialOp.slow] = () => f.br(slowLabel);
-            const effective = (): Expr => {
-              const at = (field: number): Expr => load('i64.load', op('i32.add', cpu, load('i32.load8_u', ip, field)));
-              return op(
-                'i64.add',
-                op('i64.add', at(Uop.base), load('i64.load32_s', ip, Uop.disp)),
-                op('i64.shl', at(Uop.index), load('i64.load8_u', ip, Uop.scale)),
-              );
-            };
-            specials[SpecialOp.address] = () => {
-              f.store('i64.store', cpu, op('i64.and', effective(), load('i64.load32_u', ip, Uop.imm)), State.temp);
-              next();
-              f.br(top);
-            };
-            specials[SpecialOp.address64] = () => {
-              f.store('i64.store', cpu, effective(), State.temp);
-              next();
-              f.br(top);
-            };
-            specials[SpecialOp.absolute] = () => {
-              f.store('i64.store', cpu, load('i64.load', ip, Uop.disp), State.temp);
-              next();
-              f.br(top);
-            };
-            specials[SpecialOp.chain] = () => followLink(0);
-            specials[SpecialOp.chainFar] = () =>
-              goTo(f.let(op('i64.add', load('i64.load', cpu, State.pcBase), load('i64.load32_s', ip, Uop.disp))), 0);
-            specials[SpecialOp.crossCheck] = () => {
-              // The second page's descriptor (at imm) and its generation (at disp) must be what they were.
-              const va = f.let(op('i64.add', load('i64.load', cpu, State.pcBase), i64(4096)));
-              const entry = f.let(entryOffset(va, tag));
-              const descriptor = f.let(load('i32.load', ip, Uop.imm));
-              const mapped = op('i64.eq', load('i64.load', entry, tlbBase + TlbField.execTag), op('i64.or', va, tag));
-              const same = op('i32.eq', load('i32.load', entry, tlbBase + TlbField.code), descriptor);
-              const fresh = op('i32.eq', load('i32.load', descriptor, 0x4000), load('i32.load', ip, Uop.disp));
-              f.if(op('i32.and', op('i32.and', mapped, same), fresh), () => {
-                next();
-                f.br(top);
-              });
-              f.br(slowLabel);
-            };
-            specials[SpecialOp.end] = () => {
-              retire(0);
-              leave(Stop.end);
-            };
-            const raise = (vector: number, errorCode: number) => (): void => {
-              f.store('i32.store', cpu, i32(vector), State.vector);
-              f.store('i32.store', cpu, i32(errorCode), State.errorCode);
-              leave(Stop.raise);
-            };
-            const regionWord = (): Expr =>
-              load(
-                'i32.load',
-                op('i32.shl', op('i32.shr_u', op('i32.sub', ip, i32(parts.arena)), i32(4)), i32(2)),
-                parts.regionWords,
-              );
-            /** Goes on with the handler that the region at `ip` stands for. */
-            const standIn = (word: Expr): void => {
-              f.store('i32.store', cpu, i32(-1), State.origin);
-              f.set(handler, op('i32.and', word, i32(0xffff)));
-              f.br(again);
-            };
-            specials[SpecialOp.region] = () => {
-              const word = f.let(regionWord());
-              // Within a region the budget is looked at in loops only.
-              f.if(op('i32.lt_s', left, i32(MAX_REGION)), () => standIn(word));
-              storeFlags();
-              f.store('i32.store', cpu, i32(-1), State.origin);
-              f.loop((chain) => {
-                f.set(code, callIndirect('i', parts.coldType, op('i32.shr_u', word, i32(16)), cpu, left, tag));
-                f.set(left, load('i32.load', cpu, State.left));
-                const target = f.let(load('i64.load', cpu, State.rip));
-                const block = f.let(lookUp(target));
-                f.if(op('i32.eqz', block), () => {
-                  loadFlags();
-                  leave(Stop.resolve);
-                });
-                f.store('i64.store', cpu, op('i64.and', target, i64(-4096)), State.pcBase);
-                f.set(ip, block);
-                f.set(handler, load('i32.load16_u', ip, Uop.handler));
-                f.if(op('i32.eq', handler, i32(SpecialOp.region)), () => {
-                  f.set(word, regionWord());
-                  f.brIf(op('i32.and', op('i32.eqz', code), op('i32.ge_s', left, i32(MAX_REGION))), chain);
-                  f.set(handler, op('i32.and', word, i32(0xffff)));
-                  f.store('i32.store', cpu, i32(-1), State.origin);
-                });
-                loadFlags();
-                f.brIf(op('i32.ge_s', left, i32(0)), again);
-                leave(Stop.budget);
-              });
-            };
-            specials[SpecialOp.invalid] = raise(6, -1);
-            specials[SpecialOp.tooLong] = raise(13, 0);
-
-            const site: HandlerSite = {
-              f,
-              cpu,
-              ip,
-              tag,
-              tlbBase,
-              functions,
-              flagKind: kind,
-              flagA: a,
-              flagB: b,
-              writeFlags(k, va, vb) {
-                f.set(kind, k);
-                f.set(a, va);
-                f.set(b, vb);
-              },
-              fault: () => leave(Stop.fault),
-              raise: () => leave(Stop.raise),
-              bail: () => f.br(slowLabel),
-              branchLinked: () => followLink(1),
-              branchTo: (target) => goTo(target, 1),
-            };
-            /** One instruction's code; `ip` is behind it in the end. Returns the kind of the flags if it is known then. */
-            const emitOne = (shape: HandlerShape, knownKind: number | null): number | null => {
-              const s: DynamicSem = new DynamicSem(
-                withCommit(site, (): DynamicSem => s),
-                shape,
-                knownKind,
-              );
-              DEFINITIONS.get(shape.mnemonic)!(s);
-              next();
-              if (s.stores.length > 0 && !/^CALL$/.test(shape.mnemonic)) f.brIf(s.inScratch(), finishStore);
-              return s.knownKind;
-            };
-            const emitHot = (shape: HandlerShape): void =>
-              f.scope(() => {
-                emitOne(shape, null);
-                f.br(top);
-              });
-            const emitPair = ({ first, second }: Pair): void =>
-              f.scope(() => {
-                emitOne(second, emitOne(first, null));
-                f.br(top);
-              });
-            /** A call stores its return address before it branches: that store is finished first. */
-            function withCommit(base: HandlerSite, sem: () => DynamicSem): HandlerSite {
-              const finish = (): void => {
-                if (sem().stores.length > 0)
-                  f.if(sem().inScratch(), () => f.if(callExpr('i', parts.commit), () => undefined));
-              };
-              return {
-                ...base,
-                branchLinked: () => {
-                  finish();
-                  base.branchLinked();
-                },
-                branchTo: (target) => {
-                  finish();
-                  base.branchTo(target);
-                },
-              };
-            }
-            const coldCall = (): void => {
-              storeFlags();
-              const slot = op('i32.sub', handler, i32(parts.coldBase));
-              f.set(code, callIndirect('i', parts.coldType, slot, cpu, ip, tag));
-              loadFlags();
-              f.if(op('i32.eqz', code), () => {
-                next();
-                f.br(top);
-              });
-              f.brIf(op('i32.eq', code, i32(Stop.slow)), slowLabel);
-              f.if(op('i32.eq', code, i32(Stop.leave)), () => next());
-              f.br(exit);
-            };
-            const bodies: (() => void)[] = [];
-            for (let i = 0; i < SPECIAL_COUNT; i++) {
-              bodies.push(() => f.scope(specials[i] ?? specials[SpecialOp.invalid]!));
-            }
-            for (const shape of hot) bodies.push(() => emitHot(shape));
-            for (const pair of pairs) bodies.push(() => emitPair(pair));
-            bodies.push(() => f.scope(coldCall));
-            const labels: Label[] = [];
-            const nest = (i: number): void => {
-              if (i < 0) {
-                f.brTable(handler, labels.slice(0, -1), labels.at(-1)!);
-                return;
-              }
-              f.block((label) => {
-                labels[i] = label;
-                nest(i - 1);
-              });
-              bodies[i]!();
-            };
-            nest(bodies.length - 1);
-          }, 'slow');
-          storeFlags();
-          f.store('i32.store', cpu, left, State.left);
-          f.set(code, callExpr('i', parts.slow, ip, left));
-          f.set(left, load('i32.load', cpu, State.left));
-          loadFlags();
-          f.if(op('i32.eqz', code), () => {
+      f.block((finishStore) => {
+        f.block((slowLabel) => {
+          const specials: (() => void)[] = [];
+          specials[SpecialOp.slow] = () => f.br(slowLabel);
+          const effective = (): Expr => {
+            const at = (field: number): Expr => load('i64.load', op('i32.add', cpu, load('i32.load8_u', ip, field)));
+            return op(
+              'i64.add',
+              op('i64.add', at(Uop.base), load('i64.load32_s', ip, Uop.disp)),
+              op('i64.shl', at(Uop.index), load('i64.load8_u', ip, Uop.scale)),
+            );
+          };
+          specials[SpecialOp.address] = () => {
+            f.store('i64.store', cpu, op('i64.and', effective(), load('i64.load32_u', ip, Uop.imm)), State.temp);
             next();
-            f.br(top);
-          });
-          f.br(exit);
-        }, 'store');
-        // The instruction is complete and `ip` is behind it.
-        f.brIf(op('i32.eqz', callExpr('i', parts.commit)), top);
-        leave(Stop.leave);
-      });
+            go();
+          };
+          specials[SpecialOp.address64] = () => {
+            f.store('i64.store', cpu, effective(), State.temp);
+            next();
+            go();
+          };
+          specials[SpecialOp.absolute] = () => {
+            f.store('i64.store', cpu, load('i64.load', ip, Uop.disp), State.temp);
+            next();
+            go();
+          };
+          specials[SpecialOp.chain] = () => followLink(0);
+          specials[SpecialOp.chainFar] = () =>
+            goTo(f.let(op('i64.add', load('i64.load', cpu, State.pcBase), load('i64.load32_s', ip, Uop.disp))), 0);
+          specials[SpecialOp.crossCheck] = () => {
+            // The second page's descriptor (at imm) and its generation (at disp) must be what they were.
+            const va = f.let(op('i64.add', load('i64.load', cpu, State.pcBase), i64(4096)));
+            const entry = f.let(entryOffset(va, tag));
+            const descriptor = f.let(load('i32.load', ip, Uop.imm));
+            const mapped = op('i64.eq', load('i64.load', entry, tlbBase + TlbField.execTag), op('i64.or', va, tag));
+            const same = op('i32.eq', load('i32.load', entry, tlbBase + TlbField.code), descriptor);
+            const fresh = op('i32.eq', load('i32.load', descriptor, 0x4000), load('i32.load', ip, Uop.disp));
+            f.if(op('i32.and', op('i32.and', mapped, same), fresh), () => {
+              next();
+              go();
+            });
+            f.br(slowLabel);
+          };
+          specials[SpecialOp.end] = () => {
+            retire(0);
+            leave(Stop.end);
+          };
+          const raise = (vector: number, errorCode: number) => (): void => {
+            f.store('i32.store', cpu, i32(vector), State.vector);
+            f.store('i32.store', cpu, i32(errorCode), State.errorCode);
+            leave(Stop.raise);
+          };
+          const regionWord = (): Expr =>
+            load(
+              'i32.load',
+              op('i32.shl', op('i32.shr_u', op('i32.sub', ip, i32(parts.arena)), i32(4)), i32(2)),
+              parts.regionWords,
+            );
+          /** Goes on with the handler that the region at `ip` stands for. */
+          const standIn = (word: Expr): void => {
+            f.store('i32.store', cpu, i32(-1), State.origin);
+            f.set(handler, op('i32.and', word, i32(0xffff)));
+            f.br(again);
+          };
+          specials[SpecialOp.region] = () => {
+            const word = f.let(regionWord());
+            // Within a region the budget is looked at in loops only.
+            f.if(op('i32.lt_s', left, i32(MAX_REGION)), () => standIn(word));
+            storeFlags();
+            f.store('i32.store', cpu, i32(-1), State.origin);
+            f.loop((chain) => {
+              f.set(code, callIndirect('i', parts.coldType, op('i32.shr_u', word, i32(16)), cpu, left, tag));
+              f.set(left, load('i32.load', cpu, State.left));
+              const target = f.let(load('i64.load', cpu, State.rip));
+              const block = f.let(lookUp(target));
+              f.if(op('i32.eqz', block), () => {
+                loadFlags();
+                leave(Stop.resolve);
+              });
+              f.store('i64.store', cpu, op('i64.and', target, i64(-4096)), State.pcBase);
+              f.set(ip, block);
+              f.set(handler, load('i32.load16_u', ip, Uop.handler));
+              f.if(op('i32.eq', handler, i32(SpecialOp.region)), () => {
+                f.set(word, regionWord());
+                f.brIf(op('i32.and', op('i32.eqz', code), op('i32.ge_s', left, i32(MAX_REGION))), chain);
+                f.set(handler, op('i32.and', word, i32(0xffff)));
+                f.store('i32.store', cpu, i32(-1), State.origin);
+              });
+              loadFlags();
+              f.brIf(op('i32.ge_s', left, i32(0)), again);
+              leave(Stop.budget);
+            });
+          };
+          specials[SpecialOp.invalid] = raise(6, -1);
+          specials[SpecialOp.tooLong] = raise(13, 0);
+
+          const site: HandlerSite = {
+            f,
+            cpu,
+            ip,
+            tag,
+            tlbBase,
+            functions,
+            flagKind: kind,
+            flagA: a,
+            flagB: b,
+            writeFlags(k, va, vb) {
+              f.set(kind, k);
+              f.set(a, va);
+              f.set(b, vb);
+            },
+            fault: () => leave(Stop.fault),
+            raise: () => leave(Stop.raise),
+            bail: () => f.br(slowLabel),
+            branchLinked: () => followLink(1),
+            branchTo: (target) => goTo(target, 1),
+          };
+          /** One instruction's code; `ip` is behind it in the end. Returns the kind of the flags if it is known then. */
+          const emitOne = (shape: HandlerShape, knownKind: number | null): number | null => {
+            const s: DynamicSem = new DynamicSem(
+              withCommit(site, (): DynamicSem => s),
+              shape,
+              knownKind,
+            );
+            DEFINITIONS.get(shape.mnemonic)!(s);
+            next();
+            if (s.stores.length > 0 && !/^CALL$/.test(shape.mnemonic)) f.brIf(s.inScratch(), finishStore);
+            return s.knownKind;
+          };
+          const emitHot = (shape: HandlerShape): void =>
+            f.scope(() => {
+              emitOne(shape, null);
+              go();
+            });
+          const emitPair = ({ first, second }: Pair): void =>
+            f.scope(() => {
+              emitOne(second, emitOne(first, null));
+              go();
+            });
+          /** A call stores its return address before it branches: that store is finished first. */
+          function withCommit(base: HandlerSite, sem: () => DynamicSem): HandlerSite {
+            const finish = (): void => {
+              if (sem().stores.length > 0)
+                f.if(sem().inScratch(), () => f.if(callExpr('i', parts.commit), () => undefined));
+            };
+            return {
+              ...base,
+              branchLinked: () => {
+                finish();
+                base.branchLinked();
+              },
+              branchTo: (target) => {
+                finish();
+                base.branchTo(target);
+              },
+            };
+          }
+          const coldCall = (): void => {
+            storeFlags();
+            const slot = op('i32.sub', handler, i32(parts.coldBase));
+            f.set(code, callIndirect('i', parts.coldType, slot, cpu, ip, tag));
+            loadFlags();
+            f.if(op('i32.eqz', code), () => {
+              next();
+              go();
+            });
+            f.brIf(op('i32.eq', code, i32(Stop.slow)), slowLabel);
+            f.if(op('i32.eq', code, i32(Stop.leave)), () => next());
+            f.br(exit);
+          };
+          const bodies: (() => void)[] = [];
+          for (let i = 0; i < SPECIAL_COUNT; i++) {
+            bodies.push(() => f.scope(specials[i] ?? specials[SpecialOp.invalid]!));
+          }
+          for (const shape of hot) bodies.push(() => emitHot(shape));
+          for (const pair of pairs) bodies.push(() => emitPair(pair));
+          bodies.push(() => f.scope(coldCall));
+          const labels: Label[] = [];
+          const nest = (i: number): void => {
+            if (i < 0) {
+              f.brTable(handler, labels.slice(0, -1), labels.at(-1)!);
+              return;
+            }
+            f.block((label) => {
+              labels[i] = label;
+              nest(i - 1);
+            });
+            bodies[i]!();
+          };
+          nest(bodies.length - 1);
+        }, 'slow');
+        storeFlags();
+        f.store('i32.store', cpu, left, State.left);
+        f.set(code, callExpr('i', parts.slow, ip, left));
+        f.set(left, load('i32.load', cpu, State.left));
+        loadFlags();
+        f.if(op('i32.eqz', code), () => {
+          next();
+          go();
+        });
+        f.br(exit);
+      }, 'store');
+      // The instruction is complete and `ip` is behind it.
+      goIf(op('i32.eqz', callExpr('i', parts.commit)));
+      leave(Stop.leave);
     });
   });
   storeFlags();
