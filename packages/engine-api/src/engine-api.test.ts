@@ -5,7 +5,7 @@ import { serve } from './testing/readme-example.js';
 
 /** A core that stops for the reasons given, one a run. */
 function scripted(reasons: Exit['reason'][]): VcpuCore {
-  const exit: Exit = { reason: 'budget', vector: 0, errorCode: -1, address: 0n, length: 0, instruction: null };
+  const exit: Exit = { reason: 'budget', vector: 0, errorCode: -1, address: 0n, length: 0, dr6: 0, instruction: null };
   const core: Partial<VcpuCore> = {
     regs: new BigUint64Array(16),
     run: () => Object.assign(exit, { reason: reasons.shift() }),

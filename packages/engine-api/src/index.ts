@@ -169,6 +169,8 @@ export interface Exit {
   address: bigint;
   /** Bytes of the instruction for `interrupt`. */
   length: number;
+  /** For #DB: the bits that DR6 gets (B0–B3, BS). */
+  dr6: number;
   instruction: PrivilegedInstruction | null;
 }
 
@@ -199,6 +201,16 @@ export interface VcpuCore {
   tscOffset: number;
   /** Value of the IA32_TSC_AUX register for RDTSCP and RDPID. */
   tscAux: number;
+  /**
+   * DR0–DR7 (4 and 5 unused). What DR7 enables raises #DB; DR6 is the personality's to keep, from `Exit.dr6`. An
+   * instruction breakpoint stops before its instruction, everything else behind it.
+   */
+  readonly debug: BigUint64Array;
+  /**
+   * To be called when an instruction that the core stopped at was carried out outside: clears RF, and gives the DR6 bits
+   * of the #DB that is due behind it, 0 if none. After MOV or POP to SS (`loadedSs`) it is held back for one instruction.
+   */
+  debugTrap(loadedSs?: boolean): number;
   /** The tables that the vCPU's linear addresses go through. Cheap to change. */
   space: AddressSpace;
   /**
@@ -211,7 +223,7 @@ export interface VcpuCore {
    * performed but handed to `store` (linear address, new bytes); a page-table
    * write is emulated so. `store` returns false to refuse: the instruction then
    * has no effect and the result is the page fault it would have had.
-   * Returns null if the instruction completed.
+   * Returns null if the instruction completed; `debugTrap` has to be asked then.
    */
   runEmulatingStore(page: bigint, store: (address: bigint, bytes: Uint8Array) => boolean): Exit | null;
   /** x87, MMX, SSE state in the 512-byte FXSAVE layout (Intel SDM vol. 1, 10.5.1). */

@@ -9,7 +9,7 @@ import { runOne } from './testing/readme-example.js';
 
 /** A core that halts after each `period` instructions. */
 function createCountingCore(period: number): VcpuCore {
-  const exit: Exit = { reason: 'budget', vector: 0, errorCode: -1, address: 0n, length: 0, instruction: null };
+  const exit: Exit = { reason: 'budget', vector: 0, errorCode: -1, address: 0n, length: 0, dr6: 0, instruction: null };
   let count = 0;
   return {
     regs: new BigUint64Array(16),
@@ -35,6 +35,8 @@ function createCountingCore(period: number): VcpuCore {
       count += Math.min(untilHalt, budget);
       return exit;
     },
+    debug: new BigUint64Array(8),
+    debugTrap: () => 0,
     runEmulatingStore: () => null,
     readFxState: () => new Uint8Array(512),
     writeFxState: () => undefined,

@@ -14,10 +14,12 @@ import type { MachineMemory } from './machine-memory.js';
 export const TLB_ENTRIES = 4096;
 export const TLB_ENTRY_BYTES = 32;
 export const TlbField = { readTag: 0, writeTag: 8, execTag: 16, addend: 24, code: 28 } as const;
-const MAX_TAG = 0xfff;
+const MAX_TAG = 0xffe;
 
 /** Consecutive address spaces get tags far apart, so that equal pages of them lie far apart. Odd: no two are equal. */
 const TAG_STEP = 1597;
+/** A tag that no address space gets: nothing is found under it as long as nobody fills entries with it. */
+export const UNUSED_TAG = ((MAX_TAG + 1) * TAG_STEP) & 0xfff;
 
 /**
  * Offset of the entry for a linear address under a tag from the TLB's base. Bits 33 and up are mixed in: large tables
@@ -87,7 +89,7 @@ export function createTlb(machine: MachineMemory): Tlb {
           tags.clear();
           nextTag = 1;
         }
-        tag = (nextTag++ * TAG_STEP) & MAX_TAG;
+        tag = (nextTag++ * TAG_STEP) & 0xfff;
         tags.set(key, tag);
       }
       return tag;

@@ -5,7 +5,7 @@
  * frames: the access is done there, and `commit` carries a store on.
  */
 import type { CodeMode } from '@paravane/engine-api';
-import { AccessBit, type AddressSpace, type Mmu, TlbField, tlbEntryOffset } from '@paravane/mmu';
+import { AccessBit, type AddressSpace, type Mmu, TlbField, tlbEntryOffset, UNUSED_TAG } from '@paravane/mmu';
 import type { CodeCache } from './code-cache.js';
 import { SCRATCH } from './state.js';
 
@@ -31,9 +31,14 @@ export type StoreHook = {
   done: boolean;
 };
 
+const wide = (lo: number, hi: number): bigint =>
+  (BigInt.asUintN(32, BigInt(hi)) << 32n) | BigInt.asUintN(32, BigInt(lo));
+
 export class MemoryAccess {
   readonly fault: AccessFault = { vector: 0, errorCode: 0, addressLo: 0, addressHi: 0 };
   hook: StoreHook | null = null;
+  /** Told of each data access while data breakpoints are armed: linear address, bytes, whether it writes. */
+  watch: ((va: bigint, bytes: number, write: boolean) => void) | null = null;
   misses = 0;
   private pending: Piece[] = [];
   private pendingAddress = 0n;
@@ -51,7 +56,7 @@ export class MemoryAccess {
    */
   page(space: AddressSpace, tag: number, lo: number, hi: number, access: number): number {
     const { walker, tlb, machine, hasCode } = this.mmu;
-    const hit = this.probe(tag, lo, hi, access);
+    const hit = tag === UNUSED_TAG ? -1 : this.probe(tag, lo, hi, access);
     if (hit !== -1) return hit;
     this.misses++;
     const error = walker.walk(space, lo, hi, access);
@@ -63,7 +68,7 @@ export class MemoryAccess {
       return -1;
     }
     const { mfn, write, exec } = walker.result;
-    tlb.fill(lo, hi, tag, mfn, { write: write && !hasCode[mfn], exec });
+    if (tag !== UNUSED_TAG) tlb.fill(lo, hi, tag, mfn, { write: write && !hasCode[mfn], exec });
     this.lastMfn = mfn;
     return machine.frameBase + mfn * 4096;
   }
@@ -99,6 +104,7 @@ export class MemoryAccess {
       this.fault.errorCode = 0;
       return -1;
     }
+    this.watch?.(wide(lo, hi), bytes, write);
     const offset = lo & 0xfff;
     const access = write ? AccessBit.write : 0;
     const hooked = write && this.hook !== null && this.isHooked(lo, hi, bytes);
@@ -129,13 +135,13 @@ export class MemoryAccess {
     if (write) {
       this.pending = pieces;
       this.pendingHooked = hooked;
-      if (hooked) this.pendingAddress = (BigInt.asUintN(32, BigInt(hi)) << 32n) | BigInt.asUintN(32, BigInt(lo));
+      if (hooked) this.pendingAddress = wide(lo, hi);
     }
     return SCRATCH;
   }
 
   private isHooked(lo: number, hi: number, bytes: number): boolean {
-    const address = (BigInt.asUintN(32, BigInt(hi)) << 32n) | BigInt.asUintN(32, BigInt(lo));
+    const address = wide(lo, hi);
     const last = address + BigInt(bytes - 1);
     return address >> 12n === this.hook!.page >> 12n || last >> 12n === this.hook!.page >> 12n;
   }

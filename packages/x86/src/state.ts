@@ -50,8 +50,10 @@ export const State = {
   xcr0: 0x3b8,
   tscAux: 0x3bc,
   mode: 0x3c0,
+  /** DR0…DR7, 8 bytes each. */
+  debug: 0x400,
 } as const;
-export const STATE_BYTES = 0x400;
+export const STATE_BYTES = 0x440;
 
 /**
  * A micro-operation, 16 bytes: handler u16 @0, register slots of operands u8 @2

@@ -1,6 +1,14 @@
 /** A vCPU: its state in the core's area of memory, and the loop around generated code that runs it. */
-import type { CodeMode, Exit, ExitReason, PrivilegedInstruction, VcpuCore } from '@paravane/engine-api';
-import { AccessBit, type AddressSpace, emptySpace, TlbField, tlbEntryOffset } from '@paravane/mmu';
+import {
+  type CodeMode,
+  type Exit,
+  type ExitReason,
+  Flag,
+  type PrivilegedInstruction,
+  type VcpuCore,
+  Vector,
+} from '@paravane/engine-api';
+import { AccessBit, type AddressSpace, emptySpace, TlbField, tlbEntryOffset, UNUSED_TAG } from '@paravane/mmu';
 import type { DomId } from '@paravane/types';
 import { linkTarget } from './code-cache.js';
 import { decode, type Instruction } from './decode.js';
@@ -11,6 +19,7 @@ import { SAMPLE_INTERVAL } from './jit/jit.js';
 import { LEAVE_DEFINITION, SlowContext } from './slow/context.js';
 import { SLOW_DEFINITIONS } from './slow/definitions.js';
 import { FlagKind, MAX_BLOCK, STATE_BYTES, State, Stop, Uop } from './state.js';
+import { Stepper } from './stepper.js';
 
 const ARITHMETIC_FLAGS = 0x8d5;
 const MASK32 = 0xffffffffn;
@@ -26,7 +35,9 @@ export class X86Vcpu implements VcpuCore {
   private readonly view: DataView;
   private readonly i32: Int32Array;
   private readonly word: number;
+  readonly debug: BigUint64Array;
   private readonly slowContext: SlowContext;
+  private readonly stepper: Stepper;
   private tag = 0;
   /** Instructions left after the last `execute`, less the reserve of one block. */
   private left = 0;
@@ -39,10 +50,16 @@ export class X86Vcpu implements VcpuCore {
     errorCode: -1,
     address: 0n,
     length: 0,
+    dr6: 0,
     instruction: null,
   };
   /** Whether the exit that a slow instruction recorded lies behind it. */
   private behind = false;
+  /** A repeated instruction stopped between two iterations. */
+  interrupted = false;
+  /** One instruction is run, whatever watches it. */
+  private single = false;
+  private watched = false;
 
   constructor(
     readonly parts: EngineParts,
@@ -58,7 +75,19 @@ export class X86Vcpu implements VcpuCore {
     this.view.setUint16(base + State.fcw, 0x37f, true);
     this.view.setUint32(base + State.mode, 64, true);
     this.rflags = 2;
+    this.debug = new BigUint64Array(machine.memory.buffer, base + State.debug, 8);
+    this.debug[6] = 0xffff0ff0n;
+    this.debug[7] = 0x400n;
     this.slowContext = new SlowContext(this);
+    this.stepper = new Stepper(this);
+  }
+
+  /** RFLAGS but the arithmetic ones. */
+  get systemFlags(): number {
+    return this.i32[this.word + State.eflags / 4]!;
+  }
+  set systemFlags(value: number) {
+    this.i32[this.word + State.eflags / 4] = value;
   }
 
   get rflags(): number {
@@ -163,6 +192,33 @@ export class X86Vcpu implements VcpuCore {
   }
 
   run(budget: number, exact = true): Exit {
+    const end = this.count + budget;
+    for (let stepping = this.stepper.active; ; ) {
+      if (!stepping) {
+        this.stepper.forget();
+        this.systemFlags &= ~Flag.RF;
+      }
+      const exit = stepping ? this.stepper.step() : this.runFast(end - this.count, exact);
+      if (exit.reason !== 'budget' || this.count >= end) return exit;
+      const next = this.stepper.active;
+      if (!stepping && !next) return exit;
+      stepping = next;
+    }
+  }
+  debugTrap(loadedSs?: boolean): number {
+    return this.stepper.debugTrap(loadedSs);
+  }
+  /** Runs one instruction; `watched`: every data access of it goes through `MemoryAccess`. */
+  runOne(watched: boolean): Exit {
+    this.single = true;
+    this.watched = watched;
+    const exit = this.runFast(1, true);
+    this.single = false;
+    this.watched = false;
+    return exit;
+  }
+
+  private runFast(budget: number, exact: boolean): Exit {
     const { parts } = this;
     parts.current = this;
     const { mmu } = parts;
@@ -175,10 +231,16 @@ export class X86Vcpu implements VcpuCore {
         exit.reason = 'budget';
         break;
       }
-      this.tag = mmu.tlb.tag(
-        this.space.root,
-        (this.space.user ? 1 : 0) | (this.mode === 32 ? 2 : 0) | (this.space.nxe ? 4 : 0) | (this.space.wp ? 8 : 0),
-      );
+      if (this.systemFlags & Flag.TF && !this.single) {
+        exit.reason = 'budget';
+        break;
+      }
+      this.tag = this.watched
+        ? UNUSED_TAG
+        : mmu.tlb.tag(
+            this.space.root,
+            (this.space.user ? 1 : 0) | (this.mode === 32 ? 2 : 0) | (this.space.nxe ? 4 : 0) | (this.space.wp ? 8 : 0),
+          );
       const ip = this.blockAt(this.rip, left);
       if (ip === 0) {
         // The fetch faulted: an instruction that never began counts as one.
@@ -416,9 +478,16 @@ export class X86Vcpu implements VcpuCore {
         (BigInt.asUintN(32, BigInt(fault.addressHi)) << 32n) | BigInt.asUintN(32, BigInt(fault.addressLo));
     }
   }
-  stopAs(reason: ExitReason): void {
-    this.exit.reason = reason;
+  /** Stops between two iterations. */
+  interrupt(): void {
+    this.exit.reason = 'budget';
     this.behind = false;
+    this.interrupted = true;
+  }
+  stopWithDebugTrap(dr6: number): Exit {
+    this.stopWithException(Vector.DB, -1);
+    this.exit.dr6 = dr6;
+    return this.exit;
   }
   stopWithException(vector: number, errorCode: number): void {
     this.exit.reason = 'exception';
@@ -460,7 +529,7 @@ export class X86Vcpu implements VcpuCore {
     if (stop === Stop.go && context.jumped) {
       after -= number + 1;
       stop = Stop.resolve;
-    } else if (stop === Stop.go && context.codeChanged) {
+    } else if (stop === Stop.go && (context.codeChanged || this.systemFlags & Flag.TF)) {
       const next = this.wrap(this.ripOf(ip) + BigInt(insn.length));
       this.view.setBigUint64(this.base + State.rip, next, true);
       after -= number + 1;
@@ -494,7 +563,7 @@ export class X86Vcpu implements VcpuCore {
     const hook = { page, store, refused: false, done: false };
     access.hook = hook;
     // The page must not be reachable by a write tag, and no block may run past the one instruction.
-    const exit = this.run(1);
+    const exit = this.stepper.active ? this.stepper.one() : this.runFast(1, true);
     access.hook = null;
     if (exit.reason !== 'budget') return exit;
     if (!hook.refused) return null;

@@ -134,8 +134,6 @@ export interface XenVcpu {
   iopl: number;
   /** I/O-permission bitmap of PHYSDEVOP_set_iobitmap: guest address and ports covered. */
   ioBitmap: { address: bigint; ports: number };
-  /** DR0–DR7 as the guest set them. */
-  readonly debugRegisters: bigint[];
   /** CR4 as the guest sees it. */
   guestCr4: number;
   /** Machine address of vcpu_info. */

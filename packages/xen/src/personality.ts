@@ -49,7 +49,13 @@ import {
 import { releaseDomain } from './teardown.js';
 import { accountSchedule } from './time.js';
 import { enterKernel } from './traps/bounce.js';
-import { handleException, handleInterrupt, handleUserSyscall, injectException } from './traps/exceptions.js';
+import {
+  deliverDebugTrap,
+  handleException,
+  handleInterrupt,
+  handleUserSyscall,
+  injectException,
+} from './traps/exceptions.js';
 import { NO_ERROR_CODE } from './traps/frame.js';
 import {
   callback_op,
@@ -149,6 +155,7 @@ export function createXenPersonality(services: Services): XenPersonality {
         return;
       case 'cpuid':
         emulateCpuid(vcpu, false);
+        deliverDebugTrap(vcpu);
         return;
       case 'interrupt':
         if (exit.vector === HYPERCALL_VECTOR && vcpu.guestKernel && !vcpu.domain.is64) dispatch(compatHypercalls, vcpu);

@@ -49,7 +49,6 @@ export function createXenVcpu(domain: XenDomain, hv: Vcpu): XenVcpu {
     gsBaseOther: 0n,
     iopl: 0,
     ioBitmap: { address: 0n, ports: 0 },
-    debugRegisters: [0n, 0n, 0n, 0n, 0n, 0n, 0xffff0ff0n, 0x400n],
     guestCr4: CR4_FIXED,
     vcpuInfo: 0,
     vcpuInfoFrame: 0,

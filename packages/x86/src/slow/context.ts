@@ -48,7 +48,8 @@ export class SlowContext implements SlowCpu {
     return this.vcpu.mode;
   }
   get bulk(): boolean {
-    return this.vcpu.parts.access.hook === null;
+    const { access } = this.vcpu.parts;
+    return access.hook === null && access.watch === null;
   }
 
   operand(i: number): bigint {
@@ -131,6 +132,7 @@ export class SlowContext implements SlowCpu {
     this.finish(at);
   }
   loadBytes(va: bigint, length: number): Uint8Array {
+    this.vcpu.parts.access.watch?.(va, length, false);
     const out = new Uint8Array(length);
     for (let done = 0; done < length; ) {
       const at = BigInt.asUintN(this.pointerWidth, va + BigInt(done));
@@ -142,6 +144,7 @@ export class SlowContext implements SlowCpu {
     return out;
   }
   storeBytes(va: bigint, bytes: Uint8Array): void {
+    this.vcpu.parts.access.watch?.(va, bytes.length, true);
     const pieces: { at: bigint; host: number; from: number; length: number }[] = [];
     for (let done = 0; done < bytes.length; ) {
       const at = BigInt.asUintN(this.pointerWidth, va + BigInt(done));
@@ -172,7 +175,7 @@ export class SlowContext implements SlowCpu {
     this.extra += iterations;
   }
   interrupt(): never {
-    this.vcpu.stopAs('budget');
+    this.vcpu.interrupt();
     throw LEAVE_DEFINITION;
   }
   raise(vector: number, errorCode: number): never {

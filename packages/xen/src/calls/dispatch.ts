@@ -9,6 +9,7 @@ import type { HypercallHandler, HypercallResult, Preempted, XenVcpu } from '../d
 import { viewGuest, writeGuest } from '../guest-memory.js';
 import { hex, trace } from '../trace.js';
 import { compatIret } from '../traps/compat-iret.js';
+import { returnBySysret } from '../traps/exceptions.js';
 import { iret } from '../traps/iret.js';
 
 /** Handlers by number; a hole is −ENOSYS. */
@@ -59,6 +60,7 @@ export function dispatch(table: HypercallTable, vcpu: XenVcpu): void {
       if (next !== undefined) regs[register] = BigInt.asUintN(width, next);
     });
     core.rip = BigInt.asUintN(width, rip - CALL_LENGTH);
+    if (is64) returnBySysret(vcpu);
     return;
   }
   if (!is64) {
@@ -72,6 +74,7 @@ export function dispatch(table: HypercallTable, vcpu: XenVcpu): void {
   regs[Gpr.rcx] = rip;
   regs[Gpr.r11] = BigInt(core.rflags);
   regs[Gpr.rax] = typeof result === 'bigint' ? result : BigInt(result);
+  returnBySysret(vcpu);
 }
 
 /** A multicall ended by iret: the registers are those of the place it went to. */

@@ -3,14 +3,13 @@
  * ones, writes go nowhere. The PCI configuration address is remembered, as Xen
  * does, so that a probe finds a bus with nothing on it.
  */
-import { Gpr, type PrivilegedInstruction } from '@paravane/engine-api';
+import { Flag, Gpr, type PrivilegedInstruction } from '@paravane/engine-api';
 import type { XenVcpu } from '../domain.js';
 import { readGuest, writeGuest } from '../guest-memory.js';
 import { hex, trace } from '../trace.js';
 import { injectPageFault } from '../traps/exceptions.js';
 
 const PCI_ADDRESS = 0xcf8;
-const DF = 0x400;
 const PF_WRITE_USER = 6;
 const PF_READ_USER = 4;
 /** Iterations of a REP done in one stop; the instruction is re-issued for more. */
@@ -72,8 +71,10 @@ export function emulateStringIo(
   const register = isIn ? Gpr.rdi : Gpr.rsi;
   const short = core.mode === 32;
   const clip = (value: bigint): bigint => BigInt.asUintN(short ? 32 : 64, value);
-  const step = core.rflags & DF ? -BigInt(bytes) : BigInt(bytes);
-  for (let turn = 0; turn < REP_LIMIT; turn++) {
+  const step = core.rflags & Flag.DF ? -BigInt(bytes) : BigInt(bytes);
+  // Single-step traps behind each iteration.
+  const limit = core.rflags & Flag.TF ? 1 : REP_LIMIT;
+  for (let turn = 0; turn < limit; turn++) {
     if (rep && clip(regs[Gpr.rcx]) === 0n) return 'done';
     const address = clip(regs[register]);
     if (isIn) {

@@ -8,7 +8,7 @@ import type { XenVcpu } from '../domain.js';
 import { readGuest, writeGuest } from '../guest-memory.js';
 import { setCr3 } from '../mm/index.js';
 import { hex, trace } from '../trace.js';
-import { injectException, injectPageFault } from '../traps/exceptions.js';
+import { deliverDebugTrap, injectException, injectPageFault } from '../traps/exceptions.js';
 import { codeModeOf, descriptor, isCode, loadSegment } from '../traps/segments.js';
 import { readDebugRegister, writeDebugRegister } from '../traps/set.js';
 import { compatFarTransfer, compatNativeIret, compatSegmentLoad } from './compat-control.js';
@@ -179,6 +179,9 @@ function opcodeAt(vcpu: XenVcpu, length: number): { opcode: number; modrm: numbe
 const isPrefix = (byte: number, long: boolean): boolean =>
   [0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65, 0x66, 0x67, 0xf0, 0xf2, 0xf3].includes(byte) || (long && (byte & 0xf0) === 0x40);
 
+const opcodeOf = (vcpu: XenVcpu, { length }: PrivilegedInstruction): number => opcodeAt(vcpu, length)?.opcode ?? 0;
+const LSS = 0x0fb2;
+
 const stackPointer = (vcpu: XenVcpu): bigint =>
   vcpu.core.mode === 64 ? vcpu.core.regs[Gpr.rsp] : BigInt.asUintN(32, vcpu.core.regs[Gpr.rsp]);
 
@@ -337,17 +340,22 @@ export function handlePrivileged(vcpu: XenVcpu, exit: Exit): void {
     injectException(vcpu, Vector.GP, 0);
     return;
   }
+  // LSS is the one load of SS that holds nothing back.
+  const loadedSs =
+    instruction.mnemonic === 'LOAD_SEGMENT' && instruction.register === Seg.ss && opcodeOf(vcpu, instruction) !== LSS;
   switch (emulate(vcpu, instruction)) {
     case 'next':
       core.rip = BigInt.asUintN(core.mode === 64 ? 64 : 32, core.rip + BigInt(instruction.length));
-      return;
+      break;
     case 'general-protection':
       injectException(vcpu, Vector.GP, 0);
-      return;
+      break;
     case 'undefined':
       injectException(vcpu, Vector.UD);
-      return;
+      break;
     case 'stay':
-      return;
+      break;
   }
+  // Of an instruction that faulted nothing is due.
+  deliverDebugTrap(vcpu, loadedSs);
 }

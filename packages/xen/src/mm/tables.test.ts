@@ -46,7 +46,7 @@ afterEach(() => {
 
 describe('writes to page tables', () => {
   const fault = (address: bigint, errorCode = 7): Exit =>
-    ({ reason: 'exception', vector: 14, errorCode, address, length: 0, instruction: null }) as Exit;
+    ({ reason: 'exception', vector: 14, errorCode, address, length: 0, dr6: 0, instruction: null }) as Exit;
   /** The instruction at RIP stores these bytes. */
   const stores = (address: bigint, bytes: number[]): void => {
     (guest.vcpu.core as { runEmulatingStore: unknown }).runEmulatingStore = (

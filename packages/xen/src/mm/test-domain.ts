@@ -87,6 +87,7 @@ function createTestDomain(machine: XenMachine, id: DomId, maxPages: number): Tes
     rip: 0n,
     rflags: 2,
     space: emptySpace(id),
+    debugTrap: () => 0,
     runEmulatingStore: (): Exit | null => null,
   } as unknown as VcpuCore;
   const vcpu = {

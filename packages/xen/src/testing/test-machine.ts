@@ -17,7 +17,7 @@ export interface ScriptedCore extends VcpuCore {
 }
 
 function createScriptedCore(): ScriptedCore {
-  const exit: Exit = { reason: 'budget', vector: 0, errorCode: -1, address: 0n, length: 0, instruction: null };
+  const exit: Exit = { reason: 'budget', vector: 0, errorCode: -1, address: 0n, length: 0, dr6: 0, instruction: null };
   let count = 0;
   const script: Step[] = [];
   return {
@@ -41,7 +41,15 @@ function createScriptedCore(): ScriptedCore {
     space: emptySpace(0 as DomId),
     run(budget) {
       const step = script.shift();
-      Object.assign(exit, { reason: 'budget', vector: 0, errorCode: -1, address: 0n, length: 0, instruction: null });
+      Object.assign(exit, {
+        reason: 'budget',
+        vector: 0,
+        errorCode: -1,
+        address: 0n,
+        length: 0,
+        dr6: 0,
+        instruction: null,
+      });
       if (!step) {
         count += budget;
         return exit;
@@ -50,6 +58,8 @@ function createScriptedCore(): ScriptedCore {
       count += instructions;
       return Object.assign(exit, rest);
     },
+    debug: new BigUint64Array(8),
+    debugTrap: () => 0,
     runEmulatingStore: () => null,
     readFxState: () => new Uint8Array(512),
     writeFxState: () => undefined,
@@ -127,6 +137,7 @@ export function createTestGuest(
     errorCode: -1,
     address: 0n,
     length: 0,
+    dr6: 0,
     instruction: null,
     ...part,
   });

@@ -18,9 +18,16 @@ const CR0_TS = 8;
 /** Vectors whose entry pushes an error code (Intel SDM vol. 3, table 6-1). */
 const HAS_CODE = (1 << 8) | (1 << 10) | (1 << 11) | (1 << 12) | (1 << 13) | (1 << 14) | (1 << 17);
 
+/** Vectors that report a fault: the instruction will run again, and the flags saved have RF set (17.3.1.1). */
+const isFault = (vector: number): boolean => !TRAPS.has(vector);
+const TRAPS: ReadonlySet<number> = new Set([Vector.DB, Vector.NMI, Vector.BP, Vector.OF, Vector.DF, Vector.MC]);
+
 /** Bounces an exception to the guest's handler; a domain without one ends. */
 export function injectException(vcpu: XenVcpu, vector: number, errorCode = NO_ERROR_CODE, address = 0n): void {
   const trap = vcpu.traps[vector];
+  // The instruction did not complete: nothing is due behind it.
+  vcpu.core.debugTrap();
+  if (isFault(vector)) vcpu.core.rflags |= Flag.RF;
   if (vcpu.domain.trace) {
     trace(vcpu, `T ${vector} ${hex(Math.max(errorCode, 0))} cr2 ${hex(address)} @${hex(vcpu.core.rip)}`);
   }
@@ -42,23 +49,44 @@ export function injectPageFault(vcpu: XenVcpu, errorCode: number, address: bigin
   injectException(vcpu, Vector.PF, code, address);
 }
 
+/** #DB; DR6 gathers what happened until the guest clears it. */
+export function injectDebugTrap(vcpu: XenVcpu, dr6: number): void {
+  vcpu.core.debug[6] |= BigInt(dr6);
+  injectException(vcpu, Vector.DB);
+}
+
+/** An instruction was carried out here instead of in the core: the trap that single-step or a breakpoint asks for. */
+export function deliverDebugTrap(vcpu: XenVcpu, loadedSs = false): void {
+  const due = vcpu.core.debugTrap(loadedSs);
+  if (due !== 0) injectDebugTrap(vcpu, due);
+}
+
+/**
+ * Back in the guest behind a SYSCALL. Xen returns by SYSRET, which traps at once when it sets TF, where IRET traps
+ * behind the next instruction.
+ */
+export function returnBySysret(vcpu: XenVcpu): void {
+  if (vcpu.core.rflags & Flag.TF) injectDebugTrap(vcpu, DR6_SINGLE_STEP);
+}
+const DR6_SINGLE_STEP = 0x4000;
+
 export function handleException(vcpu: XenVcpu, exit: Exit): void {
   const { core } = vcpu;
   switch (exit.vector) {
     case Vector.PF:
       if (handlePageFault(vcpu, exit) === 'bounce') injectPageFault(vcpu, exit.errorCode, exit.address);
+      else deliverDebugTrap(vcpu);
       return;
     case Vector.UD:
-      if (isForcedEmulation(vcpu) && emulateForcedCpuid(vcpu)) return;
-      injectException(vcpu, Vector.UD);
+      if (isForcedEmulation(vcpu) && emulateForcedCpuid(vcpu)) deliverDebugTrap(vcpu);
+      else injectException(vcpu, Vector.UD);
       return;
     case Vector.NM:
       core.cr0 &= ~CR0_TS;
       injectException(vcpu, Vector.NM);
       return;
     case Vector.DB:
-      vcpu.debugRegisters[6] |= core.rflags & Flag.TF ? 0x4000n : 0n;
-      injectException(vcpu, Vector.DB);
+      injectDebugTrap(vcpu, exit.dr6);
       return;
     default:
       injectException(vcpu, exit.vector, exit.errorCode);

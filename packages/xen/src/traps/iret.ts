@@ -8,6 +8,7 @@ import { Flag, Gpr, Seg } from '@paravane/engine-api';
 import type { XenVcpu } from '../domain.js';
 import { viewGuest } from '../guest-memory.js';
 import { enterKernel } from './bounce.js';
+import { returnBySysret } from './exceptions.js';
 import { NO_ERROR_CODE, setUpcallMask } from './frame.js';
 import { switchMode } from './mode.js';
 import { canReturnTo, codeModeOf } from './segments.js';
@@ -55,5 +56,5 @@ export function iret(vcpu: XenVcpu): void {
     // The processor's own return would fault: the guest hears of it through its failsafe callback.
     const { failsafe } = vcpu.callbacks;
     enterKernel(vcpu, failsafe.address, failsafe.masksEvents, NO_ERROR_CODE, true);
-  }
+  } else if (view.getUint32(24, true) & VGCF_IN_SYSCALL) returnBySysret(vcpu);
 }

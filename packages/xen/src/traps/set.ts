@@ -175,7 +175,7 @@ export function writeDebugRegister(vcpu: XenVcpu, register: number, value: bigin
   if (register <= 3) {
     const inHypervisor = !isCanonical(value) || (value >= 0xffff800000000000n && value < 0xffff880000000000n);
     if (inHypervisor) return -Errno.EPERM;
-    vcpu.debugRegisters[register] = value;
+    vcpu.core.debug[register] = value;
     return 0;
   }
   if (register === 4 || register === 5) {
@@ -183,16 +183,17 @@ export function writeDebugRegister(vcpu: XenVcpu, register: number, value: bigin
     return writeDebugRegister(vcpu, register + 2, value);
   }
   if (value >> 32n !== 0n || (register === 7 && value & DR7_GENERAL_DETECT)) return -Errno.EPERM;
-  if (register === 6) vcpu.debugRegisters[6] = (value | DR6_ONES) & DR6_ZEROS;
-  else if (register === 7) vcpu.debugRegisters[7] = (value | DR7_ONES) & DR7_ZEROS;
+  if (register === 6) vcpu.core.debug[6] = (value | DR6_ONES) & DR6_ZEROS;
+  else if (register === 7) vcpu.core.debug[7] = (value | DR7_ONES) & DR7_ZEROS;
   else return -Errno.ENODEV;
   return 0;
 }
 
 /** The value, or null for a register that there is not. */
 export function readDebugRegister(vcpu: XenVcpu, register: number): bigint | null {
-  if (register === 4 || register === 5) return vcpu.guestCr4 & 8 ? null : vcpu.debugRegisters[register + 2];
-  return register <= 7 ? vcpu.debugRegisters[register] : null;
+  const { debug } = vcpu.core;
+  if (register === 4 || register === 5) return vcpu.guestCr4 & 8 ? null : debug[register + 2];
+  return register <= 7 ? debug[register] : null;
 }
 
 export const set_debugreg: HypercallHandler = (vcpu, [register, value]) =>

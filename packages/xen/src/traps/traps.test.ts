@@ -75,7 +75,7 @@ describe('exceptions of a PV64 guest', () => {
     expect(guest.core.gsBase).toBe(0x1000n);
     const frame = stack(guest, 8);
     expect(frame[2]).toBe(4n);
-    expect(frame.slice(3)).toEqual([0x400000n, 0xe033n, 0x202n, 0x7fff0000n, KERNEL_SS]);
+    expect(frame.slice(3)).toEqual([0x400000n, 0xe033n, 0x10202n, 0x7fff0000n, KERNEL_SS]);
     expect(mask(guest)).toBe(1);
   });
 
