@@ -63,4 +63,15 @@ describe('the decoder', () => {
     prefixes[14] = 0x90;
     expect(decode(prefixes, 0, 20, 64)).toMatchObject({ mnemonic: 'NOP', length: 15 });
   });
+  it('knows SYSCALL in both modes, as AMD has it', () => {
+    for (const m of [64, 32] as const) {
+      const insn = decode(
+        Uint8Array.from({ length: 15 }, (_, i) => [0x0f, 0x05][i] ?? 0x90),
+        0,
+        15,
+        m,
+      );
+      expect(typeof insn === 'object' && insn !== null && disassemble(insn, 0n)).toMatch(/syscall/i);
+    }
+  });
 });

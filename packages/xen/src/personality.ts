@@ -144,7 +144,7 @@ export function createXenPersonality(services: Services): XenPersonality {
     const vcpu = of(hv);
     switch (exit.reason) {
       case 'syscall':
-        if (vcpu.guestKernel && vcpu.domain.is64) dispatch(hypercallTable, vcpu);
+        if (vcpu.guestKernel && vcpu.domain.is64 && vcpu.core.mode === 64) dispatch(hypercallTable, vcpu);
         else handleUserSyscall(vcpu);
         return;
       case 'exception':

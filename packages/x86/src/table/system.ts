@@ -4,7 +4,7 @@
  * after 0F 01 is a whole ModRM byte.
  */
 export const SYSTEM = `
-0F 05            SYSCALL                      o64
+0F 05            SYSCALL
 0F 07            SYSRET                       o64
 0F 34            SYSENTER
 0F 35            SYSEXIT

@@ -164,6 +164,22 @@ describe('system calls of a user program', () => {
     expect(frame).toEqual([0x400100n, 0x202n, 0x400100n, KERNEL_CS, 0x202n, 0x7fff0000n, KERNEL_SS]);
   });
 
+  it('of 32 bits go to a callback of their own, from a kernel too', () => {
+    const guest = createTestGuest();
+    const { core } = guest;
+    guest.vcpu.callbacks.syscall32 = { address: 0xffffffff80004000n, masksEvents: false };
+    guest.call(hypercall.stack_switch, KERNEL_SS, guest.page().address + 4096n);
+    enterUser(guest, 0x400100n);
+    core.mode = 32;
+    guest.exit({ reason: 'syscall' });
+    expect([core.rip, core.mode]).toEqual([0xffffffff80004000n, 64]);
+    expect(stack(guest, 4)).toEqual([0x400100n, 0x202n, 0x400100n, 0xe023n]);
+    core.mode = 32;
+    core.regs[0] = BigInt(hypercall.sched_op);
+    guest.exit({ reason: 'syscall' });
+    expect([core.rip, core.mode]).toEqual([0xffffffff80004000n, 64]);
+  });
+
   it('without a callback are #UD', () => {
     const guest = createTestGuest();
     withHandler(guest, 6, 0xffffffff80001000n);
