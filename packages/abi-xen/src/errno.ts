@@ -24,6 +24,7 @@ export const Errno = {
   ENOSPC: 28,
   EROFS: 30,
   EDOM: 33,
+  ERANGE: 34,
   EDEADLK: 36,
   ENOSYS: 38,
   ENOTEMPTY: 39,

@@ -72,6 +72,20 @@ describe('engine', () => {
     expect(vcpu.regs[0]).toBe(1n);
     expect(vcpu.count).toBe(2);
   });
+  it('faults as a stack access by the segment: RSP as a base is #SS, behind FS it is #GP', () => {
+    // mov byte [rsp], 0; the same behind FS; the same by RBP
+    const vectorOf = (...code: number[]): number => {
+      const { vcpu } = machine(code);
+      vcpu.regs[4] = 0x8000000040000000n;
+      vcpu.regs[5] = 0x8000000040000000n;
+      return vcpu.run(100).vector;
+    };
+    expect(vectorOf(0xc6, 0x04, 0x24, 0)).toBe(12);
+    expect(vectorOf(0x64, 0xc6, 0x04, 0x24, 0)).toBe(13);
+    expect(vectorOf(0xc6, 0x45, 0, 0)).toBe(12);
+    expect(vectorOf(0x65, 0xc6, 0x45, 0, 0)).toBe(13);
+    expect(vectorOf(0x53)).toBe(12);
+  });
   it('stores over two pages', () => {
     const { vcpu, mmu } = machine([0x48, 0x89, 0x07, 0x48, 0x8b, 0x1f, 0xf4]);
     vcpu.regs[0] = 0x0102030405060708n;

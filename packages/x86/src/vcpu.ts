@@ -459,7 +459,7 @@ export class X86Vcpu implements VcpuCore {
   }
   /** Whether an access at a linear address goes through SS (a non-canonical address is then #SS, not #GP). */
   private throughStack(base: number, segmented: boolean, va: bigint): boolean {
-    if (!segmented && (base === 4 || base === 5)) return true;
+    if (base === 4 || base === 5) return !segmented;
     const below = BigInt.asUintN(64, this.regs[4]! - va);
     return below <= 8n || (va === this.regs[5] && base < 0);
   }

@@ -129,6 +129,13 @@ describe('tables of a PV32 guest', () => {
     expect(entryAt(guest, l3, 0)).toBe(BigInt((table << 12) | 7));
   });
 
+  it('have no linear entries in the L3', () => {
+    const guest = make();
+    const [l3] = path(guest, BigInt(COMPAT_BASE));
+    expect(update(guest, l3, 2, (BigInt(l3) << 12n) | 0x65n)).toBe(EINVAL);
+    expect(entryAt(guest, l3, 2)).toBe(0n);
+  });
+
   it('share no last L2, and need one', () => {
     const guest = make();
     const [, l2] = path(guest, COMPAT_BASE);

@@ -25,6 +25,14 @@ describe('hypercalls of a PV64 kernel', () => {
     expect(guest.core.regs[11]).toBe(0x202n);
   });
 
+  it('leave flat selectors in CS and SS, as SYSCALL does', () => {
+    const guest = createTestGuest();
+    guest.core.selectors[1] = 0x4b;
+    guest.core.selectors[2] = 0x43;
+    guest.call(hypercall.xen_version, 0);
+    expect([...guest.core.selectors].slice(1, 3)).toEqual([0xe033, 0xe02b]);
+  });
+
   it('shut the domain down', () => {
     const guest = createTestGuest();
     expect(guest.call(hypercall.sched_op, SCHEDOP.shutdown, guest.put(1))).toBe(0n);

@@ -144,6 +144,7 @@ export function createXenPersonality(services: Services): XenPersonality {
     const vcpu = of(hv);
     switch (exit.reason) {
       case 'syscall':
+        // From 32-bit code it is a system call even in the kernel.
         if (vcpu.guestKernel && vcpu.domain.is64 && vcpu.core.mode === 64) dispatch(hypercallTable, vcpu);
         else handleUserSyscall(vcpu);
         return;

@@ -3,8 +3,8 @@
  * of its number and back, with continuations of calls that are pre-empted, and
  * multicall.
  */
-import { Errno, hypercall } from '@paravane/abi-xen';
-import { Gpr } from '@paravane/engine-api';
+import { Errno, FLAT_RING3_CS64, FLAT_RING3_SS64, hypercall } from '@paravane/abi-xen';
+import { Gpr, Seg } from '@paravane/engine-api';
 import type { HypercallHandler, HypercallResult, Preempted, XenVcpu } from '../domain.js';
 import { viewGuest, writeGuest } from '../guest-memory.js';
 import { hex, trace } from '../trace.js';
@@ -36,6 +36,11 @@ export function dispatch(table: HypercallTable, vcpu: XenVcpu): void {
   const { core, domain } = vcpu;
   const { regs } = core;
   const { is64 } = domain;
+  if (is64) {
+    // What SYSCALL loads: a continuation or an event finds these, whatever segments the kernel ran on.
+    core.selectors[Seg.cs] = FLAT_RING3_CS64;
+    core.selectors[Seg.ss] = FLAT_RING3_SS64;
+  }
   const claimedNumber = is64 ? regs[Gpr.rax] : regs[Gpr.rax] & 0xffffffffn;
   const number = claimedNumber < 64n ? Number(claimedNumber) : 64;
   if (number === hypercall.iret) {

@@ -1,6 +1,6 @@
 /**
  * Instructions that only look: LAR, LSL, VERR and VERW at a descriptor of the
- * guest's tables, SLDT, STR and SMSW at registers that are Xen's. None needs a
+ * guest's tables, SLDT, STR, SMSW, SGDT and SIDT at registers that are Xen's. None needs a
  * privilege (Intel SDM vol. 2; vol. 3, 5.10).
  */
 import { Flag, type PrivilegedInstruction, Seg } from '@paravane/engine-api';
@@ -55,6 +55,21 @@ export function queryDescriptor(vcpu: XenVcpu, { mnemonic, selector, gpr, width 
 function setRegister({ core }: XenVcpu, gpr: number, value: number, width: number): void {
   const wide = BigInt(value >>> 0);
   core.regs[gpr] = width === 16 ? (core.regs[gpr]! & ~0xffffn) | (wide & 0xffffn) : wide;
+}
+
+/** Limits and addresses of Xen's own tables: GDTR in the per-domain area, a part for each vCPU; IDTR in its image. */
+const GDT = { base: 0xffff820000000000n, perVcpu: 1n << 17n, limit: 0xefff };
+const IDT = { base: 0xffff82d040000000n, limit: 0xfff };
+
+/** Answers SGDT and SIDT, which store Xen's registers; the address of a store that faults, or null. */
+export function storeTableRegister(vcpu: XenVcpu, { mnemonic, offset }: PrivilegedInstruction): bigint | null {
+  const isGdt = mnemonic === 'SGDT';
+  const bytes = new Uint8Array(vcpu.core.mode === 64 ? 10 : 6);
+  const base = isGdt ? GDT.base + GDT.perVcpu * BigInt(vcpu.id) : IDT.base;
+  for (let at = 0; at < bytes.length; at++) {
+    bytes[at] = at < 2 ? (isGdt ? GDT : IDT).limit >> (8 * at) : Number((base >> BigInt(8 * (at - 2))) & 0xffn);
+  }
+  return writeGuest(vcpu, offset, bytes) ? null : offset;
 }
 
 /** Answers SLDT, STR or SMSW; the address of a store that faults, or null. */

@@ -3,6 +3,7 @@
  * ones, writes go nowhere. The PCI configuration address is remembered, as Xen
  * does, so that a probe finds a bus with nothing on it.
  */
+import { VMASST_TYPE } from '@paravane/abi-xen';
 import { Flag, Gpr, type PrivilegedInstruction } from '@paravane/engine-api';
 import type { XenVcpu } from '../domain.js';
 import { readGuest, writeGuest } from '../guest-memory.js';
@@ -15,9 +16,15 @@ const PF_READ_USER = 4;
 /** Iterations of a REP done in one stop; the instruction is re-issued for more. */
 const REP_LIMIT = 4096;
 
+/** Whether the virtual IOPL lets the present mode do I/O. The kernel counts as ring 1; with the assist, as ring 0. */
+export function ioplAllows({ guestKernel, iopl, domain }: XenVcpu): boolean {
+  const kernelRing = domain.vmAssist & (1 << VMASST_TYPE.architectural_iopl) ? 0 : 1;
+  return iopl >= (guestKernel ? kernelRing : 3);
+}
+
 /** Whether the guest lets its present mode use the ports: by virtual IOPL or by bitmap. */
 function portsAllowed(vcpu: XenVcpu, port: number, bytes: number): boolean {
-  if (vcpu.iopl >= (vcpu.guestKernel ? 1 : 3)) return true;
+  if (ioplAllows(vcpu)) return true;
   const { address, ports } = vcpu.ioBitmap;
   if (address === 0n || port + bytes > ports) return false;
   const map = readGuest(vcpu, address + BigInt(port >> 3), 2) ?? readGuest(vcpu, address + BigInt(port >> 3), 1);

@@ -12,6 +12,7 @@ const Msr = {
   APIC_BASE: 0x1b,
   UCODE_REV: 0x8b,
   MISC_ENABLE: 0x1a0,
+  DEBUGCTL: 0x1d9,
   PAT: 0x277,
   EFER: 0xc0000080,
   FS_BASE: 0xc0000100,
@@ -24,6 +25,7 @@ const Msr = {
 const FIXED: ReadonlyMap<number, bigint> = new Map([
   [Msr.UCODE_REV, 0x1000065n],
   [Msr.MISC_ENABLE, 0n],
+  [Msr.DEBUGCTL, 0n],
   [Msr.PAT, 0x50100070406n],
   // HWCR, the performance counters of family 10h, and DE_CFG with its serialising bit.
   [0xc0010015, 0n],

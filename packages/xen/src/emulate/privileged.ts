@@ -12,8 +12,8 @@ import { deliverDebugTrap, injectException, injectPageFault } from '../traps/exc
 import { codeModeOf, descriptor, isCode, loadSegment } from '../traps/segments.js';
 import { readDebugRegister, writeDebugRegister } from '../traps/set.js';
 import { compatFarTransfer, compatNativeIret, compatSegmentLoad } from './compat-control.js';
-import { queryDescriptor, storeSystemRegister } from './descriptor-queries.js';
-import { emulateInOut, emulateStringIo } from './io.js';
+import { queryDescriptor, storeSystemRegister, storeTableRegister } from './descriptor-queries.js';
+import { emulateInOut, emulateStringIo, ioplAllows } from './io.js';
 import { emulateRdmsr, emulateWrmsr } from './msr.js';
 
 const CR0_TS = 8;
@@ -278,7 +278,7 @@ function emulate(vcpu: XenVcpu, instruction: PrivilegedInstruction): Outcome {
     case 'CLI':
     case 'STI':
       // Allowed by virtual IOPL, and without effect on the event mask.
-      return ok(vcpu.iopl >= (guestKernel ? 1 : 3));
+      return ok(ioplAllows(vcpu));
     case 'IRET':
       return vcpu.domain.is64 ? nativeIret(vcpu, instruction) : compatNativeIret(vcpu, instruction);
     case 'FAR_TRANSFER':
@@ -295,6 +295,13 @@ function emulate(vcpu: XenVcpu, instruction: PrivilegedInstruction): Outcome {
     case 'STR':
     case 'SMSW': {
       const fault = storeSystemRegister(vcpu, instruction, CR0_FIXED + (core.cr0 & CR0_TS));
+      if (fault === null) return 'next';
+      injectPageFault(vcpu, PF_WRITE, fault);
+      return 'stay';
+    }
+    case 'SGDT':
+    case 'SIDT': {
+      const fault = storeTableRegister(vcpu, instruction);
       if (fault === null) return 'next';
       injectPageFault(vcpu, PF_WRITE, fault);
       return 'stay';

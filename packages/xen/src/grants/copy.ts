@@ -3,7 +3,9 @@ import { DOMID_SELF, GNTCOPY, GNTST } from '@paravane/abi-xen';
 import { FrameType } from '@paravane/mmu';
 import type { Mfn } from '@paravane/types';
 import type { XenDomain } from '../domain.js';
+import { HOST_DOMAIN } from '../events/channels.js';
 import { getPageType, putPageType } from '../mm/index.js';
+import { hostEntry } from './map.js';
 import { beginUse, endUse } from './table.js';
 
 const PAGE = 4096;
@@ -33,7 +35,10 @@ interface Buffer {
 function claim(domain: XenDomain, pointer: Pointer, byRef: boolean, write: boolean): Buffer | number {
   if (!byRef && pointer.domid !== DOMID_SELF) return GNTST.permission_denied;
   const owner = pointer.domid === DOMID_SELF ? domain : domain.machine.domain(pointer.domid);
-  if (!owner) return GNTST.bad_domain;
+  if (!owner) {
+    const toHost = pointer.domid === HOST_DOMAIN && byRef;
+    return toHost ? hostEntry(Number(BigInt.asUintN(32, pointer.u))) : GNTST.bad_domain;
+  }
   const { frames } = domain.mmu;
   let buffer: Buffer;
   if (byRef) {

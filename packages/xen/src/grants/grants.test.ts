@@ -72,7 +72,51 @@ describe('the table', () => {
   });
 });
 
+describe('a change of version', () => {
+  it('back to 1 waits until no status frame is mapped', () => {
+    const guest = createTestGuest();
+    expect(op(guest, GNTTABOP.set_version, guest.put(2))).toBe(0n);
+    const place = guest.page().address;
+    const [status] = guest.pv.xen.grants.statusFrames;
+    const entry = (BigInt(status) << 12n) | 0x61n;
+    expect(guest.call(hypercall.update_va_mapping, place, entry, 2)).toBe(0n);
+    expect(op(guest, GNTTABOP.set_version, guest.put(1))).toBe(-16n);
+    expect(guest.pv.xen.grants.version).toBe(2);
+    expect(guest.call(hypercall.update_va_mapping, place, 0, 2)).toBe(0n);
+    expect(op(guest, GNTTABOP.set_version, guest.put(1))).toBe(0n);
+  });
+
+  it("keeps the toolstack's entries while they are in use, with their marks", () => {
+    const guest = createTestGuest();
+    const grantOfConsole = mapForHost(guest.pv.xen, 0, true);
+    if (typeof grantOfConsole === 'number') throw new Error('not mapped');
+    expect(op(guest, GNTTABOP.set_version, guest.put(2))).toBe(0n);
+    const [status] = guest.pv.xen.grants.statusFrames;
+    expect(guest.hypervisor.mmu.readU16((status * 4096) as Maddr)).toBe(0x18);
+    expect(flagsOf(guest, 0)).toBe(1);
+    expect(op(guest, GNTTABOP.set_version, guest.put(1))).toBe(0n);
+    expect(flagsOf(guest, 0)).toBe(0x19);
+    grantOfConsole.unmap();
+    expect(flagsOf(guest, 0)).toBe(1);
+  });
+
+  it('is refused for reserved entries that version 1 can not say', () => {
+    const guest = createTestGuest();
+    expect(op(guest, GNTTABOP.set_version, guest.put(2))).toBe(0n);
+    const at = guest.pv.xen.grants.frames[0] * 4096 + 5 * 16;
+    guest.hypervisor.mmu.writeU64(at as Maddr, 3n);
+    expect(op(guest, GNTTABOP.set_version, guest.put(1))).toBe(-34n);
+  });
+});
+
 describe('mapping', () => {
+  it("of the host's own entries finds none that grants anything", () => {
+    const guest = createTestGuest();
+    const place = guest.page().address;
+    expect(map(guest, place, 0, 8).status).toBe(-1);
+    expect(map(guest, place, 0, 512).status).toBe(-3);
+  });
+
   it("shows the other's page, marks the entry, and takes both back", () => {
     const { a, b } = pair();
     const shared = a.page();

@@ -3,6 +3,7 @@ import { GNTMAP, GNTST } from '@paravane/abi-xen';
 import { FrameType } from '@paravane/mmu';
 import type { Mfn } from '@paravane/types';
 import type { XenDomain, XenVcpu } from '../domain.js';
+import { HOST_DOMAIN } from '../events/channels.js';
 import { getPageType, mapGrant, putPageType, unmapGrant } from '../mm/index.js';
 import type { MapHandle } from './state.js';
 import { beginUse, endUse } from './table.js';
@@ -12,6 +13,10 @@ export interface MapResult {
   handle: number;
   frame: Mfn | 0;
 }
+
+/** What the host's own table says to a guest: it has a frame of entries, and none of them grants anything. */
+export const hostEntry = (ref: number): number => (ref < HOST_ENTRIES ? GNTST.general_error : GNTST.bad_gntref);
+const HOST_ENTRIES = 512;
 
 const failed = (status: number): MapResult => ({ status, handle: 0xffffffff, frame: 0 });
 
@@ -31,9 +36,9 @@ export function mapRef(
   const flags = request.flags;
   if (!(flags & (GNTMAP.host_map | GNTMAP.device_map))) return failed(GNTST.bad_gntref);
   const remote = domain.machine.domain(request.dom);
+  if (!remote && request.dom === HOST_DOMAIN) return failed(hostEntry(request.ref));
   if (!remote || remote.dying) return failed(GNTST.bad_domain);
-  if (grants.freeHandles.length === 0 && grants.handles.length >= grants.maxHandles)
-    return failed(GNTST.no_device_space);
+  if (grants.freeHandles.length === 0 && grants.handles.length >= grants.maxHandles) return failed(GNTST.no_space);
   const write = !(flags & GNTMAP.readonly);
   const use = beginUse(remote, request.ref, domain.id, write, true);
   if (!use.active) return failed(use.status);

@@ -18,7 +18,7 @@ import {
 } from '@paravane/abi-xen';
 import type { Maddr, Mfn } from '@paravane/types';
 import type { XenDomain } from '../domain.js';
-import { allocateSharedPage, freeSharedPage } from '../mm/index.js';
+import { allocateSharedPage, freeSharedPage, isSharedPageMapped } from '../mm/index.js';
 import type { ActiveEntry } from './state.js';
 
 const PAGE = 4096;
@@ -83,9 +83,11 @@ export function setVersion(domain: XenDomain, version: number): number {
   const { grants, mmu } = domain;
   if (version !== 1 && version !== 2) return -Errno.EINVAL;
   if (version === grants.version) return 0;
+  // The toolstack's entries may be in use: console and store keep theirs.
   for (const ref of grants.active.keys()) if (ref >= RESERVED_ENTRIES) return -Errno.EBUSY;
-  if (grants.active.size > 0) return -Errno.EBUSY;
   const reserved = Array.from({ length: RESERVED_ENTRIES }, (_, ref) => readEntry(domain, ref));
+  if (version === 1 && reserved.some(isBeyondV1)) return -Errno.ERANGE;
+  if (version === 1 && grants.statusFrames.some((frame) => isSharedPageMapped(domain, frame))) return -Errno.EBUSY;
   if (version === 2 && !growStatus(domain, Math.max(1, grants.frames.length))) return -Errno.ENOMEM;
   for (const frame of grants.frames) mmu.clear(frame);
   if (version === 1) {
@@ -101,7 +103,14 @@ export function setVersion(domain: XenDomain, version: number): number {
     if (version === 1) mmu.writeU32((at + 4) as Maddr, entry.frame);
     else mmu.writeU64((at + 8) as Maddr, BigInt(entry.frame));
   });
+  for (const [ref, { writers }] of grants.active) markInUse(domain, ref, writers > 0);
   return 0;
+}
+
+/** Whether an entry of version 2 says what none of version 1 can. */
+function isBeyondV1({ flags, frame }: Entry): boolean {
+  const type = flags & GTF_type_mask;
+  return type === GTF_transitive || (type === GTF_permit_access && frame >= 0x100000000);
 }
 
 interface Entry {
@@ -189,7 +198,8 @@ export function beginUse(
   const transitive = type === GTF_transitive && grants.version === 2;
   const subPage = grants.version === 2 && !transitive && (entry.flags & GTF_sub_page) !== 0;
   if ((type !== GTF_permit_access && !transitive) || entry.domid !== user) return refuse(GNTST.general_error);
-  if (forMap && (transitive || subPage)) return refuse(GNTST.general_error);
+  // A mapping minds the sub-page bit in a table of version 1, too.
+  if (forMap && (transitive || entry.flags & GTF_sub_page)) return refuse(GNTST.general_error);
   if (write && entry.flags & GTF_readonly) return refuse(GNTST.general_error);
   const active: ActiveEntry = {
     readers: write ? 0 : 1,

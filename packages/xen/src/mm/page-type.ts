@@ -233,7 +233,8 @@ export function getUpperEntry(
   const frame = entryFrame(lo, hi);
   if (mm.pae && level === 3 && index === PAE_LAST) return getPageAndType(mm, frame, FrameType.l2, true);
   const rc = getPageAndType(mm, frame, (level - 1) as FrameType);
-  return rc === -Errno.EINVAL && getLinearEntry(mm, table, level, lo, frame) ? 0 : rc;
+  if (rc !== -Errno.EINVAL || (mm.pae && level === 3)) return rc;
+  return getLinearEntry(mm, table, level, lo, frame) ? 0 : rc;
 }
 
 /** Whether a guest may set these bits in an entry above the L1: an L3 of PAE has no software bits and no NX either. */

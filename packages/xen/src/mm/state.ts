@@ -158,6 +158,9 @@ export function allocateSharedPage(domain: XenDomain, writable = true): Mfn | -1
   return mfn;
 }
 
+/** Whether an entry of a table maps a page of `allocateSharedPage`: it has more references than its own two. */
+export const isSharedPageMapped = (domain: XenDomain, mfn: Mfn): boolean => domain.mmu.frames.refCount[mfn]! > 2;
+
 /** Gives back a page of `allocateSharedPage`; it is free once no mapping is left. */
 export function freeSharedPage(domain: XenDomain, mfn: Mfn): void {
   const { frames } = domain.mmu;

@@ -104,16 +104,21 @@ function isForcedEmulation(vcpu: XenVcpu): boolean {
   );
 }
 
-/** INT n, with RIP behind it. INT3 and INTO are open to all; others ask the trap table's DPL. */
+const SYSTEM_CALL = 0x80;
+/** Whether the instruction before RIP is INT1 (F1), which asks for no DPL, and not INT 1 (CD 01). */
+const isIcebp = (vcpu: XenVcpu): boolean => readGuest(vcpu, BigInt.asUintN(64, vcpu.core.rip - 1n), 1)?.[0] === 0xf1;
+
+/** INT n, with RIP behind it. INT3, INTO and INT1 are open to all; others ask the trap table's DPL. */
 export function handleInterrupt(vcpu: XenVcpu, exit: Exit): void {
   const { core } = vcpu;
   const { vector, length } = exit;
-  if (vector === Vector.DB || vector === Vector.BP || vector === Vector.OF) {
+  if (vector === Vector.BP || vector === Vector.OF || (vector === Vector.DB && isIcebp(vcpu))) {
     injectException(vcpu, vector);
     return;
   }
   const trap = vcpu.traps[vector];
-  const needed = vcpu.guestKernel ? 1 : 3;
+  // Vector 80 has a gate of its own, which all may use.
+  const needed = vector === SYSTEM_CALL ? 0 : vcpu.guestKernel ? 1 : 3;
   if (trap.address !== 0n && trap.dpl >= needed) {
     enterKernel(vcpu, trap.address, trap.masksEvents, NO_ERROR_CODE, false, trap.cs);
     return;
@@ -140,6 +145,8 @@ export function handleUserSyscall(vcpu: XenVcpu): void {
   core.selectors[1] = is64 ? (compat ? FLAT_USER_CS32 : FLAT_USER_CS64) : FLAT_USER[32].CS;
   core.selectors[2] = is64 ? FLAT_USER_SS : FLAT_USER[32].SS;
   enterKernel(vcpu, callback.address, callback.masksEvents, NO_ERROR_CODE, false, callback.cs);
+  // The one flag that the virtual SYSCALL_MASK clears; the frame has it as it was.
+  if (is64) core.rflags &= ~Flag.DF;
 }
 const FLAT_USER_CS32 = 0xe023;
 const FLAT_USER_CS64 = 0xe033;

@@ -180,6 +180,17 @@ describe('system calls of a user program', () => {
     expect([core.rip, core.mode]).toEqual([0xffffffff80004000n, 64]);
   });
 
+  it('enter the handler with DF clear, which the frame has as it was', () => {
+    const guest = createTestGuest();
+    guest.call(hypercall.set_callbacks, 0x1000n, 0x2000n, 0xffffffff80003000n);
+    guest.call(hypercall.stack_switch, KERNEL_SS, guest.page().address + 4096n);
+    enterUser(guest, 0x400100n);
+    guest.core.rflags = 0x602;
+    guest.exit({ reason: 'syscall' });
+    expect(guest.core.rflags & 0x400).toBe(0);
+    expect(stack(guest, 5)[4]).toBe(0x602n);
+  });
+
   it('without a callback are #UD', () => {
     const guest = createTestGuest();
     withHandler(guest, 6, 0xffffffff80001000n);
@@ -213,7 +224,58 @@ describe('software interrupts', () => {
   });
 });
 
+describe('software interrupts past the DPL', () => {
+  it('are those of vector 80, INT3, INTO and INT1, but not of INT 1', () => {
+    const guest = createTestGuest();
+    const entry = (vector: bigint): bigint[] => [vector | (KERNEL_CS << 16n), 0xffffffff80000000n + vector * 0x100n];
+    guest.call(hypercall.set_trap_table, guest.put(...[0x80n, 1n, 3n, 4n, 13n].flatMap(entry), 0, 0));
+    guest.call(hypercall.stack_switch, KERNEL_SS, guest.page().address + 4096n);
+    const code = guest.putBytes(new Uint8Array([0xcd, 0x01, 0xf1]));
+    const entered = (vector: number, rip: bigint): bigint => {
+      enterUser(guest, rip);
+      guest.exit({ reason: 'interrupt', vector, length: rip === code + 3n ? 1 : 2 });
+      return (guest.core.rip - 0xffffffff80000000n) >> 8n;
+    };
+    expect(entered(0x80, 0x400102n)).toBe(0x80n);
+    expect(entered(3, 0x400102n)).toBe(3n);
+    expect(entered(4, 0x400102n)).toBe(4n);
+    expect(entered(1, code + 3n)).toBe(1n);
+    expect(entered(1, code + 2n)).toBe(13n);
+    expect(stack(guest, 4).slice(2)).toEqual([10n, code]);
+  });
+});
+
 describe('privileged instructions', () => {
+  it('go by the virtual IOPL, for which the kernel is in ring 1, or 0 with the assist', () => {
+    const guest = createTestGuest();
+    withHandler(guest, 13, 0xffffffff80001000n);
+    guest.core.regs[4] = guest.page().address + 4096n;
+    const faults = (iopl: number): boolean => {
+      guest.vcpu.iopl = iopl;
+      guest.core.rip = 0x1000n;
+      guest.privileged({ mnemonic: 'CLI', length: 1 });
+      return guest.core.rip !== 0x1001n;
+    };
+    expect([0, 1, 3].map(faults)).toEqual([true, false, false]);
+    expect(guest.call(hypercall.vm_assist, 0, 4)).toBe(0n);
+    expect([0, 1, 3].map(faults)).toEqual([false, false, false]);
+    guest.call(hypercall.stack_switch, KERNEL_SS, guest.page().address + 4096n);
+    enterUser(guest);
+    expect([0, 1].map((iopl) => faults(iopl) && (enterUser(guest), true))).toEqual([true, true]);
+    expect(faults(3)).toBe(false);
+  });
+
+  it("store the limits and addresses of Xen's tables for SGDT and SIDT", () => {
+    const guest = createTestGuest();
+    const at = guest.put(0, 0);
+    guest.privileged({ mnemonic: 'SIDT', gpr: -1, offset: at });
+    expect(guest.peek(at) & 0xffffn).toBe(0xfffn);
+    expect(guest.peek(at + 2n)).toBeGreaterThan(0xffff800000000000n);
+    guest.privileged({ mnemonic: 'SGDT', gpr: -1, offset: at });
+    expect(guest.peek(at) & 0xffffn).toBe(0xefffn);
+    expect(guest.peek(at + 2n)).toBe(0xffff820000000000n);
+  });
+
   it('read absent ports as ones and remember the PCI address', () => {
     const guest = createTestGuest();
     guest.vcpu.iopl = 1;
