@@ -12,12 +12,17 @@ import { fileName, type MachineFlags, machineFlags } from './machine-flags.js';
 import { networkFlags } from './network-flags.js';
 
 const statuses = `Exit status: 0 the guest shut itself down, 1 failure on the host, 2 bad configuration or arguments,
-  3 the guest crashed, 4 --timeout passed, 130 interrupted.`;
+  3 the guest crashed, 4 --timeout passed, 130 interrupted. With several guests, the first of 1, 2, 3, 4, 130, 0 that
+  holds for any of them.`;
 
 const consoleHelp = `The terminal is the guest's console: every key goes to the guest, but for the escape key (Ctrl-]).
 Standard input that is not a terminal is fed to the console.`;
 
-const runCommand = buildCommand<RunFlags, [string?], CliContext>({
+const severalHelp = `Several guests are on one network and share the processor evenly. The terminal shows one of them: the escape key
+and a number shows another, and n the next, q ends all. Where output is no terminal, each line begins with its guest's
+name, and input goes to the first. In the file names of --console-log and --trace, %n stands for the guest's name.`;
+
+const runCommand = buildCommand<RunFlags, string[], CliContext>({
   loader: async () => (await import('./commands/run.js')).default,
   parameters: {
     flags: {
@@ -42,20 +47,17 @@ const runCommand = buildCommand<RunFlags, [string?], CliContext>({
       ...machineFlags,
     },
     positional: {
-      kind: 'tuple',
-      parameters: [
-        {
-          brief: `An xl configuration file, or a pulled guest: ${Object.keys(pulledBy).join(', ')}`,
-          parse: String,
-          optional: true,
-          placeholder: 'CONFIG|NAME',
-        },
-      ],
+      kind: 'array',
+      parameter: {
+        brief: `An xl configuration file, or a pulled guest: ${Object.keys(pulledBy).join(', ')}`,
+        parse: String,
+        placeholder: 'CONFIG|NAME',
+      },
     },
   },
   docs: {
-    brief: 'Boot a guest from an xl configuration file, or a pulled one by name',
-    fullDescription: `Boots a guest as an xl configuration file says. Flags override its keys.\n${consoleHelp}\n\n${statuses}`,
+    brief: 'Boot guests from xl configuration files, or pulled ones by name',
+    fullDescription: `Boots guests as xl configuration files say. Flags override their keys.\n${consoleHelp}\n${severalHelp}\n\n${statuses}`,
   },
 });
 

@@ -1,27 +1,30 @@
-/** Runs one domain with the user's terminal as its console, until it ends; the exit status says how. */
+/** Runs domains with the user's terminal as their consoles, until all have ended; the exit status says how. */
 import { randomBytes } from 'node:crypto';
 import {
   type ControlSocket,
   controlFolder,
   hostTime,
-  openConsole,
   openControlSocket,
   openTraceFile,
   readToEnd,
+  type TraceFile,
 } from '@paravane/host-node';
 import {
   type BootDisk,
   type BootVif,
+  type Conductor,
   type DomainConfig,
   type DomainRun,
   type DomainStats,
   formatCrashReport,
   logLevels,
+  type Machine,
   type RunOutcome,
   runDomain,
 } from '@paravane/toolstack';
-import { type CliContext, say } from './context.js';
-import { statusOfOutcome } from './exit-status.js';
+import { type Consoles, createConsoles, fileOf } from './consoles.js';
+import { type CliContext, say, sayError } from './context.js';
+import { statusOfAll, statusOfOutcome } from './exit-status.js';
 import type { MachineFlags } from './machine-flags.js';
 
 export interface Guest {
@@ -33,22 +36,65 @@ export interface Guest {
 }
 
 /** The guest's wall clock at the start of a run in virtual time: 2025-01-01. */
-const virtualEpoch = Date.UTC(2025, 0, 1);
+export const virtualEpoch = Date.UTC(2025, 0, 1);
 
 const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
-export async function boot(context: CliContext, guest: Guest, flags: MachineFlags): Promise<number> {
-  const { config, kernel, ramdisk, disks, vifs } = guest;
-  const { stdin, process: host } = context;
-  const trace = flags.trace === undefined ? undefined : openTraceFile(flags.trace);
-  const machine = await context.parts.createMachine();
-  const virtual = flags.clock === 'virtual';
-  // In virtual time the moment at which input arrives must not depend on the host: all of it is there at the start.
-  const typedAhead = virtual && stdin.isTTY !== true ? await readToEnd(stdin) : undefined;
-  const loudest = logLevels.indexOf(flags.log);
-  const started = hostTime.now();
+/** What all guests of a process share. */
+interface Host {
+  readonly context: CliContext;
+  readonly flags: MachineFlags;
+  readonly machine: Machine;
+  readonly consoles: Consoles;
+  /** The virtual time that they share; not needed by one guest without a network. */
+  readonly conductor: Conductor | undefined;
+  /** How many have not ended. */
+  running: number;
+}
 
-  const run = runDomain(
+export async function boot(
+  context: CliContext,
+  guests: readonly Guest[],
+  flags: MachineFlags,
+  conductor?: Conductor,
+): Promise<number> {
+  const { stdin } = context;
+  const names = guests.map(({ config }) => config.name);
+  const traces = openTraces(names, flags.trace);
+  const machine = await context.parts.createMachine();
+  // In virtual time the moment at which input arrives must not depend on the host: all of it is there at the start.
+  const typedAhead = flags.clock === 'virtual' && stdin.isTTY !== true ? await readToEnd(stdin) : undefined;
+  const consoles = createConsoles(context, names, flags);
+  const started = hostTime.now();
+  const host: Host = { context, flags, machine, consoles, conductor, running: guests.length };
+  const runs = guests.map((guest, number) => start(host, guest, number, traces[number]));
+  if (typedAhead !== undefined) runs[0]?.input(typedAhead);
+  try {
+    const statuses = await whileConnected(host, runs, typedAhead === undefined, () =>
+      Promise.all(runs.map((run, number) => finish(host, (guests[number] as Guest).config, run, runs.length > 1))),
+    );
+    if (flags.stats) printStats(context, names, runs, hostTime.now() - started);
+    return statusOfAll(statuses);
+  } finally {
+    consoles.close();
+    for (const trace of traces) trace.close();
+  }
+}
+
+function openTraces(names: readonly string[], pattern: string | undefined): TraceFile[] {
+  return pattern === undefined ? [] : names.map((name) => openTraceFile(fileOf(pattern, names, name, '--trace')));
+}
+
+function start(
+  { context, flags, machine, consoles, conductor }: Host,
+  guest: Guest,
+  number: number,
+  trace?: TraceFile,
+) {
+  const { config, kernel, ramdisk, disks, vifs } = guest;
+  const virtual = flags.clock === 'virtual';
+  const loudest = logLevels.indexOf(flags.log);
+  return runDomain(
     machine,
     {
       config,
@@ -56,10 +102,11 @@ export async function boot(context: CliContext, guest: Guest, flags: MachineFlag
       ...(ramdisk === undefined ? {} : { ramdisk }),
       ...(disks === undefined ? {} : { disks }),
       ...(vifs === undefined ? {} : { vifs }),
-      onOutput: (bytes) => void host.stdout.write(bytes),
+      onOutput: (bytes) => consoles.output(number, bytes),
       clock: flags.clock,
       engine: flags.engine,
-      seed: flags.seed ?? (virtual ? 0n : randomBytes(8).readBigUInt64LE()),
+      // Each guest has random numbers of its own.
+      seed: (flags.seed ?? (virtual ? 0n : randomBytes(8).readBigUInt64LE())) + BigInt(number),
       epoch: virtual ? virtualEpoch : Date.now(),
       now: hostTime.now,
       log(level, message) {
@@ -69,20 +116,11 @@ export async function boot(context: CliContext, guest: Guest, flags: MachineFlag
     },
     {
       time: hostTime,
+      ...(conductor === undefined ? {} : { member: conductor.join() }),
       ...(flags.timeout === undefined ? {} : { timeout: flags.timeout }),
       onRestart: ({ kind }) => say(context, `"${config.name}" restarts after a ${kind}`),
     },
   );
-  const control = openControl(context, config, run);
-  try {
-    const outcome = await withConsole(context, run, flags, typedAhead);
-    report(context, config, flags, outcome);
-    if (flags.stats) printStats(context, run.stats(), hostTime.now() - started);
-    return statusOfOutcome(outcome);
-  } finally {
-    await (await control)?.close();
-    trace?.close();
-  }
 }
 
 /** The socket for `paravane list` and its like; a guest runs without it where it can't be made. */
@@ -99,30 +137,41 @@ async function openControl(
   }
 }
 
-/** Connects the terminal and the signals for as long as the domain runs. */
-async function withConsole(
-  context: CliContext,
-  run: DomainRun,
-  flags: MachineFlags,
-  typedAhead: Uint8Array | undefined,
-): Promise<RunOutcome> {
-  const { stdin, process: host } = context;
-  const interrupt = (): void => run.interrupt();
+/** Waits for a guest's end, with its control socket open: its exit status. One of several fails alone. */
+async function finish(host: Host, config: DomainConfig, run: DomainRun, oneOfSeveral: boolean): Promise<number> {
+  const { context, flags, consoles } = host;
+  const control = openControl(context, config, run);
+  try {
+    // The terminal is given back before anything is said of the last one's end.
+    const outcome = await run.outcome.finally(() => --host.running === 0 && consoles.close());
+    report(context, config, flags, outcome);
+    return statusOfOutcome(outcome);
+  } catch (error) {
+    if (!oneOfSeveral) throw error;
+    say(context, `"${config.name}" has failed`);
+    return sayError(context, error);
+  } finally {
+    await (await control)?.close();
+  }
+}
+
+/** Connects the terminal and the signals for as long as the domains run. */
+async function whileConnected<Result>(
+  { context, consoles }: Host,
+  runs: readonly DomainRun[],
+  typing: boolean,
+  body: () => Promise<Result>,
+): Promise<Result> {
+  const interrupt = (): void => {
+    for (const run of runs) run.interrupt();
+  };
   for (const signal of signals) process.on(signal, interrupt);
   // Whoever read our output has gone: there is nobody left to run for.
-  host.stdout.on('error', interrupt);
-  if (typedAhead !== undefined) run.input(typedAhead);
-  const terminal =
-    typedAhead === undefined
-      ? openConsole({ input: stdin, output: host.stdout }, flags.escape.byte, {
-          onInput: (bytes) => run.input(bytes),
-          onEscape: interrupt,
-        })
-      : undefined;
+  context.process.stdout.on('error', interrupt);
+  if (typing) consoles.connect(runs, interrupt);
   try {
-    return await run.outcome;
+    return await body();
   } finally {
-    terminal?.close();
     for (const signal of signals) process.removeListener(signal, interrupt);
   }
 }
@@ -139,18 +188,39 @@ function report(context: CliContext, config: DomainConfig, flags: MachineFlags, 
   }
 }
 
-function printStats(context: CliContext, stats: DomainStats | undefined, hostMilliseconds: number): void {
-  const { user, system } = process.cpuUsage();
-  const rows: [string, string][] = [];
-  if (stats !== undefined) {
-    rows.push(['guest instructions', String(stats.instructions)]);
-    rows.push(['guest seconds', (stats.guestMilliseconds / 1000).toFixed(3)]);
-    rows.push(['million instructions a second', (Number(stats.instructions) / hostMilliseconds / 1000).toFixed(1)]);
+type Row = readonly [name: string, value: string];
+
+/** Figures of each guest, and those of the process. */
+function printStats(
+  context: CliContext,
+  names: readonly string[],
+  runs: readonly DomainRun[],
+  hostMilliseconds: number,
+): void {
+  const { stderr } = context.process;
+  const print = (rows: readonly Row[]): void => {
+    for (const [name, value] of rows) stderr.write(`${name}: ${value}\n`);
+  };
+  for (const [number, run] of runs.entries()) {
+    if (runs.length > 1) stderr.write(`[${names[number]}]\n`);
+    const stats = run.stats();
+    if (stats !== undefined) print(guestRows(stats, hostMilliseconds));
   }
-  rows.push(['host seconds', (hostMilliseconds / 1000).toFixed(3)]);
-  rows.push(['processor seconds', ((user + system) / 1e6).toFixed(3)]);
-  rows.push(['peak host memory, MiB', (process.resourceUsage().maxRSS / 1024).toFixed(0)]);
-  for (const [name, value] of Object.entries(stats?.counters ?? {})) rows.push([name, String(value)]);
-  if (stats?.stateHash !== undefined) rows.push(['state hash', stats.stateHash]);
-  for (const [name, value] of rows) context.process.stderr.write(`${name}: ${value}\n`);
+  const { user, system } = process.cpuUsage();
+  if (runs.length > 1) stderr.write('[process]\n');
+  print([
+    ['host seconds', (hostMilliseconds / 1000).toFixed(3)],
+    ['processor seconds', ((user + system) / 1e6).toFixed(3)],
+    ['peak host memory, MiB', (process.resourceUsage().maxRSS / 1024).toFixed(0)],
+  ]);
+}
+
+function guestRows(stats: DomainStats, hostMilliseconds: number): Row[] {
+  return [
+    ['guest instructions', String(stats.instructions)],
+    ['guest seconds', (stats.guestMilliseconds / 1000).toFixed(3)],
+    ['million instructions a second', (Number(stats.instructions) / hostMilliseconds / 1000).toFixed(1)],
+    ...Object.entries(stats.counters).map(([name, value]): Row => [name, String(value)]),
+    ...(stats.stateHash === undefined ? [] : [['state hash', stats.stateHash] as const]),
+  ];
 }

@@ -117,7 +117,12 @@ describe('2: bad configuration or arguments', () => {
     [['run', 'guest.cfg', '--escape', 'Ctrl'], /give a key such as \^\]/],
     [['run', 'guest.cfg', '--trace', 'nowhere/trace'], /cannot write the trace to nowhere\/trace/],
     [['run', 'guest.cfg', '--colour'], /No flag registered for --colour/],
-    [['run', 'guest.cfg', 'more'], /Too many arguments/],
+    [['run', 'guest.cfg', 'more'], /cannot read the configuration more: there is no such file/],
+    [['run', 'guest.cfg', 'guest.cfg'], /two guests are called "guest": give each a name of its own/],
+    [['run', 'guest.cfg', 'other.cfg', '--trace', 'trace'], /--trace trace: with several guests put %n where/],
+    [['run', 'guest.cfg', 'other.cfg', '--console-log', 'log'], /--console-log log: with several guests put %n where/],
+    [['run', 'guest.cfg', '--console-log', 'nowhere/log'], /cannot write the console to nowhere\/log/],
+    [['run', 'guest.cfg', 'other.cfg', '--vif', 'mac=00:16:3e:00:00:01'], /two interfaces have the address 00:16:3e/],
     [['run', 'debian'], /"debian" has not been pulled yet: run paravane pull debian/],
     [['run'], /say what to run/],
     [['walk'], /No command registered for `walk`/],
@@ -127,6 +132,7 @@ describe('2: bad configuration or arguments', () => {
   ])('%j', async (args, complaint) => {
     write('bad.cfg', 'name = "guest"\ntype = "hvm"\nkernel = "vmlinuz"\n');
     write('syntax.cfg', 'name = guest\nkernel = "vmlinuz"\n');
+    write('other.cfg', 'name = "other"\nkernel = "vmlinuz"\n');
     write('nokernel.cfg', 'name = "guest"\nkernel = "nowhere"\n');
     const { status, stdout, stderr } = await paravane(args, { input: '' });
     expect(stderr).toMatch(complaint);
@@ -200,6 +206,43 @@ describe('run', () => {
     const { status, stdout } = await paravane(['start'], { input: 'poweroff\n' });
     expect(stdout).toContain('cmdline: own\nmemory 32');
     expect(status).toBe(0);
+  });
+});
+
+describe('several guests', () => {
+  beforeAll(() => void write('other.cfg', 'name = "second"\nkernel = "vmlinuz"\nextra = "two"\n'));
+
+  it('show their consoles under their names, and write them to files', async () => {
+    const { status, stdout, stderr } = await paravane(
+      ['run', 'guest.cfg', 'other.cfg', '--console-log', 'log-%n', '--timeout', '1', '--stats'],
+      { input: 'hello\npoweroff\n' },
+    );
+    expect(stdout).toContain('guest  | cmdline: console=hvc0\nguest  | memory 64');
+    expect(stdout).toContain('second | cmdline: two\nsecond | memory 128');
+    expect(stdout).toContain('guest  | $ got hello\nguest  | $ got poweroff\n');
+    expect(stdout).toMatch(/second \| \$ \n$/);
+    expect(readFileSync(join(folder, 'log-guest'), 'utf8')).toMatch(/^cmdline: console=hvc0\n[^]*got poweroff\n\$ $/);
+    expect(readFileSync(join(folder, 'log-second'), 'utf8')).toMatch(/^cmdline: two\n[^]*\$ $/);
+    expect(stderr).toContain('"second" was ended: --timeout 1 has passed');
+    expect(stderr).not.toContain('"guest" was ended');
+    expect(stderr).toMatch(
+      /\[guest\]\nguest instructions: \d+\n[^]*\[second\]\nguest instructions: [^]*\[process\]\nhost seconds/,
+    );
+    expect(status).toBe(4);
+  });
+
+  it.each([
+    ['poweroff\n', 'SIGINT', 130],
+    ['crash\n', 'SIGINT', 3],
+    ['throw\n', 'SIGTERM', 1],
+  ] as const)('have the gravest exit status: %j and %s make %d', async (input, name, expected) => {
+    const { status, stderr } = await paravane(['run', 'guest.cfg', 'other.cfg'], {
+      input,
+      watch: (output, signal) => /guest  \| \$ got/.test(output) && signal(name),
+    });
+    expect(stderr).toContain('"second" was ended: interrupted');
+    if (expected === 1) expect(stderr).toContain('"guest" has failed');
+    expect(status).toBe(expected);
   });
 });
 

@@ -34,18 +34,23 @@ export function say(context: CliContext, text: string): void {
   context.process.stderr.write(`paravane: ${text}\n`);
 }
 
-/** Carries out a command: its result is the exit status, and so is its failure, told in one sentence. */
+/** Tells of a failure in one sentence; the exit status that it makes. */
+export function sayError(context: CliContext, error: unknown): number {
+  if (isParavaneError(error)) {
+    say(context, error.message);
+  } else {
+    say(context, `an error inside paravane: ${error instanceof Error ? error.message : String(error)}`);
+    if (context.process.env.PARAVANE_DEBUG) context.process.stderr.write(`${(error as Error).stack}\n`);
+    else say(context, 'set PARAVANE_DEBUG=1 to see where, and please report it');
+  }
+  return statusOfError(error);
+}
+
+/** Carries out a command: its result is the exit status, and so is its failure. */
 export async function carryOut(context: CliContext, command: () => Promise<number>): Promise<void> {
   try {
     context.process.exitCode = await command();
   } catch (error) {
-    context.process.exitCode = statusOfError(error);
-    if (isParavaneError(error)) {
-      say(context, error.message);
-    } else {
-      say(context, `an error inside paravane: ${error instanceof Error ? error.message : String(error)}`);
-      if (context.process.env.PARAVANE_DEBUG) context.process.stderr.write(`${(error as Error).stack}\n`);
-      else say(context, 'set PARAVANE_DEBUG=1 to see where, and please report it');
-    }
+    context.process.exitCode = sayError(context, error);
   }
 }

@@ -30,6 +30,13 @@ export function statusOfOutcome(outcome: RunOutcome): number {
   return exitStatus[outcome.kind];
 }
 
+/** Of several guests: the gravest that any of them has. */
+export function statusOfAll(statuses: readonly number[]): number {
+  const { hostFailure, badInput, crash, timeout, interrupted, shutdown } = exitStatus;
+  const gravest = [hostFailure, badInput, crash, timeout, interrupted, shutdown];
+  return gravest.find((status) => statuses.includes(status)) ?? shutdown;
+}
+
 export function statusOfError(error: unknown): number {
   if (!isParavaneError(error)) return exitStatus.hostFailure;
   return hostFailures.has(error.code) || error.code.startsWith('host-') ? exitStatus.hostFailure : exitStatus.badInput;

@@ -13,6 +13,7 @@ export interface MachineFlags {
   readonly log: LogLevel;
   readonly trace?: string;
   readonly stats: boolean;
+  readonly consoleLog?: string;
   readonly escape: { readonly byte: number | undefined };
 }
 
@@ -54,6 +55,13 @@ export const machineFlags = {
     optional: true,
     placeholder: 'FILE',
     brief: 'Write every event between guest and hypervisor to this file',
+  },
+  consoleLog: {
+    kind: 'parsed',
+    parse: fileName,
+    optional: true,
+    placeholder: 'FILE',
+    brief: "Also write the guest's console to this file",
   },
   stats: { kind: 'boolean', default: false, withNegated: false, brief: 'Print figures at the end' },
   escape: {

@@ -15,8 +15,8 @@ export const networkFlags = {
     parse: String,
     variadic: true,
     optional: true,
-    placeholder: '[IP:]HOST:GUEST',
-    brief: "Make a port of the host lead to a guest's, as in 2222:22 or 5353:53/udp",
+    placeholder: '[IP:]HOST:[IP:]GUEST',
+    brief: "Make a port of the host lead to a guest's, as in 2222:22, 5353:53/udp or 2223:10.0.2.16:22",
   },
   noHostAccess: {
     kind: 'boolean',

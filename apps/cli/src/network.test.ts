@@ -1,7 +1,7 @@
 /** The network of a real guest: Debian's kernel, pulled by name, with an interface, through the built command line. */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer as createHttpServer } from 'node:http';
 import { type AddressInfo, connect, createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -127,6 +127,44 @@ describe('a guest with an interface', () => {
       true,
     ]);
   }, 300_000);
+
+  it('talks to another guest; in virtual time two runs leave the same capture', async () => {
+    // The second guest answers for four seconds and ends, without anybody at its console.
+    const quiet = 'console=hvc0 quiet xen_legacy_crash';
+    const pulled = readFileSync(join(folder, 'debian', 'debian.cfg'), 'utf8').replace('memory = 256', 'memory = 128');
+    for (const [at, extra] of [
+      `"${quiet}"`,
+      `'${quiet} rdinit=/bin/sh -- -c "/bin/busybox sed -e /^setsid/csleep\\\\ 4 /init >/i; exec /bin/sh /i"'`,
+    ].entries()) {
+      const text = pulled
+        .replace('name = "debian"', `name = "guest${at}"`)
+        .replace(/^extra = .*$/m, () => `extra = ${extra}`);
+      writeFileSync(join(folder, `guest${at}.cfg`), text);
+    }
+    const play = async (capture: string): Promise<[string, Buffer]> => {
+      const configs = [join(folder, 'guest0.cfg'), join(folder, 'guest1.cfg')];
+      const child = spawn(
+        process.execPath,
+        [program, 'run', ...configs, '--vif', '', '--clock', 'virtual', '--capture', capture, '--stats'],
+        { env },
+      );
+      children.push(child);
+      let output = '';
+      for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (output += String(chunk)));
+      child.stdin.end('ping -c 3 10.0.2.16\nping -c 1 10.0.2.2\npoweroff -f\n');
+      const status = await new Promise((resolve) => child.on('close', resolve));
+      expect([status, status === 0 ? '' : output]).toEqual([0, '']);
+      return [output.replaceAll('\r', ''), readFileSync(capture)];
+    };
+    const [one, two] = await Promise.all(['one', 'two'].map((name) => play(join(folder, `${name}.pcapng`))));
+    expect(one?.[0]).toContain('guest0 | 64 bytes from 10.0.2.16: seq=2');
+    expect(one?.[0]).toContain('guest0 | 3 packets transmitted, 3 packets received');
+    expect(one?.[0]).toContain('guest0 | 64 bytes from 10.0.2.2: seq=0');
+    expect(one?.[1].equals(two?.[1] as Buffer)).toBe(true);
+    const hashes = (text: string | undefined) => text?.match(/^(guest instructions|state hash): .*$/gm);
+    expect(hashes(one?.[0])).toHaveLength(4);
+    expect(hashes(two?.[0])).toEqual(hashes(one?.[0]));
+  }, 600_000);
 
   it('is needed for what the network’s flags say', () => {
     const { status, stderr } = spawnSync(process.execPath, [program, 'run', '--kernel', program, '--publish', '1:2'], {

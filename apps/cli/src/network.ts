@@ -9,11 +9,13 @@ import {
   createSwitch,
   createUserNetwork,
   joinLinks,
+  type NetworkClock,
   parsePublish,
   tapLink,
 } from '@paravane/network';
 import type { BootVif, DomainConfig } from '@paravane/toolstack';
 import { ParavaneError } from '@paravane/types';
+import { virtualEpoch } from './boot.js';
 
 export interface NetworkFlags {
   readonly publish?: readonly string[];
@@ -22,7 +24,10 @@ export interface NetworkFlags {
 }
 
 export interface RunNetwork {
-  readonly vifs: readonly BootVif[];
+  /** Of each domain. */
+  readonly vifs: readonly (readonly BootVif[])[];
+  /** Whether something of the host may yet answer a guest. */
+  readonly waitsForHost: boolean;
   close(): void;
 }
 
@@ -37,7 +42,9 @@ function madeUpMac(name: string, index: number): string {
   ].join(':');
 }
 
-function openCapture(file: string): { capture: Capture; close(): void } {
+const hostNow = (): number => performance.timeOrigin + performance.now();
+
+function openCapture(file: string, now: () => number): { capture: Capture; close(): void } {
   let handle: number;
   try {
     handle = openSync(file, 'w');
@@ -49,29 +56,47 @@ function openCapture(file: string): { capture: Capture; close(): void } {
   return {
     capture: createCapture({
       write: (bytes) => void writeSync(handle, bytes),
-      now: () => performance.timeOrigin + performance.now(),
+      now,
     }),
     close: () => closeSync(handle),
   };
 }
 
-/** Opens what the flags ask for. Nothing is opened where the domain has no interface. */
-export async function openNetwork(config: DomainConfig, flags: NetworkFlags): Promise<RunNetwork> {
-  const { vifs = [] } = config;
+/** Virtual time, and where its randomness starts. */
+export interface VirtualNetworkTime {
+  readonly clock: NetworkClock;
+  readonly seed: bigint;
+}
+
+/** Opens what the flags ask for. Nothing is opened where no domain has an interface. */
+export async function openNetwork(
+  configs: readonly DomainConfig[],
+  flags: NetworkFlags,
+  virtual?: VirtualNetworkTime,
+): Promise<RunNetwork> {
   const forwards = (flags.publish ?? []).map(parsePublish);
-  if (vifs.length === 0) {
-    if (forwards.length === 0 && flags.capture === undefined) return { vifs: [], close: () => undefined };
+  if (configs.every(({ vifs = [] }) => vifs.length === 0)) {
+    if (forwards.length === 0 && flags.capture === undefined) {
+      return { vifs: [], waitsForHost: false, close: () => undefined };
+    }
     throw new ParavaneError('bad-argument', '--publish and --capture need an interface: add --vif "" or a vif key');
   }
-  const hub = createSwitch({ clock: hostNetworkClock });
+  const macs = configs.map(({ name, vifs = [] }) => vifs.map(({ mac }, index) => mac ?? madeUpMac(name, index)));
+  checkMacs(macs.flat());
+  const clock = virtual?.clock ?? hostNetworkClock;
+  const hub = createSwitch({ clock });
   const network = createUserNetwork({
-    clock: hostNetworkClock,
+    clock,
     host: hostNet,
-    random: Math.random,
+    random: virtual === undefined ? Math.random : seededRandom(virtual.seed),
     hostAccess: flags.noHostAccess !== true,
+    stations: macs.flat(),
   });
   const leave = joinLinks(hub.port({ name: 'uplink' }), network);
-  const captured = flags.capture === undefined ? undefined : openCapture(flags.capture);
+  const captured =
+    flags.capture === undefined
+      ? undefined
+      : openCapture(flags.capture, () => (virtual ? virtualEpoch + clock.now() : hostNow()));
   const close = (): void => {
     leave();
     hub.close();
@@ -83,15 +108,32 @@ export async function openNetwork(config: DomainConfig, flags: NetworkFlags): Pr
     close();
     throw error;
   }
-  const link = (mac: string, index: number): Link => {
-    const port = hub.port({ name: `${config.name} interface ${index}`, mac });
-    return captured ? tapLink(port, captured.capture.addInterface(`${config.name}.${index}`)) : port;
+  const link = (domain: string, mac: string, index: number): Link => {
+    const port = hub.port({ name: `${domain} interface ${index}`, mac });
+    return captured ? tapLink(port, captured.capture.addInterface(`${domain}.${index}`)) : port;
   };
   return {
-    vifs: vifs.map((vif, index) => {
-      const mac = vif.mac ?? madeUpMac(config.name, index);
-      return { config: vif, mac, openLink: () => link(mac, index) };
-    }),
+    vifs: configs.map(({ name, vifs = [] }, at) =>
+      vifs.map((config, index) => {
+        const mac = macs[at]?.[index] as string;
+        return { config, mac, openLink: () => link(name, mac, index) };
+      }),
+    ),
+    get waitsForHost() {
+      return network.waitsForHost;
+    },
     close,
   };
+}
+
+function checkMacs(macs: readonly string[]): void {
+  const twice = macs.find((mac, at) => macs.indexOf(mac) < at);
+  if (twice === undefined) return;
+  throw new ParavaneError('bad-argument', `two interfaces have the address ${twice}: give each a mac of its own`);
+}
+
+/** Numbers of 0 to 1, the same for the same seed. */
+function seededRandom(seed: bigint): () => number {
+  let count = 0;
+  return () => createHash('sha256').update(`network ${seed} ${count++}`).digest().readUInt32LE(0) / 2 ** 32;
 }

@@ -49,8 +49,10 @@ function pick(guests: readonly Found[], named: string): Found {
     throw new ParavaneError('guest-missing', `no guest "${named}" is running; paravane list shows those that are`);
   }
   if (found.length > 1) {
-    const pids = found.map(({ info }) => info.pid).join(', ');
-    const message = `${found.length} guests are called "${named}": say which by the number of its process (${pids})`;
+    const message =
+      byName.length > 0
+        ? `${found.length} guests are called "${named}": say which by the number of its process (${found.map(({ info }) => info.pid).join(', ')})`
+        : `process ${named} runs several guests: say which by its name (${found.map(({ info }) => info.name).join(', ')})`;
     throw new ParavaneError('guest-ambiguous', message);
   }
   return first;

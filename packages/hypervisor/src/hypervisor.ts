@@ -70,8 +70,13 @@ export interface Hypervisor {
   createDomain(options: { name: string; personality: Personality; id?: number }): Domain;
   /** Takes back everything the domain has; its id becomes free. */
   destroyDomain(domain: Domain): void;
-  /** One turn of one vCPU, at most `limit` instructions. */
-  runSlice(limit?: number): SliceResult;
+  /**
+   * One turn of one vCPU, at most `limit` instructions. Virtual clock: time does not pass `until`, at which nothing is
+   * handed over and nothing runs.
+   */
+  runSlice(limit?: number, until?: number): SliceResult;
+  /** Whether a vCPU waits for its turn, or an input for the next slice. */
+  readonly ready: boolean;
   /** Runs until nothing can run any more, or `limit` instructions. For tests and batch runs in the virtual clock. */
   run(limit?: number): SliceResult;
   /** After `idle`: nanoseconds until the next timer, `Infinity` without one. */
@@ -211,8 +216,9 @@ export function createHypervisor(options: HypervisorOptions): Hypervisor {
     return false;
   }
 
-  function runSlice(limit = Infinity): SliceResult {
+  function runSlice(limit = Infinity, until = Infinity): SliceResult {
     followHost();
+    if (time >= until) return 'idle';
     inbox.handOver({ step: steps, instructions, time });
     if (timers.next <= time) timers.fireDue(time);
     drainDeferred();
@@ -221,16 +227,18 @@ export function createHypervisor(options: HypervisorOptions): Hypervisor {
       steps++;
       const started = clock === 'wall' ? hostTime!() : 0;
       const before = instructions;
-      runVcpu(vcpu, limit);
+      runVcpu(vcpu, Math.min(limit, Math.ceil((until - time) / instructionNs)));
       if (clock === 'wall') measure(started, instructions - before);
       return 'ran';
     }
     if (!anyCanEverRun()) return 'done';
-    if (clock === 'wall' || holds > 0 || timers.next === Infinity) return 'idle';
+    if (clock === 'wall' || holds > 0) return 'idle';
+    const next = Math.min(timers.next, until);
+    if (next === Infinity) return 'idle';
     steps++;
-    skipped += timers.next - time;
-    time = timers.next;
-    return 'ran';
+    skipped += next - time;
+    time = next;
+    return time < until ? 'ran' : 'idle';
   }
 
   const hypervisor: Hypervisor = {
@@ -284,6 +292,9 @@ export function createHypervisor(options: HypervisorOptions): Hypervisor {
       domains.delete(domain.id);
     },
     runSlice,
+    get ready() {
+      return !runQueue.empty || inbox.pending;
+    },
     run(limit = Infinity) {
       const until = instructions + limit;
       let result: SliceResult = 'ran';

@@ -87,18 +87,21 @@ class BootedDomain implements RunningDomain {
     this.hypervisor.inbox.post(CONSOLE, bytes);
   }
 
-  step(): StepResult {
+  step(until?: number): StepResult {
     const { hypervisor, guest } = this;
     const done = this.disks.waitFor();
     if (done !== undefined) return { state: 'busy', done };
-    const result = hypervisor.runSlice();
+    const limit = until === undefined ? Number.POSITIVE_INFINITY : Math.round(until * 1e6);
+    const result = hypervisor.runSlice(undefined, limit);
     const record = guest.domain.shutdownRecord;
     if (record !== null) {
       this.earlyOutput.end();
       return { state: 'ended', end: this.end() };
     }
+    const atLimit = hypervisor.now() >= limit;
     // What a back end did in this very slice may have brought the guest an input.
-    if (result === 'ran' || (result === 'idle' && hypervisor.inbox.pending)) return { state: 'running' };
+    if (result === 'ran' || (result === 'idle' && hypervisor.inbox.pending && !atLimit)) return { state: 'running' };
+    if (atLimit && hypervisor.ready && !this.control.paused) return { state: 'waiting', milliseconds: 0 };
     if (this.control.paused) return { state: 'waiting' };
     const { sleepNs } = hypervisor;
     return sleepNs === Number.POSITIVE_INFINITY

@@ -1,5 +1,12 @@
 /** From an xl configuration file to a running domain. */
 
+export {
+  type ConductedClock,
+  type ConductedMember,
+  type Conductor,
+  type ConductorOptions,
+  createConductor,
+} from './conductor.js';
 export { type ConsoleTail, createConsoleTail } from './console-tail.js';
 export { type ControlClient, type ControlClientConnection, createControlClient } from './control/client.js';
 export {

@@ -2,6 +2,7 @@
  * A domain's life: boot, run, and what on_poweroff, on_reboot and on_crash say when it ends. Slices of the guest and
  * the host's I/O take turns on one thread; time comes from the host that is passed in.
  */
+import type { ConductedMember } from './conductor.js';
 import { type ConsoleTail, createConsoleTail } from './console-tail.js';
 import type { DomainConfig, EndAction } from './domain-config.js';
 import type {
@@ -66,6 +67,8 @@ export interface RunOptions {
   readonly time: HostTime;
   /** Ends the run, with outcome `timeout`, after so many milliseconds of the host's time. */
   readonly timeout?: number;
+  /** Of the virtual time that the domain shares with others and with its network. */
+  readonly member?: ConductedMember;
   /** Told when the domain restarts, and why. */
   onRestart?(end: DomainEnd): void;
 }
@@ -99,6 +102,12 @@ class Run implements DomainRun {
     this.started = options.time.now();
     // Not before the caller has had the chance to connect a terminal: the guest's first words are for it.
     this.outcome = Promise.resolve().then(() => this.live());
+    const { member } = options;
+    if (member !== undefined) {
+      this.wake = () => member.wake();
+      const leave = (): void => member.leave();
+      this.outcome.then(leave, leave);
+    }
     this.outcome.catch(() => this.tellEnd('failed', true));
   }
 
@@ -162,6 +171,7 @@ class Run implements DomainRun {
     const { time, timeout } = this.options;
     const deadline = timeout === undefined ? Number.POSITIVE_INFINITY : time.now() + timeout;
     for (;;) {
+      await this.options.member?.turn();
       await this.boot();
       const ended = await this.untilEnd(deadline);
       this.lastStats = this.domain?.stats();
@@ -196,11 +206,24 @@ class Run implements DomainRun {
         request.onOutput(bytes);
       },
     });
+    this.options.member?.begin();
     for (const bytes of this.early.splice(0)) this.domain.input(bytes);
   }
 
   private async untilEnd(deadline: number): Promise<{ outcome: RunOutcome } | { end: DomainEnd }> {
-    const { time } = this.options;
+    const { time, member } = this.options;
+    const alarm = member && deadline !== Number.POSITIVE_INFINITY ? time.pause(deadline - time.now()) : undefined;
+    void alarm?.done.then(() => member?.wake());
+    try {
+      return await this.takeTurns(deadline);
+    } finally {
+      alarm?.wake();
+    }
+  }
+
+  private async takeTurns(deadline: number): Promise<{ outcome: RunOutcome } | { end: DomainEnd }> {
+    const { time, member } = this.options;
+    const domain = this.domain as RunningDomain;
     let turn = time.now();
     for (;;) {
       if (this.interrupted !== undefined) {
@@ -213,15 +236,30 @@ class Run implements DomainRun {
         turn = time.now();
         continue;
       }
-      const result = (this.domain as RunningDomain).step();
+      await member?.turn();
+      member?.reached(domain.guestMilliseconds);
+      const result = domain.step(member?.until);
       if (result.state === 'ended') return { end: result.end };
       if (result.state === 'busy') {
         await result.done;
+      } else if (result.state === 'waiting' && member !== undefined) {
+        await this.pass(domain, member, result.milliseconds ?? Number.POSITIVE_INFINITY);
       } else if (result.state === 'waiting') {
         await this.wait(Math.min(result.milliseconds ?? Number.POSITIVE_INFINITY, deadline - time.now()));
         turn = time.now();
       }
     }
+  }
+
+  /** Ends the domain's turn, unless a timer of the shared time fires first. */
+  private async pass(domain: RunningDomain, member: ConductedMember, wait: number): Promise<void> {
+    const { until } = member;
+    member.reached(domain.guestMilliseconds);
+    if (domain.guestMilliseconds >= until && member.until > until) return;
+    this.waiting = wait > 0;
+    member.pass(wait);
+    await member.turn();
+    this.waiting = false;
   }
 
   private async wait(milliseconds: number): Promise<void> {

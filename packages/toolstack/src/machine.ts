@@ -61,8 +61,11 @@ export interface Machine {
 export interface RunningDomain {
   /** Queues bytes typed at the console; the domain takes them at its own pace. */
   input(bytes: Uint8Array): void;
-  /** Runs the guest for about a hundredth of a second, or until it waits or ends. */
-  step(): StepResult;
+  /**
+   * Runs the guest for about a hundredth of a second, or until it waits or ends. In virtual time also until
+   * `guestMilliseconds` is `until`: there it answers `waiting`, for 0 milliseconds where there is something to do.
+   */
+  step(until?: number): StepResult;
   /** The guest's time since it started. */
   readonly guestMilliseconds: number;
   stats(): DomainStats;

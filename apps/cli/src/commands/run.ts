@@ -1,15 +1,23 @@
-/** `paravane run`: boots what an xl configuration file, or the name of a pulled guest, says. */
+/** `paravane run`: boots what xl configuration files, or the names of pulled guests, say. */
 import { existsSync, statSync } from 'node:fs';
 import { basename, dirname, isAbsolute, join } from 'node:path';
-import { dataFolder, guestConfigFile, pulledBy, readWhole } from '@paravane/host-node';
-import { type ConfigOverrides, type DomainConfig, formatDiagnostic, readDomainConfig } from '@paravane/toolstack';
+import { dataFolder, guestConfigFile, hostTime, pulledBy, readWhole } from '@paravane/host-node';
+import {
+  type BootDisk,
+  type Conductor,
+  type ConfigOverrides,
+  createConductor,
+  type DomainConfig,
+  formatDiagnostic,
+  readDomainConfig,
+} from '@paravane/toolstack';
 import { ParavaneError } from '@paravane/types';
-import { boot } from '../boot.js';
+import { boot, type Guest } from '../boot.js';
 import { type CliContext, carryOut, say } from '../context.js';
 import { closeDisks, openDisks } from '../disks.js';
 import { exitStatus } from '../exit-status.js';
 import type { MachineFlags } from '../machine-flags.js';
-import { type NetworkFlags, openNetwork } from '../network.js';
+import { type NetworkFlags, openNetwork, type RunNetwork } from '../network.js';
 
 export interface RunFlags extends MachineFlags, NetworkFlags {
   readonly kernel?: string;
@@ -19,31 +27,63 @@ export interface RunFlags extends MachineFlags, NetworkFlags {
   readonly vif?: readonly string[];
 }
 
-export default async function run(this: CliContext, flags: RunFlags, what?: string): Promise<void> {
+export default async function run(this: CliContext, flags: RunFlags, ...whats: string[]): Promise<void> {
   await carryOut(this, async () => {
-    const { config, folder } = readConfig(this, flags, what);
-    if (config === undefined) return exitStatus.badInput;
-    const kernel = readWhole(located(config.kernel, flags.kernel, folder), 'the kernel');
-    const ramdisk =
-      config.ramdisk === undefined
-        ? undefined
-        : readWhole(located(config.ramdisk, flags.ramdisk, folder), 'the ramdisk');
-    const disks = await openDisks(config.disks ?? [], (target) => located(target, undefined, folder));
-    if (this.stdin.isTTY && flags.escape.byte !== undefined) {
-      say(this, `booting "${config.name}" with ${config.memory} MiB; ${keyName(flags.escape.byte)} leaves`);
-    }
+    const read = (whats.length === 0 ? [undefined] : whats).map((what) => readConfig(this, flags, what));
+    const sources = read.flatMap(({ config, folder }) => (config === undefined ? [] : [{ config, folder }]));
+    if (sources.length < read.length) return exitStatus.badInput;
+    const configs = sources.map(({ config }) => config);
+    checkNames(configs);
+    const files = sources.map(({ config, folder }) => readFiles(config, folder, flags));
+    const disks: (readonly BootDisk[])[] = [];
+    let network: RunNetwork | undefined;
+    const conductor = conductorOf(configs, flags, () => network?.waitsForHost === true);
     try {
-      const network = await openNetwork(config, flags);
-      const guest = { config, kernel, ...(ramdisk === undefined ? {} : { ramdisk }), disks, vifs: network.vifs };
-      try {
-        return await boot(this, guest, flags);
-      } finally {
-        network.close();
+      for (const { config, folder } of sources) {
+        disks.push(await openDisks(config.disks ?? [], (target) => located(target, undefined, folder)));
       }
+      sayLeaving(this, configs, flags);
+      network = await openNetwork(configs, flags, conductor && { clock: conductor.clock, seed: flags.seed ?? 0n });
+      const vifs = network.vifs;
+      const guests = files.map((file, at) => ({ ...file, disks: disks[at] ?? [], vifs: vifs[at] ?? [] }));
+      return await boot(this, guests, flags, conductor);
     } finally {
-      await closeDisks(disks);
+      network?.close();
+      for (const opened of disks) await closeDisks(opened);
     }
   });
+}
+
+function checkNames(configs: readonly DomainConfig[]): void {
+  const names = configs.map(({ name }) => name);
+  const twice = names.find((name, at) => names.indexOf(name) < at);
+  if (twice === undefined) return;
+  throw new ParavaneError('bad-argument', `two guests are called "${twice}": give each a name of its own`);
+}
+
+/** Guests in virtual time have it in common with each other and with their network. */
+function conductorOf(configs: readonly DomainConfig[], flags: RunFlags, paced: () => boolean): Conductor | undefined {
+  const alone = configs.length === 1 && (configs[0]?.vifs ?? []).length === 0;
+  return flags.clock === 'virtual' && !alone ? createConductor({ time: hostTime, paced }) : undefined;
+}
+
+function readFiles(
+  config: DomainConfig,
+  folder: string,
+  flags: RunFlags,
+): Pick<Guest, 'config' | 'kernel' | 'ramdisk'> {
+  const kernel = readWhole(located(config.kernel, flags.kernel, folder), 'the kernel');
+  if (config.ramdisk === undefined) return { config, kernel };
+  return { config, kernel, ramdisk: readWhole(located(config.ramdisk, flags.ramdisk, folder), 'the ramdisk') };
+}
+
+/** How to leave, while the terminal still listens. */
+function sayLeaving(context: CliContext, configs: readonly DomainConfig[], { escape }: RunFlags): void {
+  if (!context.stdin.isTTY || escape.byte === undefined) return;
+  const key = keyName(escape.byte);
+  const guests = configs.map(({ name, memory }) => `"${name}" with ${memory} MiB`).join(', ');
+  const keys = configs.length === 1 ? `${key} leaves` : `${key} and a number shows another guest, ${key} q ends all`;
+  say(context, `booting ${guests}; ${keys}`);
 }
 
 function readConfig(

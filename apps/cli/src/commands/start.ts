@@ -9,21 +9,23 @@ export default async function start(this: CliContext, flags: MachineFlags): Prom
     const memory = flags.memory ?? guest.memory;
     return boot(
       this,
-      {
-        kernel: guest.kernel,
-        config: {
-          name: 'paravane-guest',
-          type: 'pv',
-          kernel: 'the built-in guest',
-          cmdline: guest.cmdline,
-          memory,
-          maxmem: memory,
-          vcpus: flags.vcpus ?? 1,
-          onPoweroff: 'destroy',
-          onReboot: 'restart',
-          onCrash: 'destroy',
+      [
+        {
+          kernel: guest.kernel,
+          config: {
+            name: 'paravane-guest',
+            type: 'pv',
+            kernel: 'the built-in guest',
+            cmdline: guest.cmdline,
+            memory,
+            maxmem: memory,
+            vcpus: flags.vcpus ?? 1,
+            onPoweroff: 'destroy',
+            onReboot: 'restart',
+            onCrash: 'destroy',
+          },
         },
-      },
+      ],
       flags,
     );
   });

@@ -69,8 +69,17 @@ function parseOptions(message: Uint8Array): Map<number, Uint8Array> {
   return options;
 }
 
-export function createDhcp(clock: NetworkClock, neighbors: Neighbors, mtu: number): Dhcp {
+export interface DhcpOptions {
+  readonly clock: NetworkClock;
+  readonly neighbors: Neighbors;
+  readonly mtu: number;
+  /** Stations that the first addresses are kept for, in this order. */
+  readonly stations?: readonly Uint8Array[];
+}
+
+export function createDhcp({ clock, neighbors, mtu, stations = [] }: DhcpOptions): Dhcp {
   const leases = new Map<number, Lease>();
+  const kept = new Map(stations.map((mac, at) => [plan.firstLease + at, macKey(mac, 0)]));
 
   function forget(lease: Lease): void {
     leases.delete(lease.last);
@@ -84,7 +93,7 @@ export function createDhcp(clock: NetworkClock, neighbors: Neighbors, mtu: numbe
   const leaseOf = (station: number): Lease | undefined =>
     [...leases.values()].find((lease) => lease.station === station);
 
-  /** The station's lease, or a free address: the one it wants, else the first. */
+  /** The station's lease, or a free address: the one kept for it, the one it wants, else the first. */
   function choose(station: number, wanted: Uint8Array | undefined): Lease | undefined {
     const old = leaseOf(station);
     if (old) return old;
@@ -92,8 +101,10 @@ export function createDhcp(clock: NetworkClock, neighbors: Neighbors, mtu: numbe
       wanted?.length === 4 && wanted.subarray(0, 3).every((byte, i) => byte === plan.prefix4.bytes[i])
         ? wanted[3]
         : undefined;
-    const isFree = (last: number): boolean => last >= plan.firstLease && last <= plan.lastLease && !leases.has(last);
-    let last = prefers !== undefined && isFree(prefers) ? prefers : plan.firstLease;
+    const isFree = (last: number): boolean =>
+      last >= plan.firstLease && last <= plan.lastLease && !leases.has(last) && (kept.get(last) ?? station) === station;
+    const [own] = [...kept].find(([at, keeper]) => keeper === station && isFree(at)) ?? [];
+    let last = own ?? (prefers !== undefined && isFree(prefers) ? prefers : plan.firstLease);
     while (last <= plan.lastLease && !isFree(last)) last++;
     if (last > plan.lastLease) {
       const unconfirmed = [...leases.values()].find(({ confirmed }) => !confirmed);

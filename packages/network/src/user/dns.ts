@@ -5,6 +5,8 @@ import type { NetworkClock } from '../clock.js';
 export interface DnsForwarder {
   /** Answers a query later, or not at all. */
   query(message: Uint8Array, answer: (message: Uint8Array) => void): void;
+  /** Questions that have no answer yet. */
+  readonly pending: number;
 }
 
 export interface DnsQuestion {
@@ -100,6 +102,9 @@ export function createDnsForwarder(
 ): DnsForwarder {
   let waiting = 0;
   return {
+    get pending() {
+      return waiting;
+    },
     query(message, answer) {
       const question = parseDnsQuestion(message);
       if (!question) return;

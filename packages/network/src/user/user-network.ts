@@ -50,6 +50,8 @@ export interface UserNetworkOptions {
   /** Our own station. */
   readonly mac?: string;
   readonly limits?: Partial<TcpLimits>;
+  /** Stations whose DHCP leases are decided beforehand: the first of them gets the first address, and so on. */
+  readonly stations?: readonly string[];
 }
 
 export interface UserNetworkStats {
@@ -68,6 +70,8 @@ export interface UserNetwork extends Link {
   publish(forward: Forward): Promise<{ readonly port: number; close(): void }>;
   /** The address that DHCP gave to a station. */
   leaseOf(mac: string): string | undefined;
+  /** Whether something of the host may yet answer: a connection, a flow or a question to the name server is open. */
+  readonly waitsForHost: boolean;
   stats(): UserNetworkStats;
 }
 
@@ -99,7 +103,7 @@ export function createUserNetwork(options: UserNetworkOptions): UserNetwork {
   const neighbors = createNeighbors();
   const lan = createLan({ mac, mtu, neighbors, outbox });
   const icmp = createIcmp(lan, clock);
-  const dhcp = createDhcp(clock, neighbors, mtu);
+  const dhcp = createDhcp({ clock, neighbors, mtu, stations: (options.stations ?? []).map(parseMac) });
   const dns = createDnsForwarder(clock, (query) => host.resolve(query));
   const fragments = createFragments(clock);
   const offloads = () => user?.offloads ?? noOffloads;
@@ -284,6 +288,9 @@ export function createUserNetwork(options: UserNetworkOptions): UserNetwork {
       return forward.protocol === 'udp' ? udp.publish(at, target) : tcp.publish(at, target);
     },
     leaseOf: (station) => dhcp.leaseOf(parseMac(station))?.text,
+    get waitsForHost() {
+      return tcp.connections > 0 || udp.flows > 0 || dns.pending > 0;
+    },
     stats: () => ({
       tcpConnections: tcp.connections,
       udpFlows: udp.flows,
