@@ -1,10 +1,10 @@
 /** The commands that act on running guests, their flags and their help. */
 import { buildCommand, buildRouteMap } from '@stricli/core';
 import type { ConsoleFlags } from './commands/console.js';
-import type { ListFlags, ShutdownFlags } from './commands/control.js';
+import type { ListFlags, RebootFlags, ShutdownFlags } from './commands/control.js';
 import type { LsFlags, WatchFlags } from './commands/store.js';
 import type { CliContext } from './context.js';
-import { parseEscape } from './flags.js';
+import { parseEscape, parseMemory } from './flags.js';
 
 const load = () => import('./commands/control.js');
 const loadStore = () => import('./commands/store.js');
@@ -96,7 +96,50 @@ const shutdown = buildCommand<ShutdownFlags, [string], CliContext>({
   },
   docs: {
     brief: 'Ask a guest to shut itself down',
-    fullDescription: `Asks the guest through control/shutdown in its store, as xl does. Whether it obeys is the guest's to decide.\n\n${statuses}`,
+    fullDescription: `Asks the guest through control/shutdown in its store, as xl does. Whether it obeys is the guest's to decide; if it has
+not taken the request in ten seconds, the status is 1.\n\n${statuses}`,
+  },
+});
+
+const reboot = buildCommand<RebootFlags, [string], CliContext>({
+  loader: async () => (await load()).reboot,
+  parameters: {
+    flags: { wait: switchOf('Return when the guest has ended, before it starts anew') },
+    positional: { kind: 'tuple', parameters: [guest] },
+  },
+  docs: {
+    brief: 'Ask a guest to restart',
+    fullDescription: `The same as shutdown --reboot. The domain starts anew if on_reboot is "restart", which is the default.\n\n${statuses}`,
+  },
+});
+
+const sysrq = buildCommand<object, [string, string], CliContext>({
+  loader: async () => (await load()).sysrq,
+  parameters: {
+    flags: {},
+    positional: {
+      kind: 'tuple',
+      parameters: [guest, { brief: 'A letter or digit, such as h for help', parse: String, placeholder: 'KEY' }],
+    },
+  },
+  docs: {
+    brief: 'Send a magic SysRq key to a guest',
+    fullDescription: `Sends a key to the guest's kernel through control/sysrq in its store. Linux does what kernel.sysrq allows.\n\n${statuses}`,
+  },
+});
+
+const memSet = buildCommand<object, [string, number], CliContext>({
+  loader: async () => (await load()).memSet,
+  parameters: {
+    flags: {},
+    positional: {
+      kind: 'tuple',
+      parameters: [guest, { brief: 'MiB, or with a unit as in 1G', parse: parseMemory, placeholder: 'MEMORY' }],
+    },
+  },
+  docs: {
+    brief: 'Ask a guest to have so much memory',
+    fullDescription: `Sets memory/target in the guest's store, up to its maxmem, and waits ten seconds for its balloon to get there.\n\n${statuses}`,
   },
 });
 
@@ -167,6 +210,9 @@ export const controlRoutes = {
   pause,
   unpause,
   shutdown,
+  reboot,
+  sysrq,
+  memSet,
   destroy,
   store: buildRouteMap({
     routes: { ls, read, write, rm, watch },

@@ -136,6 +136,17 @@ describe('a running guest', () => {
       await viewers[0].says('\r\nthird\r\n');
       expect(guest.stdout()).toContain('\r\nthird\r\n');
       expect(await paravane('store', 'read', name, 'control/shutdown')).toEqual(['poweroff\n', '', 0]);
+      // Our kernel listens to no requests: somebody else takes this one.
+      const asked = launch('sysrq', name, 'h');
+      while ((await paravane('store', 'read', name, 'control/sysrq'))[0] !== 'h\n')
+        expect(asked.child.exitCode).toBe(null);
+      expect(await paravane('store', 'write', name, 'control/sysrq', '')).toEqual(['', '', 0]);
+      expect([await asked.status, asked.stderr()]).toEqual([0, '']);
+      const [, untaken, failure] = await paravane('reboot', name);
+      expect([untaken, failure]).toEqual([expect.stringContaining('has not taken the request in 10 seconds'), 1]);
+      expect(await paravane('mem-set', name, '32')).toEqual(['', '', 0]);
+      const [, tooMuch, refused] = await paravane('mem-set', name, '1G');
+      expect([tooMuch, refused]).toEqual([expect.stringContaining('this guest can have 4 to 32 MiB'), 2]);
       viewers[0].child.kill('SIGINT');
       expect(await viewers[0].status).toBe(0);
       expect(await paravane('destroy', name)).toEqual(['', '', 0]);

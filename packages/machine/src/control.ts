@@ -12,6 +12,7 @@ import type { PvDomain } from '@paravane/xen';
 import type { Xenstore } from '@paravane/xenstore';
 
 const SOURCE = 'store';
+const PAGES_PER_MIB = 256;
 /** Parts of a change as it passes the inbox: what to do, the path, and the value. */
 const SEPARATOR = '\0';
 const WRITE = 'write';
@@ -72,6 +73,9 @@ export function createDomainControl({ hypervisor, store, guest, request }: Contr
 
   return {
     domid: domain.id,
+    get memory() {
+      return Math.round(guest.xen.totPages / PAGES_PER_MIB);
+    },
     store: {
       read: (path) => store.read(path),
       entries: (path) => store.entries(path),

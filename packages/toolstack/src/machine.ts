@@ -79,6 +79,8 @@ export interface RunningDomain {
 
 export interface DomainControl {
   readonly domid: number;
+  /** MiB that the domain has now. */
+  readonly memory: number;
   readonly store: DomainStore;
   /** Stops the vCPUs: `step` answers `waiting` until `unpause`. Doing it again changes nothing. */
   pause(): void;

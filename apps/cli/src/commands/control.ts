@@ -1,6 +1,9 @@
-/** `paravane list`, `pause`, `unpause`, `shutdown`, `destroy`: running guests. */
+/** `paravane list`, `pause`, `unpause`, `shutdown`, `reboot`, `sysrq`, `mem-set`, `destroy`: running guests. */
+import { setTimeout } from 'node:timers/promises';
+import type { ControlLink } from '@paravane/host-node';
 import type { GuestInfo, ShutdownReason } from '@paravane/toolstack';
 import { type CliContext, carryOut, say } from '../context.js';
+import { exitStatus } from '../exit-status.js';
 import { onGuest, withGuests } from '../reach.js';
 
 export interface ListFlags {
@@ -12,6 +15,14 @@ export interface ShutdownFlags {
   readonly halt?: boolean;
   readonly wait?: boolean;
 }
+
+export interface RebootFlags {
+  readonly wait?: boolean;
+}
+
+/** Milliseconds that a guest has to take a request. */
+const patience = 10_000;
+const lookAgain = 100;
 
 export async function list(this: CliContext, { json }: ListFlags): Promise<void> {
   const { stdout } = this.process;
@@ -48,18 +59,82 @@ export async function destroy(this: CliContext, _flags: object, guest: string): 
 }
 
 export async function shutdown(this: CliContext, flags: ShutdownFlags, guest: string): Promise<void> {
+  await onGuest(this, guest, (link, { name }) =>
+    askForShutdown(this, link, name, reasonOf(flags), flags.wait === true),
+  );
+}
+
+export async function reboot(this: CliContext, flags: RebootFlags, guest: string): Promise<void> {
+  await onGuest(this, guest, (link, { name }) => askForShutdown(this, link, name, 'reboot', flags.wait === true));
+}
+
+export async function sysrq(this: CliContext, _flags: object, guest: string, key: string): Promise<void> {
   await onGuest(this, guest, async (link, { name }) => {
-    // Asked for first: the guest may end before a second question.
-    const end = flags.wait ? link.ask({ op: 'wait' }) : undefined;
-    const [{ state }, how] = await Promise.all([link.ask({ op: 'shutdown', reason: reasonOf(flags) }), end]);
-    if (state === 'paused') say(this, `"${name}" is paused, and will hear of it after paravane unpause`);
-    if (how !== undefined) say(this, `"${name}" has ended: ${how.end}`);
-    return 0;
+    const { state } = await link.ask({ op: 'sysrq', key });
+    return tellTaken(this, link, { name, state, path: 'control/sysrq' });
   });
 }
 
-function reasonOf({ reboot, halt }: ShutdownFlags): ShutdownReason {
-  if (reboot) return 'reboot';
+export async function memSet(this: CliContext, _flags: object, guest: string, memory: number): Promise<void> {
+  await onGuest(this, guest, async (link, { name }) => {
+    const { state } = await link.ask({ op: 'mem-set', memory });
+    if (state === 'paused') return tellPaused(this, name);
+    for (const end = Date.now() + patience; Date.now() < end; await setTimeout(lookAgain)) {
+      const now = await link.ask({ op: 'info' });
+      if (now.memory === memory) return 0;
+    }
+    const { memory: has } = await link.ask({ op: 'info' });
+    say(this, `"${name}" has ${has} MiB, and is still asked for ${memory}: it may have no balloon, or nothing to give`);
+    return exitStatus.hostFailure;
+  });
+}
+
+async function askForShutdown(
+  context: CliContext,
+  link: ControlLink,
+  name: string,
+  reason: ShutdownReason,
+  wait: boolean,
+): Promise<number> {
+  // Asked for first: the guest may end before a second question.
+  const end = wait ? link.ask({ op: 'wait' }) : undefined;
+  const { state } = await link.ask({ op: 'shutdown', reason });
+  const status = await tellTaken(context, link, { name, state, path: 'control/shutdown' });
+  if (end === undefined || status !== 0) return status;
+  say(context, `"${name}" has ended: ${(await end).end}`);
+  return 0;
+}
+
+/** Whether a guest has taken what was written to one of its control nodes: it empties the node then, or ends. */
+async function isTaken(link: ControlLink, path: string): Promise<boolean> {
+  for (const end = Date.now() + patience; Date.now() < end; await setTimeout(lookAgain)) {
+    const value = await link.ask({ op: 'store-read', path }).catch(() => '');
+    if (value === '' || value === '\0') return true;
+  }
+  return false;
+}
+
+interface Asked {
+  readonly name: string;
+  /** Of the guest, when it was asked. */
+  readonly state: string;
+  readonly path: string;
+}
+
+async function tellTaken(context: CliContext, link: ControlLink, { name, state, path }: Asked): Promise<number> {
+  if (state === 'paused') return tellPaused(context, name);
+  if (await isTaken(link, path)) return 0;
+  say(context, `"${name}" has not taken the request in ${patience / 1000} seconds: it may not listen to such requests`);
+  return exitStatus.hostFailure;
+}
+
+function tellPaused(context: CliContext, name: string): number {
+  say(context, `"${name}" is paused, and will hear of it after paravane unpause`);
+  return 0;
+}
+
+function reasonOf({ reboot: again, halt }: ShutdownFlags): ShutdownReason {
+  if (again) return 'reboot';
   return halt ? 'halt' : 'poweroff';
 }
 

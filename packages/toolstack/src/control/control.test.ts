@@ -18,6 +18,7 @@ function fakeGuest() {
   const nodes = new Map([
     ['/local/domain/1', ''],
     ['/local/domain/1/name', 'guest'],
+    ['/local/domain/1/memory/static-max', '131072'],
   ]);
   const watches = new Set<(path: string) => void>();
   const viewers = new Set<(bytes: Uint8Array) => void>();
@@ -42,7 +43,7 @@ function fakeGuest() {
       return () => watches.delete(onChange);
     },
   };
-  const control = { domid: 1, store, pause: () => undefined, unpause: () => undefined };
+  const control = { domid: 1, memory: 48, store, pause: () => undefined, unpause: () => undefined };
   const run: DomainRun = {
     input: (bytes) => void did.push(`input ${bytesToText(bytes)}`),
     interrupt: () => undefined,
@@ -111,7 +112,7 @@ describe('the control protocol', () => {
       name: 'guest',
       pid: 77,
       domid: 1,
-      memory: 64,
+      memory: 48,
       vcpus: 2,
       state: 'running',
       cpuSeconds: 3,
@@ -128,6 +129,14 @@ describe('the control protocol', () => {
     expect(did).toEqual(['pause', 'unpause', 'input \x00\r\xff', 'destroy']);
     expect(await client.ask({ op: 'shutdown', reason: 'reboot' })).toEqual({ state: 'running' });
     expect(nodes.get('/local/domain/1/control/shutdown')).toBe('reboot');
+    expect(await client.ask({ op: 'sysrq', key: 'h' })).toEqual({ state: 'running' });
+    expect(nodes.get('/local/domain/1/control/sysrq')).toBe('h');
+    expect(await client.ask({ op: 'mem-set', memory: 100 })).toEqual({ state: 'running' });
+    expect(nodes.get('/local/domain/1/memory/target')).toBe('102400');
+    for (const memory of [0, 3, 129]) {
+      await expect(client.ask({ op: 'mem-set', memory })).rejects.toMatchObject({ code: 'memory-range' });
+    }
+    expect(nodes.get('/local/domain/1/memory/target')).toBe('102400');
   });
 
   it('reads, writes, lists and removes nodes, below the domain where the path is relative', async () => {
@@ -218,6 +227,11 @@ describe('malformed messages', () => {
     ['{"id":1}', 1],
     ['{"id":1,"op":"toString"}', 1],
     ['{"id":1,"op":"shutdown","reason":"crash"}', 1],
+    ['{"id":1,"op":"sysrq","key":"hh"}', 1],
+    ['{"id":1,"op":"sysrq","key":"\\u0000"}', 1],
+    ['{"id":1,"op":"sysrq"}', 1],
+    ['{"id":1,"op":"mem-set","memory":-1}', 1],
+    ['{"id":1,"op":"mem-set","memory":"64"}', 1],
     ['{"id":1,"op":"input","data":"\u0100"}', 1],
     ['{"id":1,"op":"input"}', 1],
     ['{"id":1,"op":"store-read"}', 1],
@@ -241,6 +255,8 @@ describe('malformed messages', () => {
           'console',
           'wait',
           'shutdown',
+          'sysrq',
+          'mem-set',
           'input',
           'store-list',
           'store-write',
@@ -251,6 +267,8 @@ describe('malformed messages', () => {
       path: fc.oneof(fc.string(), fc.anything()),
       value: fc.oneof(fc.string(), fc.anything()),
       data: fc.anything(),
+      key: fc.oneof(fc.constantFrom('h', 'hh'), fc.anything()),
+      memory: fc.anything(),
       reason: fc.oneof(fc.constantFrom('poweroff', 'halt'), fc.anything()),
     },
     { requiredKeys: [] },

@@ -24,6 +24,8 @@ const withPath = ['store-list', 'store-read', 'store-remove', 'store-watch'] as 
 /** What each request has beside its name. */
 interface ControlArguments extends Record<(typeof plain)[number], object> {
   shutdown: { readonly reason: ShutdownReason };
+  sysrq: { readonly key: string };
+  'mem-set': { readonly memory: number };
   input: { readonly data: string };
   'store-list': { readonly path: string };
   'store-read': { readonly path: string };
@@ -42,7 +44,7 @@ export interface GuestInfo {
   readonly pid: number;
   /** Undefined while there is no domain. */
   readonly domid?: number;
-  /** MiB. */
+  /** MiB that the guest has now; those of its configuration while there is no domain. */
   readonly memory: number;
   readonly vcpus: number;
   readonly state: string;
@@ -64,6 +66,8 @@ export interface ControlResults {
   unpause: null;
   destroy: null;
   shutdown: { readonly state: string };
+  sysrq: { readonly state: string };
+  'mem-set': { readonly state: string };
   input: null;
   wait: { readonly end: string };
   /** A stream: ends when the guest is gone. */
@@ -99,6 +103,16 @@ export function parseRequest(claimedLine: string): ParsedRequest {
     const reason = shutdownReasons.find((name) => name === claimed.reason);
     if (reason === undefined) return { id, wrong: `"reason" is one of ${shutdownReasons.join(', ')}` };
     return { id, request: { op, reason } };
+  }
+  if (op === 'sysrq') {
+    const { key } = claimed;
+    if (typeof key !== 'string' || !/^[0-9A-Za-z?]$/.test(key)) return { id, wrong: '"key" is one letter or digit' };
+    return { id, request: { op, key } };
+  }
+  if (op === 'mem-set') {
+    const { memory } = claimed;
+    if (!isId(memory)) return { id, wrong: '"memory" is a whole number of MiB' };
+    return { id, request: { op, memory } };
   }
   if (op === 'input') {
     if (!isBytes(claimed.data, longestRequest)) return { id, wrong: '"data" is text of one character per byte' };

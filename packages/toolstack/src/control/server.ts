@@ -21,7 +21,7 @@ import {
 
 export interface ControlledGuest {
   readonly name: string;
-  /** MiB. */
+  /** MiB, of its configuration. */
   readonly memory: number;
   readonly vcpus: number;
   readonly run: DomainRun;
@@ -44,6 +44,8 @@ export interface ControlConnection {
 
 /** Streams and waits of one connection. */
 const mostOpen = 64;
+/** MiB that a guest is asked to go down to at least. */
+const leastMemory = 4;
 
 /** Answers one client until `close`. */
 export function serveControl(guest: ControlledGuest, client: ControlClientEnd): ControlConnection {
@@ -115,6 +117,13 @@ class Connection implements ControlConnection {
         await store.write(`${home}/control/shutdown`, request.reason);
         return { state: run.state };
       }
+      case 'sysrq': {
+        const { store, home } = this.domain();
+        await store.write(`${home}/control/sysrq`, request.key);
+        return { state: run.state };
+      }
+      case 'mem-set':
+        return this.setMemory(request.memory);
       case 'input':
         run.input(textToBytes(request.data));
         return null;
@@ -127,6 +136,17 @@ class Connection implements ControlConnection {
       default:
         return this.onStore(id, request);
     }
+  }
+
+  /** Sets the balloon's target, in KiB as the guest reads it. */
+  private async setMemory(mebibytes: number): Promise<{ state: string }> {
+    const { store, home } = this.domain();
+    const most = Number(store.read(`${home}/memory/static-max`)) / 1024;
+    if (mebibytes < leastMemory || mebibytes > most) {
+      throw refused('memory-range', `this guest can have ${leastMemory} to ${most} MiB: maxmem sets the most`);
+    }
+    await store.write(`${home}/memory/target`, String(mebibytes * 1024));
+    return { state: this.guest.run.state };
   }
 
   private async onStore(id: number, request: Extract<ControlRequest, { path: string }>): Promise<unknown> {
@@ -180,8 +200,9 @@ class Connection implements ControlConnection {
   }
 
   private info(): GuestInfo {
-    const { name, memory, vcpus, run, pid } = this.guest;
+    const { name, vcpus, run, pid } = this.guest;
     const domid = run.control?.domid;
+    const memory = run.control?.memory ?? this.guest.memory;
     return {
       name,
       pid,
