@@ -1,4 +1,4 @@
-import { Errno, hypercall, SCHEDOP, VCPUOP } from '@paravane/abi-xen';
+import { Errno, hypercall, SCHEDOP, VCPUOP, XEN_PVCLOCK_TSC_STABLE_BIT } from '@paravane/abi-xen';
 import { describe, expect, it } from 'vitest';
 import { createTestGuest } from './testing/test-machine.js';
 
@@ -53,6 +53,13 @@ describe('hypercalls of a PV64 kernel', () => {
     const guest = createTestGuest();
     expect(guest.call(hypercall.console_io, 0, 5, guest.put(0))).toBe(-1n);
     expect(guest.call(hypercall.domctl, guest.put(0))).toBe(-1n);
+  });
+
+  it('tell that the time-stamp counter is stable', () => {
+    const guest = createTestGuest();
+    const area = guest.put(0, 0, 0, 0);
+    expect(guest.call(hypercall.vcpu_op, VCPUOP.register_vcpu_time_memory_area, 0, guest.put(area))).toBe(0n);
+    expect((guest.peek(area + 24n) >> 40n) & 0xffn).toBe(BigInt(XEN_PVCLOCK_TSC_STABLE_BIT));
   });
 
   it('bring no vCPU up that was not initialised', () => {

@@ -3,7 +3,8 @@
  * and the timers that raise VIRQ_TIMER.
  *
  * The TSC counts system time at 1 GHz, so the record that turns one into the
- * other is the identity and never needs an update while the guest runs.
+ * other is the identity and never needs an update while the guest runs. It is the same on all vCPUs, and says so: guests
+ * then read the time in user mode, without a system call.
  */
 import {
   RUNSTATE,
@@ -18,6 +19,7 @@ import {
   VCPU_INFO_TIME,
   VIRQ,
   VMASST_TYPE,
+  XEN_PVCLOCK_TSC_STABLE_BIT,
   XEN_RUNSTATE_UPDATE,
 } from '@paravane/abi-xen';
 import type { Services } from '@paravane/personality-api';
@@ -42,7 +44,7 @@ export function timeInfo(version: number): Uint8Array {
   view.setBigUint64(TIME_SYSTEM_TIME, 0n, true);
   view.setUint32(TIME_TSC_TO_SYSTEM_MUL, MUL, true);
   view.setInt8(TIME_TSC_SHIFT, SHIFT);
-  view.setUint8(TIME_FLAGS, 0);
+  view.setUint8(TIME_FLAGS, XEN_PVCLOCK_TSC_STABLE_BIT);
   return bytes;
 }
 
