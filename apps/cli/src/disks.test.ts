@@ -106,6 +106,48 @@ describe('Debian', () => {
   );
 });
 
+describe("Debian's front end", () => {
+  beforeAll(() => pull('debian'), patience);
+
+  it(
+    'has a ring of sixteen pages for each vCPU, and requests of 256 segments',
+    async () => {
+      const content = pattern(8 * mebibyte, 5);
+      writeFileSync(file('source.img'), content);
+      writeFileSync(file('rings.img'), Buffer.alloc(8 * mebibyte));
+      const copy = (cpu: number): string => {
+        // More requests than a ring has entries, so that each goes round; then large ones.
+        const part = `skip=$((${cpu} * 1024)) seek=$((${cpu} * 1024)) bs=4k`;
+        return `taskset ${cpu + 1} sh -c "dd if=/tmp/all of=/dev/xvdb ${part} count=600 oflag=direct conv=notrunc; dd if=/tmp/all of=/dev/xvdb ${part} count=1024 conv=notrunc" 2>/dev/null &`;
+      };
+      const input = [
+        'stty -echo; dd if=/dev/xvda of=/tmp/all bs=1M 2>/dev/null',
+        `${copy(0)} ${copy(1)} wait; sync`,
+        'echo tags $(cat /sys/block/xvdb/mq/*/nr_tags), segments $(cat /sys/block/xvdb/queue/max_segments)',
+        'sha256sum /dev/xvdb',
+        'poweroff -f',
+        '',
+      ].join('\n');
+      const parameters = 'xen_blkfront.max_ring_page_order=4 xen_blkfront.max_indirect_segments=256';
+      const { status, stdout, stderr } = await paravane(
+        [
+          ...['run', 'debian', '--clock', 'virtual', '--memory', '192', '--vcpus', '2', '--timeout', '300', '--stats'],
+          ...['--cmdline', `console=hvc0 shell quiet ${parameters}`],
+          ...['--disk', 'source.img,raw,xvda,r', '--disk', 'rings.img,raw,xvdb,rw'],
+        ],
+        input,
+      );
+      expect(status).toBe(0);
+      // 512 entries of 112 bytes; a ring of one page has 32.
+      expect(stdout).toContain('tags 512 512, segments 256');
+      expect(stdout).toContain(`${sha256(content)}  /dev/xvdb`);
+      expect(Buffer.compare(readFileSync(file('rings.img')), content)).toBe(0);
+      expect(stderr).toMatch(/^disk\.xvdb\.errors: 0$/m);
+    },
+    patience,
+  );
+});
+
 describe('GRUB', () => {
   beforeAll(() => pull('grub'), patience);
 

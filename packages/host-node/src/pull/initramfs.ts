@@ -23,6 +23,7 @@ const folders = [
   'lib',
 ];
 
+/** Modules get their parameters from the command line (`module.parameter=value`), as modprobe does it. */
 const start = `#!/bin/sh
 export PATH=/bin:/sbin:/usr/bin:/usr/sbin HOME=/root TERM=linux
 /bin/busybox --install -s
@@ -32,7 +33,11 @@ mount -t devtmpfs dev /dev
 mkdir -p /dev/pts
 mount -t devpts pts /dev/pts
 while read -r module; do
-  insmod "/lib/modules/$module.ko"
+  options=
+  for word in $(cat /proc/cmdline); do
+    case $word in "$module".*=*) options="$options \${word#*.}" ;; esac
+  done
+  insmod "/lib/modules/$module.ko" $options
 done </lib/modules/load-order
 `;
 
