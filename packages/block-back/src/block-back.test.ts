@@ -179,6 +179,55 @@ describe('rings', () => {
   });
 });
 
+describe('requests of a front end that has more to send', () => {
+  const request = (front: ScriptedFront, id: number) => ({
+    operation: READ,
+    id,
+    sector: 64 * id,
+    segments: [whole(front.page().ref)],
+  });
+
+  it('are gathered until it waits, and answered with one event', () => {
+    const front = createScriptedFront({ gathers: true });
+    front.idle();
+    const before = front.guest.received(front.ports[0]!);
+    for (let id = 0; id < 10; id++) front.send([request(front, id)]);
+    expect(front.responses()).toEqual([]);
+    expect(front.idle()).toBe(1);
+    expect(front.responses()).toHaveLength(10);
+    expect(front.guest.received(front.ports[0]!)).toBe(before + 1);
+    expect(front.backend.stats).toMatchObject({ mostInFlight: 10, eventsOut: 1 });
+  });
+
+  it('are served at once where it sends one at a time, with a wait tried again ever more rarely', () => {
+    const front = createScriptedFront({ gathers: true });
+    front.idle();
+    const waits: number[] = [];
+    for (let id = 0; id < 200; id++) {
+      front.send([request(front, id % 32)]);
+      if (front.idle() > 0) waits.push(id);
+      expect(front.responses()).toHaveLength(1);
+    }
+    expect(waits).toEqual([0, 2, 5, 10, 19, 36, 69, 134, 199]);
+    // Two in one event: it has become one of the other kind.
+    front.send([request(front, 1), request(front, 2)]);
+    expect(front.responses()).toHaveLength(2);
+    for (let id = 0; id < 5; id++) front.send([request(front, id)]);
+    expect(front.idle()).toBe(1);
+    expect(front.responses()).toHaveLength(5);
+  });
+
+  it('are let go with the ring', () => {
+    const front = createScriptedFront({ gathers: true });
+    front.idle();
+    front.send([request(front, 1)]);
+    front.device.close();
+    expect(front.idle()).toBe(1);
+    expect([front.guest.uses(), front.guest.portsHeld(), front.inFlight()]).toEqual([0, 0, 0]);
+    expect(front.image.calls).toEqual([]);
+  });
+});
+
 describe('requests that follow each other on the disk', () => {
   it('are one call of the image, and one piece where their pages are neighbours', () => {
     const front = createScriptedFront();

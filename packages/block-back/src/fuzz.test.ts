@@ -18,6 +18,7 @@ const step = fc.oneof(
     arbitrary: fc.record({ kind: fc.constant('scribble' as const), at: fc.nat(1023), value: fc.integer() }),
   },
   { weight: 6, arbitrary: fc.record({ kind: fc.constant('event' as const) }) },
+  { weight: 3, arbitrary: fc.record({ kind: fc.constant('idle' as const) }) },
   { weight: 4, arbitrary: fc.record({ kind: fc.constant('answer' as const), index: fc.nat(5), fails: fc.boolean() }) },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('state' as const), state: fc.nat(9) }) },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('nodes' as const), seed: fc.nat() }) },
@@ -40,6 +41,7 @@ describe('a hostile front end', () => {
   it.each([
     ['plain', { persistentGrants: false, frontPersistent: false }],
     ['with persistent grants', { persistentGrants: true, frontPersistent: true }],
+    ['with requests that are gathered', { persistentGrants: false, gathers: true }],
   ])('gets nothing, breaks nothing and leaves nothing behind: %s', async (_, options) => {
     await fc.assert(
       fc.asyncProperty(
@@ -84,6 +86,7 @@ describe('a hostile front end', () => {
             else if (action.kind === 'bump') words().setInt32(0, words().getInt32(0, true) + action.by, true);
             else if (action.kind === 'scribble') words().setInt32(action.at * 4, action.value, true);
             else if (action.kind === 'event') guest.send(front.ports[0]!);
+            else if (action.kind === 'idle') front.idle();
             else if (action.kind === 'answer') {
               image.fails = () => action.fails;
               if (image.waiting > 0) image.answer(action.index % image.waiting);
@@ -103,6 +106,7 @@ describe('a hostile front end', () => {
           }
           if (dies) guest.destroy();
           else front.backend.close();
+          front.idle();
           image.later = false;
           image.fails = () => false;
           for (let turn = 0; image.waiting > 0 && turn < 5000; turn++) {

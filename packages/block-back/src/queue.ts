@@ -14,6 +14,7 @@ import {
 import type { EventPort, HostWork, MappedPage, Peer } from '@paravane/driver-api';
 import { type BackRing, createBackRing } from '@paravane/ring';
 import type { Disk } from './disk.js';
+import { createGathering } from './gathering.js';
 import { createGrantedPages, type GrantedBuffer } from './grants.js';
 import {
   type BlockRequest,
@@ -76,6 +77,11 @@ class Queue implements BlockQueue {
   private closed = false;
   private pumping = false;
   private again = false;
+  private readonly gathering = createGathering();
+  /** Requests are waited for; the ring is served soon. */
+  private waiting = false;
+  /** Requests, from the beginning on. */
+  private taken = 0;
   /** The ring's bytes, as long as a call of ours lasts. */
   private memory: readonly Uint8Array[] | undefined;
 
@@ -99,7 +105,7 @@ class Queue implements BlockQueue {
     this.ring = ring;
     this.port = options.peer.bind(options.port, () => {
       options.disk.stats.eventsIn++;
-      this.pump();
+      this.announced();
     });
     return this.port ? undefined : `event-channel ${options.port} is not left for us`;
   }
@@ -120,6 +126,23 @@ class Queue implements BlockQueue {
     } finally {
       this.memory = outer;
     }
+  }
+
+  /** There are requests. More may be on their way: then they are served together, and the front end hears of it once. */
+  private announced(): void {
+    const { work } = this.options;
+    if (this.waiting) return;
+    const waits = work.later !== undefined && this.gathering.pays();
+    const serve = (): void => {
+      this.waiting = false;
+      if (this.closed) return;
+      const { taken } = this;
+      this.pump();
+      this.gathering.learn(this.taken - taken, waits);
+    };
+    this.waiting = waits;
+    if (waits) work.later?.(serve);
+    else serve();
   }
 
   /** Serves what is in the ring, and answers what is done at once. */
@@ -146,6 +169,7 @@ class Queue implements BlockQueue {
         const view = ring.take();
         if (!view) break;
         budget--;
+        this.taken++;
         this.handle(decodeRequest(view, options.protocol));
       }
       disk.start();

@@ -9,6 +9,11 @@ export type Settled<T> = { readonly ok: true; readonly value: T } | { readonly o
 export interface HostWork {
   /** Runs `start`; passes its answer, or its failure, to `then`: at once if it is there at once, else later. */
   run<T>(start: () => T | Promise<T>, then: (settled: Settled<T>) => void): void;
+  /**
+   * Runs `action` once, a little later: when the guest has nothing to do but wait, or has gone on for so long that it
+   * should not be kept waiting. Where it is missing, whatever can be done is done at once.
+   */
+  later?(action: () => void): void;
 }
 
 export interface HostWorkQueue extends HostWork {
@@ -46,13 +51,14 @@ export function settled<T>(
 
 /**
  * Numbers each piece of work as it starts. `onAnswer` hears the number of one that answered late; the machine calls
- * `deliver` with it when the time has come.
+ * `deliver` with it when the time has come. `later` is the machine's, where it has one.
  */
-export function createHostWork(onAnswer: (id: number) => void): HostWorkQueue {
+export function createHostWork(onAnswer: (id: number) => void, later?: HostWork['later']): HostWorkQueue {
   const waiting = new Map<number, { promise: Promise<void>; deliver: (() => void) | undefined }>();
   let lastId = 0;
   let inFlight = 0;
   return {
+    ...(later === undefined ? {} : { later }),
     get inFlight() {
       return inFlight;
     },

@@ -146,6 +146,28 @@ describe('time', () => {
     expect(hypervisor.now()).toBe(1_000_010);
   });
 
+  it('does what waits for idleness when nobody can run, or after its time, once', () => {
+    const { hypervisor, start } = createMachine({}, 100, (vcpu) => vcpu.block());
+    const domain = start('a');
+    const done: string[] = [];
+    const ask = (name: string, withinNs: number): void =>
+      hypervisor.services.whenIdle(() => {
+        done.push(`${name}@${hypervisor.now()}`);
+        if (name === 'waking') domain.vcpus[0].wake();
+      }, withinNs);
+    ask('waking', 5000);
+    ask('late', 40);
+    const release = hypervisor.holdIdle();
+    hypervisor.run(150);
+    // A machine that is held is not idle: its guest is paused.
+    expect(done).toEqual(['late@40']);
+    release();
+    hypervisor.run();
+    expect(done).toEqual(['late@40', 'waking@100']);
+    expect(hypervisor.now()).toBe(200);
+    expect(hypervisor.sleepNs).toBe(Infinity);
+  });
+
   it('follows the host in the wall clock and never runs backwards', () => {
     let host = 0;
     const { hypervisor, start } = createMachine({ clock: 'wall', hostTime: () => host });

@@ -135,6 +135,8 @@ export function createHypervisor(options: HypervisorOptions): Hypervisor {
   let holds = 0;
   let nextId = FIRST_ID;
   let deferred: (() => void)[] = [];
+  /** What waits for the machine to have nothing to run. */
+  const idleActions = new Set<() => void>();
   let random = (options.seed ?? 0) | 0;
 
   const now = (): number => (running === null ? time : time + (running.core.count - runningFrom) * turnNs);
@@ -146,6 +148,16 @@ export function createHypervisor(options: HypervisorOptions): Hypervisor {
     tscKhz: 1_000_000,
     createTimer: (fire) => timers.create(fire),
     defer: (action) => void deferred.push(action),
+    whenIdle(action, withinNs) {
+      const once = (): void => {
+        timer.cancel();
+        idleActions.delete(once);
+        action();
+      };
+      const timer = timers.create(once);
+      timer.set(now() + withinNs);
+      idleActions.add(once);
+    },
     random() {
       // A counter mixed by multiplication: neighbouring seeds give unlike sequences.
       random = (random + 0x6d2b79f5) | 0;
@@ -222,6 +234,10 @@ export function createHypervisor(options: HypervisorOptions): Hypervisor {
     inbox.handOver({ step: steps, instructions, time });
     if (timers.next <= time) timers.fireDue(time);
     drainDeferred();
+    if (runQueue.empty && holds === 0 && idleActions.size > 0) {
+      for (const action of [...idleActions]) action();
+      drainDeferred();
+    }
     const vcpu = runQueue.shift();
     if (vcpu) {
       steps++;

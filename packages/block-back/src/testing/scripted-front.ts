@@ -114,6 +114,8 @@ export interface FrontOptions extends Partial<Omit<BlockBackendOptions, 'store' 
   readonly mostPages?: number;
   /** Names the pages as older front ends do. */
   readonly numRingPages?: boolean;
+  /** The machine tells when the guest has nothing to do: at `idle`. */
+  readonly gathers?: boolean;
 }
 
 export interface Response {
@@ -143,6 +145,8 @@ export interface ScriptedFront {
   responses(ring?: number): Response[];
   /** A granted page filled with `fill`. */
   page(fill?: number, access?: 'read' | 'write'): { readonly ref: number; bytes(): Uint8Array };
+  /** The guest has nothing to do. How many had waited for it. */
+  idle(): number;
   /** Lets late answers arrive. */
   settle(): Promise<void>;
   inFlight(): number;
@@ -155,7 +159,11 @@ export function createScriptedFront(options: FrontOptions = {}): ScriptedFront {
   const store = createXenstore();
   store.mkdir('/local/domain/1', ['n0', 'r1']);
   const guest = createMemoryPeer(options.mostPages);
-  const work = createHostWork((id) => queueMicrotask(() => work.deliver(id)));
+  const waiting: (() => void)[] = [];
+  const work = createHostWork(
+    (id) => queueMicrotask(() => work.deliver(id)),
+    options.gathers ? (action) => void waiting.push(action) : undefined,
+  );
   const nodes = addDevice(store, { type: 'vbd', id: 51712, frontendId: 1 });
   const log: string[] = [];
   const backend = createBlockBackend({
@@ -254,6 +262,11 @@ export function createScriptedFront(options: FrontOptions = {}): ScriptedFront {
       const page = guest.grant(access);
       page.bytes().fill(fill);
       return page;
+    },
+    idle() {
+      const actions = waiting.splice(0);
+      for (const action of actions) action();
+      return actions.length;
     },
     async settle() {
       for (let turn = 0; turn < 20; turn++) await Promise.resolve();
