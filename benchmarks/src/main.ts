@@ -1,4 +1,4 @@
-/** `pnpm bench [--json] [--seconds S] [--core interpreter|compiler|both] [WORD…]`: runs the workloads whose names contain one of the words, or all. */
+/** `pnpm bench:core [--json] [--seconds S] [--core interpreter|compiler|both] [WORD…]`: runs the workloads whose names contain one of the words, or all. */
 import { parseArgs } from 'node:util';
 import { generateProgram } from './generated-program.js';
 import { createLoops } from './loops.js';

@@ -8,6 +8,8 @@ export { backingPath, type DiskImageOptions, imageDrivers, imageUnpackers, openD
 export { fileCause, readWhole, writeWhole } from './files.js';
 export { hostNet, hostNetworkClock } from './net.js';
 export { type AptOptions, aptSource, hasApt } from './pull/apt-source.js';
+export { type CpioEntry, S_IFCHR, S_IFDIR, S_IFLNK, S_IFREG, writeCpio } from './pull/cpio.js';
+export { type DebianPackage, readDeb } from './pull/deb.js';
 export { folderSource } from './pull/folder-source.js';
 export { type LockedFile, type LockedPackage, type LockFile, lockFileName } from './pull/lock-file.js';
 export { type MirrorOptions, mirrorSource } from './pull/mirror-source.js';

@@ -1,0 +1,59 @@
+/** The figures of a run as Markdown. */
+import { type Figure, figure, type Table } from './figures.js';
+import type { Engine } from './machines.js';
+import type { Boot } from './run.js';
+
+export const engineNames: Readonly<Record<Engine, string>> = {
+  jit: 'Paravane, compiled',
+  interpreter: 'Paravane, interpreter',
+  qemu: 'QEMU, TCG',
+  v86: 'v86',
+};
+
+export interface Report {
+  readonly tables: readonly Table[];
+  readonly boots: readonly Boot[];
+  readonly failures: readonly string[];
+  /** What was compared, and where: a line each. */
+  readonly about: readonly string[];
+}
+
+export function markdown({ tables, boots, failures, about }: Report): string {
+  const lines = ['# Programs in guests', '', ...about.map((line) => `- ${line}`)];
+  for (const table of tables) lines.push('', `## ${table.bits} bits`, '', ...ratioTable(table));
+  lines.push('', '## Boots', '', ...bootTable(boots));
+  if (failures.length > 0) lines.push('', '## What failed', '', ...failures.map((line) => `- ${firstLine(line)}`));
+  return `${lines.join('\n')}\n`;
+}
+
+function ratioTable({ engines, rows, means }: Table): string[] {
+  const cell = (ratio: Figure | undefined): string =>
+    ratio === undefined ? '' : `${short(ratio.median)} (${short(ratio.least)} – ${short(ratio.greatest)})`;
+  return [
+    `| Workload | native, ms | ${engines.map((engine) => engineNames[engine]).join(' | ')} |`,
+    `|---|---|${engines.map(() => '---|').join('')}`,
+    ...rows.map(
+      ({ workload, native, ratios }) =>
+        `| ${workload} | ${(native.median * 1000).toFixed(0)} | ${engines.map((each) => cell(ratios[each])).join(' | ')} |`,
+    ),
+    `| **geometric mean** | | ${engines.map((each) => `**${cell(means[each])}**`).join(' | ')} |`,
+  ];
+}
+
+function bootTable(boots: readonly Boot[]): string[] {
+  const machines = [...new Set(boots.map(({ machine }) => machine))];
+  return [
+    '| Machine | CPU s to the first process | peak memory after all, MiB |',
+    '|---|---|---|',
+    ...machines.map((machine) => {
+      const mine = boots.filter((boot) => boot.machine === machine);
+      const seconds = figure(mine.map((boot) => boot.seconds));
+      const peak = Math.max(...mine.map(({ peakMiB }) => peakMiB));
+      const spread = `${seconds.median.toFixed(1)} (${seconds.least.toFixed(1)} – ${seconds.greatest.toFixed(1)})`;
+      return `| ${machine} | ${spread} | ${peak.toFixed(0)} |`;
+    }),
+  ];
+}
+
+const firstLine = (text: string): string => text.split('\n', 1)[0]!;
+const short = (value: number): string => (value < 10 ? value.toFixed(1) : value.toFixed(0));

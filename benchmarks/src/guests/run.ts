@@ -1,0 +1,167 @@
+/**
+ * Measures: in each round all machines are booted anew, then each workload runs on one after the other, with the others
+ * stopped. A workload says when it is ready and waits, so both looks at the clocks fall into moments when nothing runs.
+ */
+import { spawnSync } from 'node:child_process';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type GuestProcess, startGuestProcess } from './guest-process.js';
+import type { Engine, GuestMachine } from './machines.js';
+import type { Bits, Programs } from './programs.js';
+import type { GuestWorkload } from './workloads.js';
+
+export interface Sample {
+  readonly round: number;
+  readonly engine: Engine | 'native';
+  readonly bits: Bits;
+  readonly workload: string;
+  /** Processor time. */
+  readonly seconds: number;
+}
+
+export interface Boot {
+  readonly round: number;
+  readonly machine: string;
+  /** Processor time until the first process of the guest ran. */
+  readonly seconds: number;
+  /** Most memory of the host that was resident, at the end of the round. */
+  peakMiB: number;
+}
+
+export interface Results {
+  readonly samples: Sample[];
+  readonly boots: Boot[];
+  readonly failures: string[];
+}
+
+export interface RunOptions {
+  readonly programs: Programs;
+  readonly machines: readonly GuestMachine[];
+  readonly workloads: readonly GuestWorkload[];
+  readonly bits: readonly Bits[];
+  readonly rounds: number;
+  readonly say: (line: string) => void;
+}
+
+const BOOT_DEADLINE = 180;
+const READY_DEADLINE = 60;
+const RUN_DEADLINE = 240;
+/** Compilers that work in the background have this long to come to an end, in milliseconds. */
+const SETTLE = 20;
+const NATIVE_FACTOR = 4;
+
+interface Running {
+  readonly machine: GuestMachine;
+  process: GuestProcess | undefined;
+  boot: Boot | undefined;
+}
+
+export async function runGuests(options: RunOptions): Promise<Results> {
+  const results: Results = { samples: [], boots: [], failures: [] };
+  const sums = new Map<string, string>();
+  for (let round = 1; round <= options.rounds; round++) {
+    const running: Running[] = options.machines.map((machine) => ({ machine, process: undefined, boot: undefined }));
+    try {
+      for (const each of running) await boot(each, round);
+      for (const workload of options.workloads) {
+        for (const bits of options.bits) await runEverywhere(running, workload, bits, round);
+      }
+    } finally {
+      for (const each of running) await end(each);
+    }
+  }
+  return results;
+
+  function fail(line: string): void {
+    results.failures.push(line);
+    options.say(line);
+  }
+
+  async function boot(each: Running, round: number): Promise<void> {
+    each.process = startGuestProcess(each.machine.command, each.machine.name);
+    try {
+      await each.process.until(/@init\n/, BOOT_DEADLINE);
+    } catch (error) {
+      fail((error as Error).message);
+      await each.process.kill();
+      each.process = undefined;
+      return;
+    }
+    await sleep(SETTLE);
+    const { seconds, peakMiB } = each.process.use();
+    each.boot = { round, machine: each.machine.name, seconds, peakMiB };
+    results.boots.push(each.boot);
+    options.say(`round ${round}: ${each.machine.name} has booted, ${seconds.toFixed(2)} s`);
+    each.process.stop();
+  }
+
+  async function end({ process, boot: booted }: Running): Promise<void> {
+    if (process === undefined) return;
+    if (booted !== undefined) booted.peakMiB = process.use().peakMiB;
+    await process.kill();
+  }
+
+  async function runEverywhere(running: Running[], workload: GuestWorkload, bits: Bits, round: number): Promise<void> {
+    const told: string[] = [];
+    const keep = (engine: Sample['engine'], seconds: number, sum: string): void => {
+      const known = sums.get(workload.name) ?? sum;
+      sums.set(workload.name, known);
+      if (known !== sum) {
+        fail(`${workload.name}, ${bits} bits, ${engine}: the checksum is ${sum}, not ${known}`);
+        return;
+      }
+      results.samples.push({ round, engine, bits, workload: workload.name, seconds });
+      told.push(`${engine} ${seconds.toFixed(3)}`);
+    };
+    native();
+    for (const each of running) {
+      const { process, machine } = each;
+      if (process === undefined || !machine.bits.includes(bits)) continue;
+      try {
+        process.resume();
+        const { seconds, sum } = await runIn(process, workload, bits);
+        process.stop();
+        keep(machine.engine, seconds, sum);
+      } catch (error) {
+        fail(`${workload.name}, ${bits} bits: ${(error as Error).message}`);
+        await end(each);
+        await boot(each, round);
+      }
+    }
+    native();
+    options.say(`round ${round}: ${workload.name}, ${bits} bits: ${told.join(', ')}`);
+
+    function native(): void {
+      const { seconds, sum } = runHere(options.programs.work[bits], workload);
+      keep('native', seconds, sum);
+    }
+  }
+}
+
+/** On the processor itself; the program tells its own use of it. Repeated more often, for it is over soon. */
+function runHere(program: string, { name, count }: GuestWorkload): { seconds: number; sum: string } {
+  const times = [name, String(count * NATIVE_FACTOR)];
+  const { stdout, error } = spawnSync(program, times, { input: '\n\n', encoding: 'utf8' });
+  const done = /@done ([0-9a-f]{8}) (\d+)\n/.exec(stdout ?? '');
+  if (done === null) throw new Error(`${program} ${times.join(' ')}: ${error?.message ?? stdout}`);
+  return { seconds: Number(done[2]) / 1e6 / NATIVE_FACTOR, sum: done[1]! };
+}
+
+async function runIn(
+  process: GuestProcess,
+  { name, count }: GuestWorkload,
+  bits: Bits,
+): Promise<{ seconds: number; sum: string }> {
+  process.type(`/bin/work${bits} ${name} ${count}\n`);
+  const [ready] = await process.until(/@(ready|exit \d+|failed .*)\n/, READY_DEADLINE);
+  if (ready !== '@ready\n') throw new Error(`it said ${ready}`);
+  await sleep(SETTLE);
+  const before = process.use().seconds;
+  process.type('\n');
+  const done = await process.until(/@(done ([0-9a-f]{8})|exit \d+|failed .*)[^\n]*\n/, RUN_DEADLINE);
+  if (done[2] === undefined) throw new Error(`it said ${done[0]}`);
+  await sleep(SETTLE);
+  const seconds = process.use().seconds - before;
+  process.type('\n');
+  await process.until(/@exit 0\n/, READY_DEADLINE);
+  return { seconds, sum: done[2] };
+}
