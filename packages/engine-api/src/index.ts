@@ -177,6 +177,16 @@ export interface Exit {
 /** Code mode of CS: 64-bit, or 32-bit (compatibility mode under a 64-bit kernel). */
 export type CodeMode = 64 | 32;
 
+/** The hidden part of a segment register (Intel SDM vol. 3, 3.4.3). */
+export interface Segment {
+  base: bigint;
+  /** In bytes: the last offset; of data that expands down, the last one that does not belong to it. */
+  limit: number;
+  /** The descriptor's bits 40 to 55: type, S, DPL, P at 0–7 (`SegmentRights`), L, D/B, G at 13–15. 0: not usable. */
+  rights: number;
+}
+export const SegmentRights = { present: 0x80, long: 0x2000, big: 0x4000 } as const;
+
 /** Architectural state of a virtual CPU, and the means to run it. */
 export interface VcpuCore {
   /** RAX…R15 by number (`Gpr`). */
@@ -184,8 +194,14 @@ export interface VcpuCore {
   rip: bigint;
   /** All of RFLAGS; arithmetic flags are materialised on read. Bit 1 reads as 1. */
   rflags: number;
-  /** Selectors by number (`Seg`). Writing one changes no base. */
+  /** Selectors by number (`Seg`). Writing one changes nothing of the segment. */
   readonly selectors: Uint16Array;
+  /** The segment that a register (`Seg`) holds. In 64-bit mode only the bases of FS and GS count. */
+  segment(register: number): Segment;
+  /** Loads a segment that was found good. */
+  setSegment(register: number, selector: number, segment: Segment): void;
+  /** Linear address of the instruction at `rip`. */
+  readonly codeAddress: bigint;
   fsBase: bigint;
   gsBase: bigint;
   /** CR0 as far as the core looks at it: TS, EM, MP, NE, AM, WP. */

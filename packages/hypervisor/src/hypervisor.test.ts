@@ -36,6 +36,9 @@ function createCountingCore(period: number): VcpuCore {
       return exit;
     },
     debug: new BigUint64Array(8),
+    segment: () => ({ base: 0n, limit: 0xffffffff, rights: 0xc0f3 }),
+    setSegment: () => undefined,
+    codeAddress: 0n,
     debugTrap: () => 0,
     runEmulatingStore: () => null,
     readFxState: () => new Uint8Array(512),

@@ -14,7 +14,7 @@ import type { MachineMemory, Mmu } from '@paravane/mmu';
 import type { Mfn } from '@paravane/types';
 import { decode, type Instruction } from './decode.js';
 import { type InterpreterImage, SpecialOp } from './interpreter.js';
-import { endsBlock, lower, type UopSink, writeSpecial } from './lower.js';
+import { endsBlock, lower, lowerSlow, type UopSink, writeSpecial } from './lower.js';
 import { MAX_BLOCK, UOP_BYTES, Uop } from './state.js';
 
 const DESCRIPTOR_BYTES = 0x4040;
@@ -23,6 +23,8 @@ const MAX_UOPS = 2 << 20;
 const MAX_DESCRIPTORS = 4096;
 /** Micro-operations at the start of the arena for blocks that are used once. */
 const ONCE_UOPS = 4 * MAX_BLOCK;
+/** Instructions that blocks used once may keep; the first ones of the list. */
+const ONCE_INSTRUCTIONS = 2 * MAX_BLOCK;
 
 /** Bytes of the core's area that a code cache needs. */
 export const CODE_CACHE_BYTES = MAX_UOPS * (UOP_BYTES + 4) + MAX_DESCRIPTORS * DESCRIPTOR_BYTES;
@@ -46,13 +48,15 @@ export interface SecondPage {
 }
 
 export interface CodeCache {
-  /** Handler number by key, as the interpreter was built. */
+  /** Instructions that micro-operations name by number. */
   readonly instructions: readonly Instruction[];
   descriptor(mfn: Mfn, mode: CodeMode): number;
   /** Micro-operation of the block at an offset, decoding it if need be; null when bytes of `second` are needed. */
   block(mfn: Mfn, offset: number, mode: CodeMode, second: () => SecondPage | null): number | null;
   /** A block of exactly `count` instructions (fewer if it branches), not kept. */
   once(mfn: Mfn, offset: number, mode: CodeMode, count: number, second: () => SecondPage | null): number | null;
+  /** One instruction whose accesses go through segments that are not flat; `slow` if it is defined for these alone. */
+  segmented(insn: Instruction, offset: number, slow: boolean): number;
   /** Whether the check at `uop` was made for this frame as second page, and its code is still the same. */
   isFrom(uop: number, second: Mfn, mode: CodeMode): boolean;
   /** Drops the one block that begins at a micro-operation. */
@@ -88,6 +92,8 @@ export function createCodeCache(
   const descriptors = { 64: new Int32Array(machine.frames), 32: new Int32Array(machine.frames) };
   const chunks = new Uint32Array(machine.frames * 2);
   const instructions: Instruction[] = [];
+  instructions.length = ONCE_INSTRUCTIONS;
+  let nextOnce = -1;
   const withCode = new Set<number>();
   let nextUop = arena + ONCE_UOPS * UOP_BYTES;
   let nextDescriptor = pool;
@@ -105,7 +111,11 @@ export function createCodeCache(
       offsets[n] = offset;
       lengths[n] = length;
     },
-    remember: (insn) => instructions.push(insn) - 1,
+    remember(insn) {
+      if (nextOnce < 0) return instructions.push(insn) - 1;
+      instructions[nextOnce] = insn;
+      return nextOnce++;
+    },
   };
 
   function reset(): void {
@@ -118,7 +128,7 @@ export function createCodeCache(
     descriptors[32].fill(0);
     nextUop = arena + ONCE_UOPS * UOP_BYTES;
     nextDescriptor = pool;
-    instructions.length = 0;
+    instructions.length = ONCE_INSTRUCTIONS;
     generation++;
     tlb.flushAll();
     resets++;
@@ -242,7 +252,19 @@ export function createCodeCache(
     },
     once(mfn, offset, mode, count, second) {
       sink.at = arena;
-      return decodeInto(mfn, offset, mode, count, true, second) ? arena : null;
+      nextOnce = 0;
+      const whole = decodeInto(mfn, offset, mode, count, true, second);
+      nextOnce = -1;
+      return whole ? arena : null;
+    },
+    segmented(insn, offset, slow) {
+      sink.at = arena;
+      nextOnce = 0;
+      if (slow) lowerSlow(sink, insn, offset, 0);
+      else lower(sink, insn, handlers, offset, 0, true);
+      nextOnce = -1;
+      writeSpecial(sink, SpecialOp.end, 1, offset + insn.length);
+      return arena;
     },
     isFrom(uop, second, mode) {
       const table = descriptors[mode][second]!;

@@ -58,6 +58,18 @@ export interface Instruction {
   operands: Operand[];
 }
 
+const SS = 2;
+const DS = 3;
+/** The segment that a memory operand lies in: the override, or SS where the base is a stack pointer, or DS. */
+export function memorySegment({ segment, memory }: Instruction): number {
+  return segment >= 0 ? segment : memory?.base === 4 || memory?.base === 5 ? SS : DS;
+}
+
+/** Instructions whose first operand, in memory, is only read. */
+const READS_ONLY = /^(CMP|TEST|BT|PUSH|JMP|CALL|I?MUL|I?DIV|LDMXCSR|F(?!I?STP?$|ISTTP|BSTP|XSAVE|NST|NSAVE).*)$/;
+export const writesMemory = ({ operands, mnemonic }: Instruction): boolean =>
+  operands[0]?.kind === 'm' && !READS_ONLY.test(mnemonic);
+
 export const SEGMENT_OF_PREFIX: Partial<Record<number, number>> = {
   0x26: 0,
   0x2e: 1,
@@ -67,7 +79,7 @@ export const SEGMENT_OF_PREFIX: Partial<Record<number, number>> = {
   0x65: 5,
 };
 const SEGMENT_NAMES = ['ES', 'CS', 'SS', 'DS', 'FS', 'GS'];
-const MAX_LENGTH = 15;
+export const MAX_LENGTH = 15;
 /** Memory operand sizes of the size letters that are fixed, in bits. */
 const FIXED_BITS: Partial<Record<string, number>> = {
   b: 8,
@@ -86,6 +98,8 @@ const FIXED_BITS: Partial<Record<string, number>> = {
 /** What prefixes and ModRM said, while an instruction is being read. */
 interface Parts {
   mode: CodeMode;
+  /** Operands and addresses have 16 bits where no prefix says otherwise. */
+  small: boolean;
   p66: boolean;
   addressWidth: 16 | 32 | 64;
   rep: number;
@@ -96,15 +110,28 @@ interface Parts {
   modrm: number;
 }
 
+/** `small`: code of a 16-bit segment (`mode` is 32). */
 export function decode(
   bytes: Uint8Array,
   at: number,
   end: number,
   mode: CodeMode,
+  small = false,
 ): Instruction | null | 'short' | 'long' {
   const limit = Math.min(end, at + MAX_LENGTH);
   const tooShort = end - at < MAX_LENGTH ? 'short' : 'long';
-  const parts: Parts = { mode, p66: false, addressWidth: mode, rep: 0, rex: 0, vexW: 0, vvvv: 0, vexL: 0, modrm: -1 };
+  const parts: Parts = {
+    mode,
+    small,
+    p66: false,
+    addressWidth: small ? 16 : mode,
+    rep: 0,
+    rex: 0,
+    vexW: 0,
+    vvvv: 0,
+    vexL: 0,
+    modrm: -1,
+  };
   let lock = false;
   let segment = -1;
   let p = at;
@@ -113,7 +140,7 @@ export function decode(
     if (p >= limit) return tooShort;
     opcode = bytes[p]!;
     if (opcode === 0x66) parts.p66 = true;
-    else if (opcode === 0x67) parts.addressWidth = mode === 64 ? 32 : 16;
+    else if (opcode === 0x67) parts.addressWidth = mode === 64 || small ? 32 : 16;
     else if (opcode === 0xf0) lock = true;
     else if (opcode === 0xf2 || opcode === 0xf3) parts.rep = opcode;
     else if (SEGMENT_OF_PREFIX[opcode] !== undefined) {
@@ -243,9 +270,9 @@ function matches(e: Entry, parts: Parts): boolean {
 }
 
 /** Operand size in bits by prefixes and mode. */
-export function operandSize(e: Entry, parts: Pick<Parts, 'mode' | 'p66' | 'rex'>): Width {
+export function operandSize(e: Entry, parts: Pick<Parts, 'mode' | 'p66' | 'rex'> & { small?: boolean }): Width {
   if (e.size === 'n32') return 32;
-  if (parts.mode !== 64) return parts.p66 && e.prefix !== '66' ? 16 : 32;
+  if (parts.mode !== 64) return (parts.p66 && e.prefix !== '66') !== (parts.small ?? false) ? 16 : 32;
   if (e.size === 'f64' || parts.rex & 8) return 64;
   const narrow = parts.p66 && e.prefix !== '66';
   return e.size === 'd64' ? (narrow ? 16 : 64) : narrow ? 16 : 32;

@@ -49,6 +49,8 @@ export const SpecialOp = {
   tooLong: 9,
   /** A compiled region begins here; the handler it stands for is in the region word. */
   region: 10,
+  /** Access through a segment whose bit is in slot 1: where `State.limited` has it, the engine checks it first. */
+  segmentCheck: 11,
 } as const;
 const SPECIAL_COUNT = 16;
 
@@ -358,6 +360,12 @@ function loopFunction(
           };
           specials[SpecialOp.absolute] = () => {
             f.store('i64.store', cpu, load('i64.load', ip, Uop.disp), State.temp);
+            next();
+            go();
+          };
+          specials[SpecialOp.segmentCheck] = () => {
+            const limited = load('i32.load', cpu, State.limited);
+            f.brIf(op('i32.and', limited, load('i32.load8_u', ip, Uop.slot1)), slowLabel);
             next();
             go();
           };

@@ -1,8 +1,10 @@
 /** Instructions to micro-operations (see `state.ts` for their layout). */
-import type { Instruction, MemoryOperand } from './decode.js';
+import { type Instruction, type MemoryOperand, memorySegment } from './decode.js';
 import { formsOf, isGenerated, keyOf } from './handlers.js';
 import { SpecialOp } from './interpreter.js';
+import { baseSlot } from './segments.js';
 import { SLOW_DEFINITIONS } from './slow/definitions.js';
+import { SEGMENTED_DEFINITIONS } from './slow/near-control.js';
 import { State, UOP_BYTES, Uop } from './state.js';
 
 /** Where micro-operations are written: `at` moves on; the engine remembers the instruction of a slow one by number. */
@@ -62,9 +64,10 @@ function lowerMemory(
   memory: MemoryOperand,
   offset: number,
   n: number,
-  segmented: boolean,
+  based: boolean,
 ): Place {
-  const segment = segmented && insn.segment >= 4 ? (insn.segment === 4 ? State.fsBase : State.gsBase) : State.zero;
+  const number = memorySegment(insn);
+  const segment = insn.mnemonic !== 'LEA' && (based || number >= 4) ? baseSlot(number) : State.zero;
   let place: Place = { base: slotOf(memory.base), index: slotOf(memory.index), scale: memory.scale, disp: memory.disp };
   const prefix = (handler: number, from: Place, imm: number): Place => {
     sink.note(offset, insn.length);
@@ -95,15 +98,32 @@ function lowerMemory(
 const ENDS = /^(JMP|CALL|RET|SYSCALL|SYSRET|SYSENTER|SYSEXIT|IRET|INT|INT3|INT1|UD[012]|HLT|JMP_FAR|CALL_FAR|RET_FAR)$/;
 export const endsBlock = (insn: Instruction): boolean => ENDS.test(insn.mnemonic);
 
-/** Writes the micro-operations of an instruction at `offset` in its page, number `n` of its block. */
+/** Access by an override that may not be to a flat segment. 64-bit mode has no limits. */
+const wantsCheck = (insn: Instruction): boolean =>
+  insn.mode === 32 &&
+  insn.memory !== null &&
+  (insn.segment === 1 || insn.segment >= 4) &&
+  !/^(LEA|NOP|PREFETCH\w*)$/.test(insn.mnemonic);
+
+function writeCheck(sink: UopSink, insn: Instruction, offset: number, n: number): void {
+  sink.note(offset, insn.length);
+  write(sink, SpecialOp.segmentCheck, 1 << insn.segment, 0, NOWHERE, n, sink.remember(insn) << 8);
+}
+
+/**
+ * Writes the micro-operations of an instruction at `offset` in its page, number `n` of its block. `based`: all
+ * segments have bases.
+ */
 export function lower(
   sink: UopSink,
   insn: Instruction,
   handlers: ReadonlyMap<string, number>,
   offset: number,
   n: number,
+  based = false,
 ): void {
   if (!isGenerated(insn)) return lowerSlow(sink, insn, offset, n);
+  if (!based && wantsCheck(insn)) writeCheck(sink, insn, offset, n);
   const branch = insn.operands[0]?.kind === 'j' ? insn.operands[0].value + offset + insn.length : 0;
   const near = branch >= 0 && branch < 4096 && insn.width !== 16;
   const forms = formsOf(insn, near);
@@ -111,7 +131,7 @@ export function lower(
   if (handler === undefined) return lowerSlow(sink, insn, offset, n);
   let place = NOWHERE;
   if (insn.memory && forms.some((form) => form.kind === 'm') && insn.mnemonic !== 'NOP') {
-    place = lowerMemory(sink, insn, insn.memory, offset, n, insn.mnemonic !== 'LEA');
+    place = lowerMemory(sink, insn, insn.memory, offset, n, based);
   }
   const slots = [0, 0, place.base];
   let next = 0;
@@ -148,8 +168,9 @@ export function lower(
   if (wide !== null) sink.view.setBigUint64(at + Uop.disp, wide, true);
 }
 
-function lowerSlow(sink: UopSink, insn: Instruction, offset: number, n: number): void {
+export function lowerSlow(sink: UopSink, insn: Instruction, offset: number, n: number): void {
   sink.note(offset, insn.length);
-  if (!SLOW_DEFINITIONS.has(insn.mnemonic)) write(sink, SpecialOp.invalid, 0, 0, NOWHERE, n, 0);
+  if (!SLOW_DEFINITIONS.has(insn.mnemonic) && !SEGMENTED_DEFINITIONS.has(insn.mnemonic))
+    write(sink, SpecialOp.invalid, 0, 0, NOWHERE, n, 0);
   else write(sink, SpecialOp.slow, 0, 0, NOWHERE, n, sink.remember(insn) << 8);
 }

@@ -16,6 +16,8 @@ export const State = {
   gsBase: 0x98,
   /** Effective address computed by a prefix micro-operation. */
   temp: 0xa0,
+  /** Bases of ES, CS, SS and DS, 8 bytes each; outside 64-bit mode. */
+  esBase: 0xa8,
   /** Micro-operation to run next, or that stopped. */
   ip: 0x100,
   /** Instructions left, less the reserve of one block. */
@@ -52,8 +54,13 @@ export const State = {
   mode: 0x3c0,
   /** DR0…DR7, 8 bytes each. */
   debug: 0x400,
+  /** Limits and rights of ES…GS (`Segment` of the engine API), 4 and 2 bytes each. */
+  limits: 0x440,
+  rights: 0x458,
+  /** One bit a segment that accesses by override have to be checked against, where the others are flat. */
+  limited: 0x464,
 } as const;
-export const STATE_BYTES = 0x440;
+export const STATE_BYTES = 0x480;
 
 /**
  * A micro-operation, 16 bytes: handler u16 @0, register slots of operands u8 @2

@@ -31,7 +31,8 @@ export class Stepper {
   }
   /** Whether instructions have to go one by one. */
   get active(): boolean {
-    return (this.vcpu.systemFlags & Flag.TF) !== 0 || (this.control & DR7_ENABLE) !== 0;
+    const { vcpu } = this;
+    return vcpu.segmented || (vcpu.systemFlags & Flag.TF) !== 0 || (this.control & DR7_ENABLE) !== 0;
   }
   /** Whether each data access is to be reported. */
   get watching(): boolean {
@@ -53,7 +54,7 @@ export class Stepper {
     const shadowed = this.shadow;
     if (!shadowed) {
       this.hits = 0;
-      const before = vcpu.systemFlags & Flag.RF ? 0 : this.match(DR7_EXECUTE, vcpu.rip, 1n);
+      const before = vcpu.systemFlags & Flag.RF ? 0 : this.match(DR7_EXECUTE, vcpu.codeAddress, 1n);
       if (before !== 0) {
         vcpu.count++;
         return this.raise(before);
@@ -78,7 +79,7 @@ export class Stepper {
     const watching = this.watching;
     if (watching) access.watch = (va, bytes, write) => this.accessed(va, bytes, write);
     vcpu.interrupted = false;
-    const exit = vcpu.runOne(watching);
+    const exit = vcpu.runOne(watching || vcpu.segmented);
     access.watch = null;
     if (exit.reason === 'exception') this.hits = 0;
     return exit;

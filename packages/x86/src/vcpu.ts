@@ -5,19 +5,24 @@ import {
   type ExitReason,
   Flag,
   type PrivilegedInstruction,
+  Seg,
+  type Segment,
+  SegmentRights,
   type VcpuCore,
   Vector,
 } from '@paravane/engine-api';
 import { AccessBit, type AddressSpace, emptySpace, TlbField, tlbEntryOffset, UNUSED_TAG } from '@paravane/mmu';
 import type { DomId } from '@paravane/types';
 import { linkTarget } from './code-cache.js';
-import { decode, type Instruction } from './decode.js';
+import { decode, type Instruction, writesMemory } from './decode.js';
 import type { EngineParts } from './engine.js';
 import { readFxState, writeFxState } from './fx-state.js';
 import { SpecialOp } from './interpreter.js';
 import { SAMPLE_INTERVAL } from './jit/jit.js';
+import { SegmentRegisters } from './segments.js';
 import { LEAVE_DEFINITION, SlowContext } from './slow/context.js';
 import { SLOW_DEFINITIONS } from './slow/definitions.js';
+import { SEGMENTED_DEFINITIONS } from './slow/near-control.js';
 import { FlagKind, MAX_BLOCK, STATE_BYTES, State, Stop, Uop } from './state.js';
 import { Stepper } from './stepper.js';
 
@@ -36,6 +41,9 @@ export class X86Vcpu implements VcpuCore {
   private readonly i32: Int32Array;
   private readonly word: number;
   readonly debug: BigUint64Array;
+  readonly segments: SegmentRegisters;
+  /** Segment that the accesses of the instruction are checked against. */
+  accessSegment = 0;
   private readonly slowContext: SlowContext;
   private readonly stepper: Stepper;
   private tag = 0;
@@ -78,6 +86,7 @@ export class X86Vcpu implements VcpuCore {
     this.debug = new BigUint64Array(machine.memory.buffer, base + State.debug, 8);
     this.debug[6] = 0xffff0ff0n;
     this.debug[7] = 0x400n;
+    this.segments = new SegmentRegisters(this.view, base);
     this.slowContext = new SlowContext(this);
     this.stepper = new Stepper(this);
   }
@@ -156,6 +165,24 @@ export class X86Vcpu implements VcpuCore {
   set mode(value: CodeMode) {
     this.view.setUint32(this.base + State.mode, value, true);
   }
+  segment(register: number): Segment {
+    return this.segments.get(register);
+  }
+  setSegment(register: number, selector: number, segment: Segment): void {
+    this.selectors[register] = selector;
+    this.segments.set(register, segment);
+  }
+  /** Code, stack or data lie in segments that the fast path does not know. */
+  get segmented(): boolean {
+    return !this.segments.flat && this.mode !== 64;
+  }
+  get codeAddress(): bigint {
+    return this.segmented ? (this.rip + this.segment(Seg.cs).base) & MASK32 : this.rip;
+  }
+  get stackWidth(): 64 | 32 | 16 {
+    if (!this.segmented) return this.mode;
+    return this.segment(Seg.ss).rights & SegmentRights.big ? 32 : 16;
+  }
   /** Time-stamp counter after `count` instructions. */
   tscAt(count: number): bigint {
     return BigInt(Math.floor(count * this.tscRatio + this.tscOffset));
@@ -189,6 +216,7 @@ export class X86Vcpu implements VcpuCore {
     this.count = tail.getFloat64(0, true);
     this.tscRatio = tail.getFloat64(8, true);
     this.tscOffset = tail.getFloat64(16, true);
+    this.segments.changed();
   }
 
   run(budget: number, exact = true): Exit {
@@ -241,7 +269,7 @@ export class X86Vcpu implements VcpuCore {
             this.space.root,
             (this.space.user ? 1 : 0) | (this.mode === 32 ? 2 : 0) | (this.space.nxe ? 4 : 0) | (this.space.wp ? 8 : 0),
           );
-      const ip = this.blockAt(this.rip, left);
+      const ip = this.segmented ? this.segments.block(this) : this.blockAt(this.rip, left);
       if (ip === 0) {
         // The fetch faulted: an instruction that never began counts as one.
         left--;
@@ -377,7 +405,7 @@ export class X86Vcpu implements VcpuCore {
     }
   }
   /** Frame of a page to fetch from; 0 with the exit's page fault set if there is none. */
-  private fetchPage(lo: number, hi: number): number {
+  fetchPage(lo: number, hi: number): number {
     const { tlb, machine } = this.parts.mmu;
     const word = (tlb.base + tlbEntryOffset(lo, hi, this.tag)) >> 2;
     const { i32 } = machine;
@@ -431,6 +459,7 @@ export class X86Vcpu implements VcpuCore {
   /** A translation that generated code has not got (import `miss`). */
   miss(lo: number, hi: number, how: number, ip: number): number {
     const write = (how & 0x100) !== 0;
+    if (this.segmented && this.forbids(lo, how & 0xff, write)) return -1;
     const host = this.parts.access.translate(this.space, this.tag, this.mode, lo, hi, how & 0xff, write);
     if (host === -1) {
       this.recordFault();
@@ -456,6 +485,15 @@ export class X86Vcpu implements VcpuCore {
     }
     const page = access.page(this.space, this.tag, lo, hi, write ? AccessBit.write : 0);
     return page === -1 ? -1 : page + (lo & 0xfff);
+  }
+  /** Whether the segment in use forbids an access of a slow instruction; then the exit tells. */
+  refuses(lo: number, bytes: number, write: boolean): boolean {
+    return this.mode !== 64 && this.segments.guards(this.accessSegment) && this.forbids(lo, bytes, write);
+  }
+  private forbids(lo: number, bytes: number, write: boolean): boolean {
+    const vector = this.segments.refuses(this.accessSegment, lo, bytes, write);
+    if (vector !== 0) this.stopWithException(vector, 0);
+    return vector !== 0;
   }
   /** Whether an access at a linear address goes through SS (a non-canonical address is then #SS, not #GP). */
   private throughStack(base: number, segmented: boolean, va: bigint): boolean {
@@ -512,15 +550,16 @@ export class X86Vcpu implements VcpuCore {
     const { cache } = this.parts;
     const number = this.numberOf(ip);
     const left = told + this.beyond;
-    if (this.view.getUint16(ip, true) === SpecialOp.crossCheck) {
-      return this.checkSecondPage(ip);
-    }
+    const handler = this.view.getUint16(ip, true);
+    if (handler === SpecialOp.crossCheck) return this.checkSecondPage(ip);
     const insn = cache.instructions[this.view.getInt32(ip + Uop.imm, true) >>> 8]!;
     const context = this.slowContext;
     context.begin(insn, this.ripOf(ip), left, number, this.count + this.startLeft - left + number);
+    if (handler === SpecialOp.segmentCheck) return this.checkOverride(insn);
     let stop: number = Stop.go;
     try {
-      SLOW_DEFINITIONS.get(insn.mnemonic)!(context);
+      const own = this.segmented ? SEGMENTED_DEFINITIONS.get(insn.mnemonic) : undefined;
+      (own ?? SLOW_DEFINITIONS.get(insn.mnemonic)!)(context);
     } catch (signal) {
       if (signal !== LEAVE_DEFINITION) throw signal;
       stop = Stop.exit;
@@ -537,6 +576,15 @@ export class X86Vcpu implements VcpuCore {
     }
     this.i32[this.word + State.left / 4] = after - this.beyond;
     return stop;
+  }
+
+  /** An access by an override, from code that is flat otherwise, to a segment that may have a limit or lack a right. */
+  private checkOverride(insn: Instruction): number {
+    const { segment, offset } = this.slowContext.effective();
+    this.accessSegment = segment;
+    const lo = Number(this.slowContext.linear(segment, offset) & MASK32);
+    const operand = insn.operands.find(({ kind }) => kind === 'm');
+    return this.forbids(lo, operand?.kind === 'm' ? operand.width / 8 : 1, writesMemory(insn)) ? Stop.exit : Stop.go;
   }
 
   /** The instruction at `ip` goes on to a page whose TLB entry says nothing of its code. */

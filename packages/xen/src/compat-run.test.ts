@@ -83,6 +83,8 @@ it('runs hypercalls, table writes, a program, its faults and its system calls', 
     // Both halves of the entry, the upper one first: no execution, then read-only.
     ...storeWord(entry + 4n, 0x80000000),
     ...storeWord(entry, (target.frame << 12) | Pte.present),
+    ...movEax(0xe033),
+    ...[0x8e, 0xd8],
     ...push(0xe033),
     ...push(user.address + 4096n),
     ...push(0x202),

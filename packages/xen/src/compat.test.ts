@@ -290,7 +290,7 @@ describe('segments of a PV32 guest', () => {
     expect(put(0x00408200_00001000n | (0n << 44n))).toBe(EINVAL);
   });
 
-  it('load bases of FS and GS, and refuse those of the others aloud', () => {
+  it('are loaded with their bases and limits, under the rights of the ring', () => {
     const guest = make();
     withGdt(guest, 0x12cfb2345678ffffn, 0x00cff2000000ffffn, 0x00cfb2000000ffffn);
     withHandler(guest, 13, 0xc0001000);
@@ -312,18 +312,7 @@ describe('segments of a PV32 guest', () => {
     load(3, 0x0b);
     expect(peek(guest, guest.core.regs[4], 1)).toEqual([0x08]);
     load(3, 0x09);
-    expect(guest.pv.domain.shutdownRecord?.detail).toMatch(/DS = 9, which has a base/);
-  });
-
-  it('with a base cost a program a fault, not the domain', () => {
-    const guest = make();
-    withGdt(guest, 0x12cff2345678ffffn);
-    withHandler(guest, 13, 0xc0001000);
-    expect(guest.call(hypercall.stack_switch, 0xe021, guest.page().address + 4096n)).toBe(0n);
-    enterUser(guest);
-    guest.privileged({ mnemonic: 'LOAD_SEGMENT', register: 3, selector: 0x0b, length: 2, width: 32 });
-    expect(peek(guest, guest.core.regs[4], 2)).toEqual([0x08, 0x400000]);
-    expect(guest.pv.domain.state).toBe('running');
+    expect(guest.core.segment(3)).toEqual({ base: 0x12345678n, limit: 0xffffffff, rights: 0xc0b2 });
   });
 
   it('take far jumps, calls, returns and call gates', () => {

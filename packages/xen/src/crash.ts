@@ -57,7 +57,7 @@ export function crashReport(vcpu: XenVcpu, reason: string, symbolize: Symbolize 
     `DS ${selector(selectors[Seg.ds])}  ES ${selector(selectors[Seg.es])}  SS ${selector(selectors[Seg.ss])}` +
       `  FS ${selector(selectors[Seg.fs])} ${word(core.fsBase)}  GS ${selector(selectors[Seg.gs])} ${word(core.gsBase)}`,
   );
-  const code = domain.mmu.readVirtual(core.space, core.rip, CODE_BYTES);
+  const code = domain.mmu.readVirtual(core.space, core.codeAddress, CODE_BYTES);
   lines.push(`Code: ${code ? [...code].map((byte) => byte.toString(16).padStart(2, '0')).join(' ') : 'not readable'}`);
   lines.push('Stack:');
   const trace: string[] = [];

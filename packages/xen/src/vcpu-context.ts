@@ -19,8 +19,7 @@ import { compatSelector } from './calls/compat.js';
 import type { XenVcpu } from './domain.js';
 import { installGdt, rootOf, setKernelRoot, setUserRoot } from './mm/index.js';
 import { enterFailsafe } from './traps/compat.js';
-import { loadCompatSegment } from './traps/compat-segments.js';
-import { codeModeOf } from './traps/segments.js';
+import { loadSegment, setCodeSegment, setStackSegment } from './traps/segments.js';
 import { isCanonical, writeDebugRegister } from './traps/set.js';
 
 type Context = ValueOf<typeof vcpu_guest_context>;
@@ -133,28 +132,27 @@ function loadRegisters(vcpu: XenVcpu, user: Context['user_regs']): void {
   // The IOPL is virtual: what the context says counts, and the processor never sees it.
   vcpu.iopl = Number((user.rflags >> 12n) & 3n);
   core.rflags = (Number(user.rflags & 0xffffffffn) & ~(Flag.IOPL | Flag.VM)) | Flag.IF | 2;
-  core.selectors[Seg.cs] = user.cs | 3;
-  core.selectors[Seg.ss] = user.ss | 3;
   core.selectors[Seg.ds] = user.ds;
   core.selectors[Seg.es] = user.es;
   core.selectors[Seg.fs] = user.fs;
   core.selectors[Seg.gs] = user.gs;
-  core.mode = codeModeOf(vcpu, user.cs | 3);
+  if (!vcpu.domain.is64) return;
+  core.selectors[Seg.ss] = user.ss | 3;
+  setCodeSegment(vcpu, user.cs | 3);
 }
 
 /** Segments of a 32-bit vCPU; where one can't be loaded it starts in its failsafe callback. */
 function loadCompatSegments(vcpu: XenVcpu, user: Context['user_regs']): void {
   const { core } = vcpu;
-  core.mode = 32;
-  core.selectors[Seg.cs] = compatSelector(user.cs);
-  core.selectors[Seg.ss] = compatSelector(user.ss);
+  setCodeSegment(vcpu, compatSelector(user.cs));
+  setStackSegment(vcpu, compatSelector(user.ss));
   const wanted = [
     [Seg.ds, user.ds],
     [Seg.es, user.es],
     [Seg.fs, user.fs],
     [Seg.gs, user.gs],
   ] as const;
-  const failed = wanted.filter(([register, selector]) => loadCompatSegment(vcpu, register, selector) !== null);
+  const failed = wanted.filter(([register, selector]) => loadSegment(vcpu, register, selector) !== null);
   if (failed.length === 0) return;
   // The frame shows what was wanted.
   enterFailsafe(vcpu);

@@ -101,7 +101,12 @@ export class RegionSem extends Sem {
       }
     }
     if (insn.addressWidth !== 64) sum = this.zeroExtend(sum, insn.addressWidth);
-    if (insn.segment < 4 || this.mnemonic === 'LEA') return sum;
+    if (this.mnemonic === 'LEA') return sum;
+    if (insn.mode === 32 && (insn.segment === 1 || insn.segment >= 4)) {
+      const limited = load('i32.load', this.site.cpu, State.limited);
+      this.f.if(op('i32.and', limited, i32(1 << insn.segment)), () => this.site.sideExit());
+    }
+    if (insn.segment < 4) return sum;
     const linear = op(
       'i64.add',
       sum,

@@ -1,6 +1,7 @@
 /** The one implementation of `SlowCpu`: a vCPU's state seen by a definition in TypeScript. */
-import type { PrivilegedInstruction } from '@paravane/engine-api';
-import type { Instruction } from '../decode.js';
+import { type PrivilegedInstruction, Seg, Vector } from '@paravane/engine-api';
+import { type Instruction, memorySegment } from '../decode.js';
+import { baseSlot } from '../segments.js';
 import { MAX_BLOCK, SCRATCH_TOP, State } from '../state.js';
 import type { X86Vcpu } from '../vcpu.js';
 import type { SlowCpu } from './slow-cpu.js';
@@ -49,7 +50,9 @@ export class SlowContext implements SlowCpu {
   }
   get bulk(): boolean {
     const { access } = this.vcpu.parts;
-    return access.hook === null && access.watch === null;
+    const { vcpu, insn } = this;
+    const guarded = vcpu.mode !== 64 && (vcpu.segmented || (insn.segment >= 0 && vcpu.segments.guards(insn.segment)));
+    return access.hook === null && access.watch === null && !guarded;
   }
 
   operand(i: number): bigint {
@@ -83,23 +86,33 @@ export class SlowContext implements SlowCpu {
       this.regs[n] = (this.regs[n]! & ~mask) | (value & mask);
     }
   }
-  segmentBase(segment: number): bigint {
-    return segment === 4 ? this.vcpu.fsBase : segment === 5 ? this.vcpu.gsBase : 0n;
+  get stackWidth(): 64 | 32 | 16 {
+    return this.vcpu.stackWidth;
+  }
+  linear(segment: number, offset: bigint): bigint {
+    this.vcpu.accessSegment = segment;
+    const base =
+      this.vcpu.mode === 64 && segment < 4 ? 0n : this.view.getBigUint64(this.base + baseSlot(segment), true);
+    return BigInt.asUintN(this.pointerWidth, offset + base);
   }
   address(): bigint {
+    const { segment, offset } = this.effective();
+    return this.linear(segment, offset);
+  }
+  effective(): { segment: number; offset: bigint } {
     const memory = this.insn.memory!;
     const scaled = memory.index < 0 ? 0n : this.regs[memory.index]! << BigInt(memory.scale);
     const base =
       memory.base === -2 ? this.rip + BigInt(this.insn.length) : memory.base < 0 ? 0n : this.regs[memory.base]!;
-    const effective = BigInt.asUintN(this.insn.addressWidth, memory.wide ?? base + scaled + BigInt(memory.disp));
-    const segment = this.insn.segment >= 4 ? this.segmentBase(this.insn.segment) : 0n;
-    return BigInt.asUintN(this.pointerWidth, effective + segment);
+    const offset = BigInt.asUintN(this.insn.addressWidth, memory.wide ?? base + scaled + BigInt(memory.disp));
+    return { segment: memorySegment(this.insn), offset };
   }
 
   /** Offset in memory for an access, or leaves with the fault. */
   private host(va: bigint, bytes: number, write: boolean): number {
     const lo = Number(va & 0xffffffffn) | 0;
     const hi = Number(va >> 32n) | 0;
+    if (this.vcpu.refuses(lo, bytes, write)) throw LEAVE_DEFINITION;
     const host = this.vcpu.translate(lo, hi, bytes, write);
     if (host === -1) {
       this.vcpu.faulted(this.insn, va);
@@ -131,8 +144,12 @@ export class SlowContext implements SlowCpu {
     else this.view.setBigUint64(at, value, true);
     this.finish(at);
   }
+  private accessAll(va: bigint, length: number, write: boolean): void {
+    if (this.vcpu.refuses(Number(va & 0xffffffffn) | 0, length, write)) throw LEAVE_DEFINITION;
+    this.vcpu.parts.access.watch?.(va, length, write);
+  }
   loadBytes(va: bigint, length: number): Uint8Array {
-    this.vcpu.parts.access.watch?.(va, length, false);
+    this.accessAll(va, length, false);
     const out = new Uint8Array(length);
     for (let done = 0; done < length; ) {
       const at = BigInt.asUintN(this.pointerWidth, va + BigInt(done));
@@ -144,7 +161,7 @@ export class SlowContext implements SlowCpu {
     return out;
   }
   storeBytes(va: bigint, bytes: Uint8Array): void {
-    this.vcpu.parts.access.watch?.(va, bytes.length, true);
+    this.accessAll(va, bytes.length, true);
     const pieces: { at: bigint; host: number; from: number; length: number }[] = [];
     for (let done = 0; done < bytes.length; ) {
       const at = BigInt.asUintN(this.pointerWidth, va + BigInt(done));
@@ -161,6 +178,7 @@ export class SlowContext implements SlowCpu {
   pageAt(va: bigint, write: boolean): number {
     const lo = Number(va & 0xffffffffn) | 0;
     const hi = Number(va >> 32n) | 0;
+    if (this.vcpu.refuses(lo, 1, write)) throw LEAVE_DEFINITION;
     const host = this.vcpu.pageAt(lo, hi, write);
     if (host === -1) {
       this.vcpu.faulted(this.insn, va);
@@ -201,8 +219,10 @@ export class SlowContext implements SlowCpu {
     throw LEAVE_DEFINITION;
   }
   jump(target: bigint): void {
+    const to = BigInt.asUintN(this.pointerWidth, target);
+    if (this.vcpu.segmented && to > BigInt(this.vcpu.segment(Seg.cs).limit)) this.raise(Vector.GP, 0);
     this.jumped = true;
-    this.view.setBigUint64(this.base + State.rip, BigInt.asUintN(this.pointerWidth, target), true);
+    this.view.setBigUint64(this.base + State.rip, to, true);
   }
   tsc(): bigint {
     return this.vcpu.tscAt(this.count);

@@ -1,20 +1,13 @@
 /** Integer instructions that are rare, or have a case that is (Intel SDM vol. 2). */
-import { Flag } from '@paravane/engine-api';
+import { Flag, Seg } from '@paravane/engine-api';
 import type { SlowCpu, SlowDefinitions } from './slow-cpu.js';
+import { branchTarget, push, setStackPointer, stackPointer } from './stack.js';
 
 const ARITHMETIC = Flag.CF | Flag.PF | Flag.AF | Flag.ZF | Flag.SF | Flag.OF;
 /** RFLAGS bits that POPF at CPL 3 with IOPL 0 changes (Intel SDM vol. 2, POPF). */
 const POPF_BITS = ARITHMETIC | Flag.TF | Flag.DF | Flag.NT | Flag.AC | Flag.ID;
 
-const stackPointer = (c: SlowCpu): bigint => (c.pointerWidth === 64 ? c.regs[4]! : c.regs[4]! & 0xffffffffn);
-const setStackPointer = (c: SlowCpu, value: bigint): void => c.setGpr(4, value, c.pointerWidth);
 const bytes = (c: SlowCpu): number => c.insn.width / 8;
-
-function push(c: SlowCpu, value: bigint): void {
-  const at = BigInt.asUintN(c.pointerWidth, stackPointer(c) - BigInt(bytes(c)));
-  c.store(at, bytes(c), value);
-  setStackPointer(c, at);
-}
 
 /** DIV and IDIV with a dividend of 128 bits; smaller ones come here only with the same result. */
 const divide =
@@ -43,14 +36,12 @@ const loop = (c: SlowCpu): void => {
   const width = c.insn.addressWidth;
   const name = c.insn.mnemonic;
   let count = BigInt.asUintN(width, c.regs[1]!);
-  if (name !== 'JRCXZ') {
-    count = BigInt.asUintN(width, count - 1n);
-    c.setGpr(1, count, width);
-  }
+  if (name !== 'JRCXZ') count = BigInt.asUintN(width, count - 1n);
   const zero = (c.eflags & Flag.ZF) !== 0;
   const taken = name === 'JRCXZ' ? count === 0n : count !== 0n && (name === 'LOOP' || (name === 'LOOPE') === zero);
   const operand = c.insn.operands[0]!;
-  if (operand.kind === 'j') c.jump(c.rip + BigInt(c.insn.length + (taken ? operand.value : 0)));
+  if (taken && operand.kind === 'j') c.jump(branchTarget(c, operand.value));
+  if (name !== 'JRCXZ') c.setGpr(1, count, width);
 };
 
 /** BT and its kin with a register offset and an address size other than the mode's. */
@@ -60,12 +51,12 @@ const bitTest =
     const width = BigInt(c.insn.width);
     const offset = BigInt.asIntN(c.insn.width, c.operand(1));
     const bit = offset & (width - 1n);
-    const base = c.insn.segment >= 4 ? c.segmentBase(c.insn.segment) : 0n;
+    const place = c.effective();
     const effective = BigInt.asUintN(
       c.insn.addressWidth,
-      c.address() - base + (offset >> (width === 64n ? 6n : width === 32n ? 5n : 4n)) * (width / 8n),
+      place.offset + (offset >> (width === 64n ? 6n : width === 32n ? 5n : 4n)) * (width / 8n),
     );
-    const at = BigInt.asUintN(c.pointerWidth, effective + base);
+    const at = c.linear(place.segment, effective);
     const writes = c.insn.mnemonic !== 'BT';
     if (writes && c.bulk) c.pageAt(at, true);
     const value = c.load(at, bytes(c));
@@ -87,10 +78,11 @@ export const integerSlow: SlowDefinitions = {
   POP: (c) => {
     // The address of a memory destination is worked out with the stack pointer already moved.
     const from = stackPointer(c);
-    const value = c.load(from, bytes(c));
-    const moved = BigInt.asUintN(c.pointerWidth, from + BigInt(bytes(c)));
+    const value = c.load(c.linear(Seg.ss, from), bytes(c));
+    const moved = from + BigInt(bytes(c));
     const before = c.regs[4]!;
     setStackPointer(c, moved);
+    if (!c.insn.memory) return c.setOperand(0, value);
     const at = c.address();
     c.regs[4] = before;
     c.store(at, bytes(c), value);
@@ -99,8 +91,8 @@ export const integerSlow: SlowDefinitions = {
   PUSHF: (c) => push(c, BigInt(c.eflags & ~(Flag.VM | Flag.RF))),
   POPF: (c) => {
     const from = stackPointer(c);
-    const value = Number(c.load(from, bytes(c)) & 0xffffffffn);
-    setStackPointer(c, BigInt.asUintN(c.pointerWidth, from + BigInt(bytes(c))));
+    const value = Number(c.load(c.linear(Seg.ss, from), bytes(c)) & 0xffffffffn);
+    setStackPointer(c, from + BigInt(bytes(c)));
     const mask = c.insn.width === 16 ? POPF_BITS & 0xffff : POPF_BITS;
     c.eflags = (c.eflags & ~mask & ~Flag.RF) | (value & mask);
   },
@@ -108,18 +100,21 @@ export const integerSlow: SlowDefinitions = {
     const size = c.operand(0) & 0xffffn;
     const level = Number(c.operand(1) & 31n);
     const width = bytes(c);
-    let pointer = BigInt.asUintN(c.pointerWidth, stackPointer(c) - BigInt(width));
-    c.store(pointer, width, c.regs[5]!);
+    const lower = (at: bigint, by: bigint): bigint => BigInt.asUintN(c.stackWidth, at - by);
+    const step = BigInt(width);
+    let pointer = lower(stackPointer(c), step);
+    c.store(c.linear(Seg.ss, pointer), width, c.regs[5]!);
     const frame = pointer;
-    let link = BigInt.asUintN(c.pointerWidth, c.regs[5]!);
+    let link = BigInt.asUintN(c.stackWidth, c.regs[5]!);
     for (let i = 1; i <= level; i++) {
-      const value = i === level ? frame : c.load((link -= BigInt(width)), width);
-      pointer = BigInt.asUintN(c.pointerWidth, pointer - BigInt(width));
-      c.store(pointer, width, value);
+      link = lower(link, step);
+      const value = i === level ? frame : c.load(c.linear(Seg.ss, link), width);
+      pointer = lower(pointer, step);
+      c.store(c.linear(Seg.ss, pointer), width, value);
     }
-    pointer = BigInt.asUintN(c.pointerWidth, pointer - size);
+    pointer = lower(pointer, size);
     // The last byte of the new frame must be writable (Intel SDM vol. 2, ENTER).
-    c.pageAt(pointer, true);
+    c.pageAt(c.linear(Seg.ss, pointer), true);
     c.setGpr(5, frame, c.insn.width);
     setStackPointer(c, pointer);
   },
@@ -127,21 +122,23 @@ export const integerSlow: SlowDefinitions = {
     const width = bytes(c);
     const start = stackPointer(c);
     for (let n = 0; n < 8; n++) {
-      c.store(BigInt.asUintN(32, start - BigInt(width * (n + 1))), width, n === 4 ? start : c.regs[n]!);
+      const at = BigInt.asUintN(c.stackWidth, start - BigInt(width * (n + 1)));
+      c.store(c.linear(Seg.ss, at), width, n === 4 ? start : c.regs[n]!);
     }
     setStackPointer(c, start - BigInt(width * 8));
   },
   POPA: (c) => {
     const width = bytes(c);
     const start = stackPointer(c);
-    const values = Array.from({ length: 8 }, (_, i) => c.load(BigInt.asUintN(32, start + BigInt(width * i)), width));
+    const values = Array.from({ length: 8 }, (_, i) =>
+      c.load(c.linear(Seg.ss, BigInt.asUintN(c.stackWidth, start + BigInt(width * i))), width),
+    );
     for (let i = 0; i < 8; i++) if (i !== 3) c.setGpr(7 - i, values[i]!, c.insn.width);
     setStackPointer(c, start + BigInt(width * 8));
   },
   XLAT: (c) => {
-    const table = c.insn.segment < 0 ? 0n : c.segmentBase(c.insn.segment);
     const at = BigInt.asUintN(c.insn.addressWidth, c.regs[3]! + (c.regs[0]! & 0xffn));
-    c.setGpr(0, c.load(BigInt.asUintN(c.pointerWidth, at + table), 1), 8);
+    c.setGpr(0, c.load(c.linear(c.insn.segment >= 0 ? c.insn.segment : Seg.ds, at), 1), 8);
   },
   CLD: (c) => {
     c.eflags &= ~Flag.DF;

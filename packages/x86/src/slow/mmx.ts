@@ -1,4 +1,5 @@
 /** The MMX instruction that stores bytes one by one: MASKMOVQ (Intel SDM vol. 2). */
+import { Seg } from '@paravane/engine-api';
 import { State } from '../state.js';
 import type { SlowCpu, SlowDefinitions } from './slow-cpu.js';
 import { Status } from './x87-unit.js';
@@ -30,8 +31,7 @@ export const mmxSlow: SlowDefinitions = {
     checkMmx(c);
     const [data, mask] = [register(c, 0), register(c, 1)];
     const offset = BigInt.asUintN(c.insn.addressWidth, c.regs[7]!);
-    const segment = c.insn.segment >= 4 ? c.segmentBase(c.insn.segment) : 0n;
-    const start = BigInt.asUintN(c.pointerWidth, offset + segment);
+    const start = c.linear(c.insn.segment >= 0 ? c.insn.segment : Seg.ds, offset);
     const bytes: { va: bigint; value: bigint }[] = [];
     for (let i = 0n; i < 8n; i++) {
       if (((mask >> (8n * i + 7n)) & 1n) === 0n) continue;

@@ -24,10 +24,14 @@ export interface SlowCpu {
   setOperand(i: number, value: bigint): void;
   /** Writes a general register; 32 bits clear the upper half, fewer leave the rest. */
   setGpr(n: number, value: bigint, width: number): void;
+  /** Width of the stack pointer in use. */
+  readonly stackWidth: 64 | 32 | 16;
   /** Linear address of the memory operand. */
   address(): bigint;
-  /** Base of a segment that a memory operand may name. */
-  segmentBase(segment: number): bigint;
+  /** Segment and effective address of the memory operand. */
+  effective(): { segment: number; offset: bigint };
+  /** Linear address of an offset in a segment (`Seg`). What is accessed next is checked against that segment. */
+  linear(segment: number, offset: bigint): bigint;
   load(va: bigint, bytes: number): bigint;
   store(va: bigint, bytes: number, value: bigint): void;
   loadBytes(va: bigint, length: number): Uint8Array;
@@ -49,9 +53,9 @@ export interface SlowCpu {
   privileged(fields: Partial<PrivilegedInstruction> & Pick<PrivilegedInstruction, 'mnemonic'>): never;
   /** Stops behind the instruction with a reason. */
   stop(reason: 'syscall' | 'cpuid' | 'halt' | 'interrupt', vector?: number): never;
-  /** Goes on at a linear address. */
+  /** Goes on at an instruction pointer; #GP where it lies beyond the limit of CS. */
   jump(target: bigint): void;
-  /** Linear address of the instruction. */
+  /** The instruction pointer at the instruction. */
   readonly rip: bigint;
   /** The time-stamp counter. */
   tsc(): bigint;

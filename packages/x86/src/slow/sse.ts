@@ -1,4 +1,5 @@
 /** SSE to SSE4.2, AES, PCLMULQDQ and SHA: what is not generated (Intel SDM vol. 2). */
+import { Seg } from '@paravane/engine-api';
 import { State } from '../state.js';
 import type { SlowDefinition, SlowDefinitions } from './slow-cpu.js';
 import { immediate, register, source } from './sse-access.js';
@@ -13,8 +14,8 @@ const CR0_TS = 8;
 /** Stores the bytes whose mask has the sign bit, all or none; the other bytes are not looked at. */
 const maskedStore: SlowDefinition = (c) => {
   const [data, mask] = [source(c, 0), source(c, 1)];
-  const segment = c.insn.segment >= 4 ? c.segmentBase(c.insn.segment) : 0n;
-  const start = BigInt.asUintN(c.insn.addressWidth, c.regs[7]!) + segment;
+  const offset = BigInt.asUintN(c.insn.addressWidth, c.regs[7]!);
+  const start = c.linear(c.insn.segment >= 0 ? c.insn.segment : Seg.ds, offset);
   const chosen = Array.from({ length: 16 }, (_, i) => i).filter((i) => mask.getInt8(i) < 0);
   const place = (i: number): bigint => BigInt.asUintN(c.pointerWidth, start + BigInt(i));
   for (const i of chosen)

@@ -4,7 +4,7 @@
  * registers are exact, so a fault or the end of a budget leaves a state from
  * which the instruction goes on.
  */
-import { Flag } from '@paravane/engine-api';
+import { Flag, Seg } from '@paravane/engine-api';
 import type { SlowCpu, SlowDefinition, SlowDefinitions } from './slow-cpu.js';
 
 const RSI = 6;
@@ -14,24 +14,21 @@ interface Plan {
   size: number;
   step: bigint;
   addressWidth: number;
-  sourceBase: bigint;
-  destinationBase: bigint;
+  sourceSegment: number;
 }
 
 function plan(c: SlowCpu): Plan {
   const size = c.insn.width / 8;
-  const flat = c.pointerWidth === 64;
-  const segment = c.insn.segment;
   return {
     size,
     step: BigInt(c.eflags & Flag.DF ? -size : size),
     addressWidth: c.insn.addressWidth,
-    sourceBase: segment >= 4 || (!flat && segment >= 0) ? c.segmentBase(segment) : 0n,
-    destinationBase: 0n,
+    sourceSegment: c.insn.segment >= 0 ? c.insn.segment : Seg.ds,
   };
 }
 const index = (c: SlowCpu, n: number, p: Plan): bigint => BigInt.asUintN(p.addressWidth, c.regs[n]!);
-const linear = (c: SlowCpu, offset: bigint, base: bigint): bigint => BigInt.asUintN(c.pointerWidth, offset + base);
+const source = (c: SlowCpu, p: Plan): bigint => c.linear(p.sourceSegment, index(c, RSI, p));
+const destination = (c: SlowCpu, p: Plan): bigint => c.linear(Seg.es, index(c, RDI, p));
 const advance = (c: SlowCpu, n: number, by: bigint, p: Plan): void => c.setGpr(n, c.regs[n]! + by, p.addressWidth);
 
 /** Elements from `va` to the end of its page in the direction of travel; 0 if the next one crosses. */
@@ -78,17 +75,17 @@ const repeated =
   };
 
 const movsOne = (c: SlowCpu, p: Plan): void => {
-  const value = c.load(linear(c, index(c, RSI, p), p.sourceBase), p.size);
-  c.store(linear(c, index(c, RDI, p), 0n), p.size, value);
+  const value = c.load(source(c, p), p.size);
+  c.store(destination(c, p), p.size, value);
   advance(c, RSI, p.step, p);
   advance(c, RDI, p.step, p);
 };
 const stosOne = (c: SlowCpu, p: Plan): void => {
-  c.store(linear(c, index(c, RDI, p), 0n), p.size, c.regs[0]!);
+  c.store(destination(c, p), p.size, c.regs[0]!);
   advance(c, RDI, p.step, p);
 };
 const lodsOne = (c: SlowCpu, p: Plan): void => {
-  c.setGpr(0, c.load(linear(c, index(c, RSI, p), p.sourceBase), p.size), c.insn.width);
+  c.setGpr(0, c.load(source(c, p), p.size), c.insn.width);
   advance(c, RSI, p.step, p);
 };
 
@@ -110,14 +107,14 @@ function compare(c: SlowCpu, a: bigint, b: bigint, width: number): void {
   c.eflags = (c.eflags & ~(Flag.CF | Flag.ZF | Flag.SF | Flag.OF | Flag.AF | Flag.PF)) | bits;
 }
 const cmpsOne = (c: SlowCpu, p: Plan): void => {
-  const a = c.load(linear(c, index(c, RSI, p), p.sourceBase), p.size);
-  const b = c.load(linear(c, index(c, RDI, p), 0n), p.size);
+  const a = c.load(source(c, p), p.size);
+  const b = c.load(destination(c, p), p.size);
   advance(c, RSI, p.step, p);
   advance(c, RDI, p.step, p);
   compare(c, a, b, c.insn.width);
 };
 const scasOne = (c: SlowCpu, p: Plan): void => {
-  const b = c.load(linear(c, index(c, RDI, p), 0n), p.size);
+  const b = c.load(destination(c, p), p.size);
   advance(c, RDI, p.step, p);
   compare(c, BigInt.asUintN(c.insn.width, c.regs[0]!), b, c.insn.width);
 };
@@ -150,31 +147,30 @@ const oneByOne =
 
 export const stringSlow: SlowDefinitions = {
   MOVS: repeated(movsOne, (c, p, max) => {
-    const source = linear(c, index(c, RSI, p), p.sourceBase);
-    const destination = linear(c, index(c, RDI, p), 0n);
-    const run = Math.min(max, onPage(source, p), onPage(destination, p));
+    const from = source(c, p);
+    const to = destination(c, p);
+    const run = Math.min(max, onPage(from, p), onPage(to, p));
     if (run === 0 || p.step < 0n || !c.bulk) return oneByOne(movsOne)(c, p);
-    const from = c.pageAt(source, false);
-    const to = c.pageAt(destination, true);
+    const read = c.pageAt(from, false);
+    const write = c.pageAt(to, true);
     const length = run * p.size;
     const memory = new Uint8Array(c.view.buffer);
     // A destination inside the source repeats a pattern: only then is the order visible, and nearer than an
     // element the order of whole elements.
-    if (to > from && to < from + p.size) return oneByOne(movsOne)(c, p);
-    if (to > from && to < from + length) for (let i = 0; i < length; i++) memory[to + i] = memory[from + i]!;
-    else memory.copyWithin(to, from, from + length);
-    c.changed(destination, length);
+    if (write > read && write < read + p.size) return oneByOne(movsOne)(c, p);
+    if (write > read && write < read + length) for (let i = 0; i < length; i++) memory[write + i] = memory[read + i]!;
+    else memory.copyWithin(write, read, read + length);
+    c.changed(to, length);
     advance(c, RSI, BigInt(length), p);
     advance(c, RDI, BigInt(length), p);
     return { done: run, ended: false };
   }),
   STOS: repeated(stosOne, (c, p, max) => {
-    const destination = linear(c, index(c, RDI, p), 0n);
-    const run = Math.min(max, onPage(destination, p));
+    const to = destination(c, p);
+    const run = Math.min(max, onPage(to, p));
     if (run === 0 || p.step < 0n || !c.bulk) return oneByOne(stosOne)(c, p);
-    const to = c.pageAt(destination, true);
     const length = run * p.size;
-    const memory = new Uint8Array(c.view.buffer, to, length);
+    const memory = new Uint8Array(c.view.buffer, c.pageAt(to, true), length);
     const value = BigInt.asUintN(c.insn.width, c.regs[0]!);
     if (value === 0n || p.size === 1) memory.fill(Number(value & 0xffn));
     else {
@@ -182,7 +178,7 @@ export const stringSlow: SlowDefinitions = {
       for (let filled = p.size; filled < length; filled *= 2)
         memory.copyWithin(filled, 0, Math.min(filled, length - filled));
     }
-    c.changed(destination, length);
+    c.changed(to, length);
     advance(c, RDI, BigInt(length), p);
     return { done: run, ended: false };
   }),

@@ -3,9 +3,10 @@
  * does not own, stops the core with the decoded instruction; the personality
  * answers.
  */
-import { Flag, type PrivilegedMnemonic } from '@paravane/engine-api';
+import { Flag, type PrivilegedMnemonic, Seg } from '@paravane/engine-api';
 import { State } from '../state.js';
 import type { SlowCpu, SlowDefinition, SlowDefinitions } from './slow-cpu.js';
+import { push, stackPointer } from './stack.js';
 
 const CR4_TSD = 4;
 const CR4_FSGSBASE = 1 << 16;
@@ -149,21 +150,19 @@ export const systemSlow: SlowDefinitions = {
   },
   PUSH_SEG: (c) => {
     const selector = BigInt(c.view.getUint16(c.base + State.selectors + selectorRegister(c, 0) * 2, true));
-    const size = c.insn.width / 8;
-    const at = BigInt.asUintN(c.pointerWidth, c.regs[4]! - BigInt(size));
-    c.store(at, size, selector);
-    c.setGpr(4, at, c.pointerWidth);
+    push(c, selector);
   },
   POP_SEG: (c) => {
     const size = c.insn.width / 8;
-    const selector = Number(c.load(BigInt.asUintN(c.pointerWidth, c.regs[4]!), size) & 0xffffn);
+    const from = stackPointer(c);
+    const selector = Number(c.load(c.linear(Seg.ss, from), size) & 0xffffn);
     // `gpr` is RSP and `offset` its value behind the popped selector.
     c.privileged({
       mnemonic: 'LOAD_SEGMENT',
       register: selectorRegister(c, 0),
       selector,
       gpr: 4,
-      offset: BigInt.asUintN(c.pointerWidth, c.regs[4]! + BigInt(size)),
+      offset: BigInt.asUintN(c.stackWidth, from + BigInt(size)),
     });
   },
   ARPL: (c) => {

@@ -4,7 +4,7 @@
  * does, so that a probe finds a bus with nothing on it.
  */
 import { VMASST_TYPE } from '@paravane/abi-xen';
-import { Flag, Gpr, type PrivilegedInstruction } from '@paravane/engine-api';
+import { Flag, Gpr, type PrivilegedInstruction, Seg } from '@paravane/engine-api';
 import type { XenVcpu } from '../domain.js';
 import { readGuest, writeGuest } from '../guest-memory.js';
 import { hex, trace } from '../trace.js';
@@ -78,12 +78,13 @@ export function emulateStringIo(
   const register = isIn ? Gpr.rdi : Gpr.rsi;
   const short = core.mode === 32;
   const clip = (value: bigint): bigint => BigInt.asUintN(short ? 32 : 64, value);
+  const base = short ? core.segment(isIn ? Seg.es : Seg.ds).base : 0n;
   const step = core.rflags & Flag.DF ? -BigInt(bytes) : BigInt(bytes);
   // Single-step traps behind each iteration.
   const limit = core.rflags & Flag.TF ? 1 : REP_LIMIT;
   for (let turn = 0; turn < limit; turn++) {
     if (rep && clip(regs[Gpr.rcx]) === 0n) return 'done';
-    const address = clip(regs[register]);
+    const address = clip(clip(regs[register]) + base);
     if (isIn) {
       const data = new Uint8Array(4);
       new DataView(data.buffer).setUint32(0, readPort(vcpu, port, bytes), true);

@@ -3,15 +3,15 @@
  * same-privilege far transfers, which need the descriptor tables. Everything
  * else is #GP or #UD, as on the processor (arch/x86/pv/emul-priv-op.c).
  */
-import { type Exit, Flag, Gpr, type PrivilegedInstruction, Seg, Vector } from '@paravane/engine-api';
+import { type Exit, Gpr, type PrivilegedInstruction, Seg, Vector } from '@paravane/engine-api';
 import type { XenVcpu } from '../domain.js';
-import { readGuest, writeGuest } from '../guest-memory.js';
+import { readGuest } from '../guest-memory.js';
 import { setCr3 } from '../mm/index.js';
 import { hex, trace } from '../trace.js';
 import { deliverDebugTrap, injectException, injectPageFault } from '../traps/exceptions.js';
-import { codeModeOf, descriptor, isCode, loadSegment } from '../traps/segments.js';
+import { loadSegment } from '../traps/segments.js';
 import { readDebugRegister, writeDebugRegister } from '../traps/set.js';
-import { compatFarTransfer, compatNativeIret, compatSegmentLoad } from './compat-control.js';
+import { farTransfer, nativeIret } from './control-transfer.js';
 import { queryDescriptor, storeSystemRegister, storeTableRegister } from './descriptor-queries.js';
 import { emulateInOut, emulateStringIo, ioplAllows } from './io.js';
 import { emulateRdmsr, emulateWrmsr } from './msr.js';
@@ -28,8 +28,7 @@ const CR4_OSXSAVE = 0x40000;
 export const CR4_FIXED = 0x660;
 const FSGSBASE_BIT = 1;
 const XSAVE_BIT = 1 << 26;
-/** Page faults of ring 3 on a page that is not there. */
-const PF_READ = 4;
+/** Page fault of a write in ring 3 on a page that is not there. */
 const PF_WRITE = 6;
 
 type Outcome =
@@ -130,45 +129,10 @@ function setXcr0(vcpu: XenVcpu): Outcome {
   return 'next';
 }
 
-/** IRET within ring 3: the frame is popped, the event mask is not touched. */
-function nativeIret(vcpu: XenVcpu, { width }: PrivilegedInstruction): Outcome {
-  const { core } = vcpu;
-  const { regs } = core;
-  const size = width === 64 ? 8 : width === 32 ? 4 : 2;
-  // 64-bit code always pops SS:RSP; within 32-bit code only an outer ring does.
-  const words = core.mode === 64 ? 5 : 3;
-  const sp = core.mode === 64 ? regs[Gpr.rsp] : BigInt.asUintN(32, regs[Gpr.rsp]);
-  const bytes = readGuest(vcpu, sp, size * words);
-  if (!bytes) {
-    injectPageFault(vcpu, PF_READ, sp);
-    return 'stay';
-  }
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const word = (index: number): bigint =>
-    size === 8
-      ? view.getBigUint64(index * 8, true)
-      : BigInt(size === 4 ? view.getUint32(index * 4, true) : view.getUint16(index * 2, true));
-  const cs = Number(word(1) & 0xffffn);
-  const code = descriptor(vcpu, cs);
-  if ((cs & 3) !== 3 || code === null || !isCode(code)) return 'general-protection';
-  const keep = Flag.IF | Flag.IOPL | Flag.VIF | Flag.VIP;
-  core.rip = word(0);
-  core.rflags = (Number(word(2) & 0xffffffffn) & ~(keep | Flag.VM)) | (core.rflags & keep) | 2;
-  core.selectors[Seg.cs] = cs;
-  if (words === 5) {
-    regs[Gpr.rsp] = word(3);
-    core.selectors[Seg.ss] = Number(word(4) & 0xffffn);
-  } else {
-    regs[Gpr.rsp] = BigInt.asUintN(32, sp + BigInt(size * words));
-  }
-  core.mode = codeModeOf(vcpu, cs);
-  return 'stay';
-}
-
 /** The bytes that tell the forms of an instruction apart: opcode, with 0x0F00 for the second map, and ModRM. */
 function opcodeAt(vcpu: XenVcpu, length: number): { opcode: number; modrm: number; bytes: Uint8Array } | null {
   const { core } = vcpu;
-  const bytes = readGuest(vcpu, core.rip, length);
+  const bytes = readGuest(vcpu, core.codeAddress, length);
   if (!bytes) return null;
   let at = 0;
   while (at < length - 1 && isPrefix(bytes[at], core.mode === 64)) at++;
@@ -182,78 +146,13 @@ const isPrefix = (byte: number, long: boolean): boolean =>
 const opcodeOf = (vcpu: XenVcpu, { length }: PrivilegedInstruction): number => opcodeAt(vcpu, length)?.opcode ?? 0;
 const LSS = 0x0fb2;
 
-const stackPointer = (vcpu: XenVcpu): bigint =>
-  vcpu.core.mode === 64 ? vcpu.core.regs[Gpr.rsp] : BigInt.asUintN(32, vcpu.core.regs[Gpr.rsp]);
-
-/** Enters code of the same ring through a selector; false means #GP of it. */
-function enterCode(vcpu: XenVcpu, selector: number, offset: bigint): boolean {
-  const { core } = vcpu;
-  const code = descriptor(vcpu, selector);
-  if (code === null || !isCode(code)) return false;
-  core.selectors[Seg.cs] = selector | 3;
-  core.mode = codeModeOf(vcpu, selector | 3);
-  core.rip = core.mode === 64 ? offset : BigInt.asUintN(32, offset);
-  return true;
-}
-
-/** Far jump, call or return to code of the same ring. */
-function farTransfer(vcpu: XenVcpu, instruction: PrivilegedInstruction): Outcome {
-  const { regs } = vcpu.core;
-  const found = opcodeAt(vcpu, instruction.length);
-  if (!found) return 'general-protection';
-  if (!vcpu.domain.is64) return compatFarTransfer(vcpu, found, instruction);
-  const { opcode, modrm, bytes } = found;
-  const size = instruction.width / 8;
-  const sp = stackPointer(vcpu);
-  const refuse = (selector: number): Outcome => {
-    injectException(vcpu, Vector.GP, selector & 0xfffc);
-    return 'stay';
-  };
-  if (opcode === 0xcb || opcode === 0xca) {
-    const frame = readGuest(vcpu, sp, size * 2);
-    if (!frame) {
-      injectPageFault(vcpu, PF_READ, sp);
-      return 'stay';
-    }
-    const word = (at: number): bigint => {
-      let value = 0n;
-      for (let byte = size - 1; byte >= 0; byte--) value = (value << 8n) | BigInt(frame[at * size + byte]);
-      return value;
-    };
-    const selector = Number(word(1) & 0xffffn);
-    if ((selector & 3) !== 3 || !enterCode(vcpu, selector, word(0))) return refuse(selector);
-    const drop = opcode === 0xca ? bytes[bytes.length - 2] | (bytes[bytes.length - 1] << 8) : 0;
-    regs[Gpr.rsp] = sp + BigInt(size * 2 + drop);
-    return 'stay';
-  }
-  const { selector, offset } = instruction;
-  const isCall = opcode === 0x9a || (opcode === 0xff && ((modrm >> 3) & 7) === 3);
-  if (!isCall) return enterCode(vcpu, selector, offset) ? 'stay' : refuse(selector);
-  const frame = new Uint8Array(size * 2);
-  const returnTo = vcpu.core.rip + BigInt(instruction.length);
-  for (let byte = 0; byte < size; byte++) {
-    frame[byte] = Number((returnTo >> BigInt(8 * byte)) & 0xffn);
-    frame[size + byte] = byte < 2 ? (vcpu.core.selectors[Seg.cs] >> (8 * byte)) & 0xff : 0;
-  }
-  const code = descriptor(vcpu, selector);
-  if (code === null || !isCode(code)) return refuse(selector);
-  if (!writeGuest(vcpu, sp - BigInt(frame.length), frame)) {
-    injectPageFault(vcpu, PF_WRITE, sp - BigInt(frame.length));
-    return 'stay';
-  }
-  regs[Gpr.rsp] = sp - BigInt(frame.length);
-  enterCode(vcpu, selector, offset);
-  return 'stay';
-}
-
 /** MOV, POP and the LDS family into a segment register. */
 function segmentLoad(vcpu: XenVcpu, instruction: PrivilegedInstruction): Outcome {
   const { selector, register, gpr, offset, width } = instruction;
   const opcode = opcodeAt(vcpu, instruction.length)?.opcode ?? 0x8e;
-  if (!vcpu.domain.is64) {
-    if (compatSegmentLoad(vcpu, register, selector) === 'stay') return 'stay';
-  } else if (!loadSegment(vcpu, register, selector)) {
-    injectException(vcpu, Vector.GP, selector & 0xfffc);
+  const fault = loadSegment(vcpu, register, selector);
+  if (fault) {
+    injectException(vcpu, fault.vector, fault.errorCode);
     return 'stay';
   }
   if (opcode === 0x8e) return 'next';
@@ -280,9 +179,14 @@ function emulate(vcpu: XenVcpu, instruction: PrivilegedInstruction): Outcome {
       // Allowed by virtual IOPL, and without effect on the event mask.
       return ok(ioplAllows(vcpu));
     case 'IRET':
-      return vcpu.domain.is64 ? nativeIret(vcpu, instruction) : compatNativeIret(vcpu, instruction);
-    case 'FAR_TRANSFER':
-      return farTransfer(vcpu, instruction);
+      nativeIret(vcpu, instruction);
+      return 'stay';
+    case 'FAR_TRANSFER': {
+      const found = opcodeAt(vcpu, instruction.length);
+      if (!found) return 'general-protection';
+      farTransfer(vcpu, found, instruction);
+      return 'stay';
+    }
     case 'LOAD_SEGMENT':
       return segmentLoad(vcpu, instruction);
     case 'LAR':

@@ -1,6 +1,14 @@
 /** For tests: a machine whose processors run a script of exits in place of instructions. */
 import { readKernelImage } from '@paravane/domain-builder';
-import type { Engine, Exit, ExitReason, PrivilegedInstruction, VcpuCore } from '@paravane/engine-api';
+import {
+  type Engine,
+  type Exit,
+  type ExitReason,
+  type PrivilegedInstruction,
+  Seg,
+  type Segment,
+  type VcpuCore,
+} from '@paravane/engine-api';
 import { helloKernel } from '@paravane/guest-stubs';
 import { createHypervisor, type Hypervisor, type HypervisorOptions } from '@paravane/hypervisor';
 import { createMmu, emptySpace } from '@paravane/mmu';
@@ -20,6 +28,7 @@ function createScriptedCore(): ScriptedCore {
   const exit: Exit = { reason: 'budget', vector: 0, errorCode: -1, address: 0n, length: 0, dr6: 0, instruction: null };
   let count = 0;
   const script: Step[] = [];
+  const segments: Segment[] = Array.from({ length: 6 }, () => ({ base: 0n, limit: 0xffffffff, rights: 0xc0f3 }));
   return {
     script,
     regs: new BigUint64Array(16),
@@ -59,6 +68,16 @@ function createScriptedCore(): ScriptedCore {
       return Object.assign(exit, rest);
     },
     debug: new BigUint64Array(8),
+    segment: (register) => segments[register]!,
+    setSegment(register, selector, segment) {
+      segments[register] = segment;
+      this.selectors[register] = selector;
+      if (register === Seg.fs) this.fsBase = segment.base;
+      if (register === Seg.gs) this.gsBase = segment.base;
+    },
+    get codeAddress() {
+      return this.rip;
+    },
     debugTrap: () => 0,
     runEmulatingStore: () => null,
     readFxState: () => new Uint8Array(512),

@@ -6,9 +6,9 @@ import { VMASST_TYPE } from '@paravane/abi-xen';
 import { Flag, Gpr, Seg } from '@paravane/engine-api';
 import type { XenVcpu } from '../domain.js';
 import { readGuest } from '../guest-memory.js';
-import { codeSegmentFault, loadDataSegments, setCodeSegment } from './compat-segments.js';
 import { injectException } from './exceptions.js';
 import { setUpcallMask } from './frame.js';
+import { codeSegmentFault, dropInnerSegments, loadSegment, setCodeSegment } from './segments.js';
 
 const IRET_BYTES = 16;
 
@@ -46,12 +46,13 @@ export function compatIret(vcpu: XenVcpu): void {
   setUpcallMask(vcpu, eflags! & Flag.IF ? 0 : 1);
   vcpu.nmiInProgress = false;
   // What the processor checks when it returns: the fault is reported where the return leads to.
-  const fault = codeSegmentFault(vcpu, cs, cs & 3);
-  if (outer) selectors[Seg.ss] = outer[1]! & 0xffff;
+  const ss = outer ? outer[1]! & 0xffff : 0;
+  const fault = codeSegmentFault(vcpu, cs, cs & 3) ?? (outer ? loadSegment(vcpu, Seg.ss, ss, cs & 3) : null);
+  if (fault && outer) selectors[Seg.ss] = ss;
   if (fault !== null) {
     injectException(vcpu, fault.vector, fault.errorCode);
     return;
   }
   setCodeSegment(vcpu, cs);
-  if (outer) loadDataSegments(vcpu);
+  if (outer) dropInnerSegments(vcpu);
 }

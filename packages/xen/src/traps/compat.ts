@@ -13,6 +13,7 @@ import type { XenVcpu } from '../domain.js';
 import { writeGuest } from '../guest-memory.js';
 import { NO_ERROR_CODE, setUpcallMask, upcallMask } from './frame.js';
 import { setRing } from './mode.js';
+import { descriptor, segmentOf, setCodeSegment, setStackSegment } from './segments.js';
 
 /** Flags that entry to a handler clears; AC is left, as Xen leaves it here. */
 const CLEARED = Flag.VM | Flag.RF | Flag.NT | Flag.TF;
@@ -49,7 +50,10 @@ export function enterCompatKernel(
   }
   sp = (sp - 4 * words.length) >>> 0;
   setRing(vcpu, cs);
-  if (!writeGuest(vcpu, BigInt(sp), new Uint8Array(Uint32Array.from(words).buffer))) {
+  // Xen writes through the segment's base, without a look at its limit.
+  const stack = descriptor(vcpu, ss);
+  const at = BigInt.asUintN(32, BigInt(sp) + (stack === null ? 0n : segmentOf(stack).base));
+  if (!writeGuest(vcpu, at, new Uint8Array(Uint32Array.from(words).buffer))) {
     domain.crash(`fault while writing the guest kernel's stack at ${sp.toString(16)}`, vcpu);
     return;
   }
@@ -57,9 +61,8 @@ export function enterCompatKernel(
   core.rflags = (core.rflags & ~CLEARED) | Flag.IF;
   core.rip = address & 0xffffffffn;
   regs[Gpr.rsp] = BigInt(sp);
-  selectors[Seg.ss] = ss;
-  selectors[Seg.cs] = cs;
-  core.mode = 32;
+  setStackSegment(vcpu, ss);
+  setCodeSegment(vcpu, cs);
 }
 
 /** The failsafe callback: a segment register could not be loaded. */

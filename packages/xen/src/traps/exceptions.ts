@@ -95,7 +95,7 @@ export function handleException(vcpu: XenVcpu, exit: Exit): void {
 
 /** At #UD: `ud2; "xen"` stands at RIP, and CPUID behind it. */
 function isForcedEmulation(vcpu: XenVcpu): boolean {
-  const bytes = readGuest(vcpu, vcpu.core.rip, 7);
+  const bytes = readGuest(vcpu, vcpu.core.codeAddress, 7);
   return (
     bytes !== null &&
     XEN_EMULATE_PREFIX.every((byte, at) => bytes[at] === byte) &&
@@ -106,7 +106,8 @@ function isForcedEmulation(vcpu: XenVcpu): boolean {
 
 const SYSTEM_CALL = 0x80;
 /** Whether the instruction before RIP is INT1 (F1), which asks for no DPL, and not INT 1 (CD 01). */
-const isIcebp = (vcpu: XenVcpu): boolean => readGuest(vcpu, BigInt.asUintN(64, vcpu.core.rip - 1n), 1)?.[0] === 0xf1;
+const isIcebp = (vcpu: XenVcpu): boolean =>
+  readGuest(vcpu, BigInt.asUintN(64, vcpu.core.codeAddress - 1n), 1)?.[0] === 0xf1;
 
 /** INT n, with RIP behind it. INT3, INTO and INT1 are open to all; others ask the trap table's DPL. */
 export function handleInterrupt(vcpu: XenVcpu, exit: Exit): void {

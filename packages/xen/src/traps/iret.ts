@@ -11,7 +11,7 @@ import { enterKernel } from './bounce.js';
 import { returnBySysret } from './exceptions.js';
 import { NO_ERROR_CODE, setUpcallMask } from './frame.js';
 import { switchMode } from './mode.js';
-import { canReturnTo, codeModeOf } from './segments.js';
+import { canReturnTo, setCodeSegment } from './segments.js';
 
 const FRAME_BYTES = 72;
 /** RFLAGS bits that a guest can't set through a return. */
@@ -37,9 +37,8 @@ export function iret(vcpu: XenVcpu): void {
   if (domain.vmAssist & (1 << VMASST_TYPE.architectural_iopl)) vcpu.iopl = (flags & Flag.IOPL) >> 12;
   const rip = view.getBigUint64(32, true);
   core.rip = rip;
-  core.selectors[Seg.cs] = cs | 3;
   core.selectors[Seg.ss] = view.getUint16(64, true) | 3;
-  core.mode = codeModeOf(vcpu, cs | 3);
+  setCodeSegment(vcpu, cs | 3);
   core.rflags = (flags & ~FILTERED) | Flag.IF | 2;
   regs[Gpr.rsp] = view.getBigUint64(56, true);
   regs[Gpr.rax] = view.getBigUint64(0, true);

@@ -1,12 +1,52 @@
 /**
- * Segment descriptors as a running vCPU finds them: the guest's part of the
- * GDT, Xen's flat segments after it, and the LDT. (Intel SDM vol. 3, 3.4.5;
- * selectors of arch-x86/xen-x86_64.h.)
+ * Segment registers: loads with the processor's checks, by the descriptors of
+ * the guest's own tables and of Xen's flat segments (Intel SDM vol. 3, 3.4 and
+ * 5.5; selectors of arch-x86/xen-x86_64.h). All of a 64-bit guest runs in ring 3.
+ *
+ * While 64-bit code runs, CS and SS have no hidden part that counts: the core's
+ * is brought up to date where 32-bit code is entered.
  */
 import { FLAT_RING3_CS64, FLAT_RING3_SS64 } from '@paravane/abi-xen';
-import { type CodeMode, Seg } from '@paravane/engine-api';
+import { Seg, type Segment, SegmentRights, Vector } from '@paravane/engine-api';
 import type { XenVcpu } from '../domain.js';
 import { readDescriptor } from '../mm/index.js';
+import { setRing } from './mode.js';
+
+export interface SegmentFault {
+  vector: number;
+  errorCode: number;
+}
+
+const PRESENT = 1n << 47n;
+export const CODE_OR_DATA = 1n << 44n;
+const CODE = 1n << 43n;
+/** Of code; of data it means that the segment grows down. */
+const CONFORMING = 1n << 42n;
+/** Of data; of code it means that it may be read. */
+const WRITABLE = 1n << 41n;
+const LONG = 1n << 53n;
+const BIG = 1n << 54n;
+const GRANULAR = 1n << 55n;
+const NOTHING: Segment = { base: 0n, limit: 0, rights: 0 };
+
+export const baseOf = (value: bigint): bigint => ((value >> 16n) & 0xffffffn) | ((value >> 32n) & 0xff000000n);
+export const dplOf = (value: bigint): number => Number((value >> 45n) & 3n);
+export const isUsable = (value: bigint): boolean => (value & PRESENT) !== 0n && (value & CODE_OR_DATA) !== 0n;
+export const cplOf = (vcpu: XenVcpu): number => vcpu.core.selectors[Seg.cs]! & 3;
+export const generalFault = (selector: number): SegmentFault => ({
+  vector: Vector.GP,
+  errorCode: selector & 0xfffc,
+});
+
+/** The hidden part of a register that loads this descriptor. */
+export function segmentOf(value: bigint): Segment {
+  const limit = Number((value & 0xffffn) | ((value >> 32n) & 0xf0000n));
+  return {
+    base: baseOf(value),
+    limit: value & GRANULAR ? limit * 4096 + 4095 : limit,
+    rights: Number((value >> 40n) & 0xf0ffn),
+  };
+}
 
 /** The descriptor that a selector names, or null: null selector, outside the table, or no table. */
 export function descriptor(vcpu: XenVcpu, selector: number): bigint | null {
@@ -15,61 +55,90 @@ export function descriptor(vcpu: XenVcpu, selector: number): bigint | null {
   return found && (BigInt(found.hi >>> 0) << 32n) | BigInt(found.lo >>> 0);
 }
 
-const PRESENT = 1n << 47n;
-const CODE_OR_DATA = 1n << 44n;
-const CODE = 1n << 43n;
-const LONG = 1n << 53n;
-const DEFAULT_32 = 1n << 54n;
-const WRITABLE = 1n << 41n;
-const isRing3 = (value: bigint): boolean => ((value >> 45n) & 3n) === 3n;
+/** What is wrong with code of `ring` behind this selector, or null. */
+export function codeSegmentFault(vcpu: XenVcpu, selector: number, ring: number): SegmentFault | null {
+  if ((selector & 0xfffc) === 0) return generalFault(0);
+  const value = descriptor(vcpu, selector);
+  if (value === null || !(value & CODE_OR_DATA) || !(value & CODE)) return generalFault(selector);
+  if (value & CONFORMING ? dplOf(value) > ring : dplOf(value) !== ring) return generalFault(selector);
+  if ((value & (LONG | BIG)) === (LONG | BIG)) return generalFault(selector);
+  return value & PRESENT ? null : { vector: Vector.NP, errorCode: selector & 0xfffc };
+}
 
-export const isUsable = (value: bigint): boolean => (value & PRESENT) !== 0n && (value & CODE_OR_DATA) !== 0n;
-export const isCode = (value: bigint): boolean => isUsable(value) && (value & CODE) !== 0n;
-export const baseOf = (value: bigint): bigint => ((value >> 16n) & 0xffffffn) | ((value >> 32n) & 0xff000000n);
+/** Loads a CS that was found good, and goes to its mode and ring. */
+export function setCodeSegment(vcpu: XenVcpu, selector: number): void {
+  const { core } = vcpu;
+  if (selector === FLAT_RING3_CS64) {
+    core.selectors[Seg.cs] = selector;
+    core.mode = 64;
+    return;
+  }
+  const value = descriptor(vcpu, selector);
+  const segment = value === null ? NOTHING : segmentOf(value);
+  const wasLong = core.mode === 64;
+  core.setSegment(Seg.cs, selector, segment);
+  core.mode = vcpu.domain.is64 && (value === null || segment.rights & SegmentRights.long) ? 64 : 32;
+  if (core.mode === 32 && wasLong) setStackSegment(vcpu, core.selectors[Seg.ss]!);
+  if (!vcpu.domain.is64) setRing(vcpu, selector);
+}
+
+/** Loads SS without a question, as the hypervisor does. */
+export function setStackSegment(vcpu: XenVcpu, selector: number): void {
+  const value = descriptor(vcpu, selector);
+  vcpu.core.setSegment(Seg.ss, selector, value === null ? NOTHING : segmentOf(value));
+}
+
+/** What is wrong with a stack of `ring` in this segment, or null. */
+export function stackSegmentFault(vcpu: XenVcpu, selector: number, ring: number): SegmentFault | null {
+  if ((selector & 0xfffc) === 0) return generalFault(0);
+  const value = descriptor(vcpu, selector);
+  if (value === null || !(value & CODE_OR_DATA)) return generalFault(selector);
+  if ((selector & 3) !== ring || dplOf(value) !== ring || value & CODE || !(value & WRITABLE)) {
+    return generalFault(selector);
+  }
+  return value & PRESENT ? null : { vector: Vector.SS, errorCode: selector & 0xfffc };
+}
+
+/** Loads ES, SS, DS, FS or GS as MOV does in the ring given; the fault that it has, or null. */
+export function loadSegment(
+  vcpu: XenVcpu,
+  register: number,
+  selector: number,
+  ring = cplOf(vcpu),
+): SegmentFault | null {
+  const { core } = vcpu;
+  if (register === Seg.ss) {
+    const fault = stackSegmentFault(vcpu, selector, ring);
+    if (fault) return fault;
+  } else if ((selector & 0xfffc) !== 0) {
+    const value = descriptor(vcpu, selector);
+    if (value === null || !(value & CODE_OR_DATA)) return generalFault(selector);
+    const isCode = (value & CODE) !== 0n;
+    if (isCode && !(value & WRITABLE)) return generalFault(selector);
+    const conforming = isCode && (value & CONFORMING) !== 0n;
+    if (!conforming && dplOf(value) < Math.max(ring, selector & 3)) return generalFault(selector);
+    if (!(value & PRESENT)) return { vector: Vector.NP, errorCode: selector & 0xfffc };
+  }
+  const value = descriptor(vcpu, selector);
+  core.setSegment(register, selector, value === null ? NOTHING : segmentOf(value));
+  return null;
+}
+
+/** After a return to an outer ring: data segments that the new ring has no right to become null. */
+export function dropInnerSegments(vcpu: XenVcpu): void {
+  const { core } = vcpu;
+  for (const register of [Seg.es, Seg.ds, Seg.fs, Seg.gs]) {
+    const selector = core.selectors[register]!;
+    if ((selector & 0xfffc) === 0) continue;
+    const value = descriptor(vcpu, selector);
+    const conforming = value !== null && (value & CODE) !== 0n && (value & CONFORMING) !== 0n;
+    if (value !== null && (conforming || dplOf(value) >= cplOf(vcpu))) continue;
+    core.setSegment(register, 0, NOTHING);
+  }
+}
 
 /** Whether IRET to ring 3 takes these selectors: code and a writable stack, both of ring 3. */
 export function canReturnTo(vcpu: XenVcpu, cs: number, ss: number): boolean {
-  if (cs !== FLAT_RING3_CS64) {
-    const code = descriptor(vcpu, cs);
-    if (code === null || !isCode(code) || !isRing3(code)) return false;
-    if ((code & LONG) !== 0n && (code & DEFAULT_32) !== 0n) return false;
-  }
-  if (ss === FLAT_RING3_SS64) return true;
-  const stack = descriptor(vcpu, ss);
-  return stack !== null && isUsable(stack) && (stack & CODE) === 0n && (stack & WRITABLE) !== 0n && isRing3(stack);
-}
-
-/** Mode of code that runs with this CS; 64 where the selector names nothing. */
-export function codeModeOf(vcpu: XenVcpu, cs: number): CodeMode {
-  if ((cs | 3) === FLAT_RING3_CS64) return 64;
-  const value = descriptor(vcpu, cs);
-  return value !== null && isCode(value) && (value & LONG) === 0n ? 32 : 64;
-}
-
-/**
- * Loads ES, DS, FS, GS or SS. False means #GP (the selector names no usable
- * segment); a null selector is fine for all but SS in 32-bit code.
- */
-export function loadSegment(vcpu: XenVcpu, register: number, selector: number): boolean {
-  const { core } = vcpu;
-  let base = 0n;
-  if ((selector & 0xfffc) !== 0) {
-    const value = descriptor(vcpu, selector);
-    if (value === null || !isUsable(value)) return false;
-    base = baseOf(value);
-    if (core.mode === 32 && base !== 0n && register !== Seg.fs && register !== Seg.gs) {
-      // The core has no base for it; a program must not run on addresses that it did not mean.
-      const { domain } = vcpu;
-      domain.machine.services.log(
-        `${domain.hv.name}: a 32-bit program loaded segment ${selector.toString(16)}, which has a base: it gets a general protection fault`,
-      );
-      return false;
-    }
-  } else if (register === Seg.ss && core.mode === 32) {
-    return false;
-  }
-  core.selectors[register] = selector;
-  if (register === Seg.fs) core.fsBase = base;
-  if (register === Seg.gs) core.gsBase = base;
-  return true;
+  if (cs !== FLAT_RING3_CS64 && codeSegmentFault(vcpu, cs, 3) !== null) return false;
+  return ss === FLAT_RING3_SS64 || stackSegmentFault(vcpu, ss, 3) === null;
 }

@@ -23,7 +23,7 @@ import { Seg, Vector } from '@paravane/engine-api';
 import { compatSelector } from '../calls/compat.js';
 import type { HypercallHandler, XenVcpu } from '../domain.js';
 import { asU32, readGuest, readGuestStruct } from '../guest-memory.js';
-import { baseOf, descriptor, isUsable } from './segments.js';
+import { descriptor, isUsable, segmentOf } from './segments.js';
 
 const CR0_TS = 8;
 const TRAP_INFO_BYTES = 16;
@@ -222,8 +222,10 @@ export const set_segment_base: HypercallHandler = (vcpu, [which, base]) => {
       const selector = asU32(base) & 0xffff;
       const value = descriptor(vcpu, selector);
       const usable = value !== null && isUsable(value);
-      core.selectors[Seg.gs] = usable ? selector | 3 : 0;
-      vcpu.gsBaseOther = usable ? baseOf(value) : 0n;
+      // The base goes to the program's GS, what else there is of the segment has one place for both.
+      const segment = usable ? segmentOf(value) : { base: 0n, limit: 0, rights: 0 };
+      core.setSegment(Seg.gs, usable ? selector | 3 : 0, { ...segment, base: core.gsBase });
+      vcpu.gsBaseOther = segment.base;
       return 0;
     }
     default:
