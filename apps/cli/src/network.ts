@@ -11,9 +11,12 @@ import {
   joinLinks,
   type NetworkClock,
   parsePublish,
+  type Station,
+  type Switch,
   tapLink,
+  type UserNetwork,
 } from '@paravane/network';
-import type { BootVif, DomainConfig } from '@paravane/toolstack';
+import type { BootVif, DomainConfig, VifConfig } from '@paravane/toolstack';
 import { ParavaneError } from '@paravane/types';
 import { virtualEpoch } from './boot.js';
 
@@ -81,48 +84,89 @@ export async function openNetwork(
     }
     throw new ParavaneError('bad-argument', '--publish and --capture need an interface: add --vif "" or a vif key');
   }
-  const macs = configs.map(({ name, vifs = [] }) => vifs.map(({ mac }, index) => mac ?? madeUpMac(name, index)));
-  checkMacs(macs.flat());
+  const domains = configs.map(({ name, vifs = [] }) =>
+    vifs.map((config, index): Interface => {
+      const { mac = madeUpMac(name, index), bridge = defaultBridge } = config;
+      return { config, mac, bridge, name: `${name}.${index}` };
+    }),
+  );
+  const interfaces = domains.flat();
+  checkMacs(interfaces.map(({ mac }) => mac));
   const clock = virtual?.clock ?? hostNetworkClock;
-  const hub = createSwitch({ clock });
-  const network = createUserNetwork({
-    clock,
-    host: hostNet,
-    random: virtual === undefined ? Math.random : seededRandom(virtual.seed),
-    hostAccess: flags.noHostAccess !== true,
-    stations: macs.flat(),
-  });
-  const leave = joinLinks(hub.port({ name: 'uplink' }), network);
+  const networks = new Map<string, OneNetwork>();
+  for (const { bridge } of interfaces) {
+    if (networks.has(bridge)) continue;
+    const stations = interfaces
+      .filter((other) => other.bridge === bridge)
+      .map(({ mac, config: { ip } }) => ({
+        mac,
+        ...(ip === undefined ? {} : { address: ip.split(' ')[0] as string }),
+      }));
+    const random = virtual === undefined ? Math.random : seededRandom(`${bridge} ${virtual.seed}`);
+    networks.set(bridge, openOne(clock, random, stations, flags.noHostAccess !== true));
+  }
   const captured =
     flags.capture === undefined
       ? undefined
       : openCapture(flags.capture, () => (virtual ? virtualEpoch + clock.now() : hostNow()));
   const close = (): void => {
-    leave();
-    hub.close();
+    for (const network of networks.values()) network.close();
     captured?.close();
   };
   try {
-    for (const forward of forwards) await network.publish(forward);
+    // A forward that names no guest means the first.
+    const { user } = networks.get(interfaces[0]?.bridge as string) as OneNetwork;
+    for (const forward of forwards) await user.publish(forward);
   } catch (error) {
     close();
     throw error;
   }
-  const link = (domain: string, mac: string, index: number): Link => {
-    const port = hub.port({ name: `${domain} interface ${index}`, mac });
-    return captured ? tapLink(port, captured.capture.addInterface(`${domain}.${index}`)) : port;
+  const link = ({ mac, bridge, name }: Interface): Link => {
+    const port = (networks.get(bridge) as OneNetwork).hub.port({ name, mac });
+    return captured ? tapLink(port, captured.capture.addInterface(name)) : port;
   };
   return {
-    vifs: configs.map(({ name, vifs = [] }, at) =>
-      vifs.map((config, index) => {
-        const mac = macs[at]?.[index] as string;
-        return { config, mac, openLink: () => link(name, mac, index) };
-      }),
-    ),
+    vifs: domains.map((vifs) => vifs.map((vif) => ({ config: vif.config, mac: vif.mac, openLink: () => link(vif) }))),
     get waitsForHost() {
-      return network.waitsForHost;
+      return [...networks.values()].some(({ user }) => user.waitsForHost);
     },
     close,
+  };
+}
+
+/** The bridge of interfaces that name none: xl's. */
+const defaultBridge = 'xenbr0';
+
+interface Interface {
+  readonly config: VifConfig;
+  readonly mac: string;
+  readonly bridge: string;
+  readonly name: string;
+}
+
+/** The guests of one bridge, and the way out. */
+interface OneNetwork {
+  readonly hub: Switch;
+  readonly user: UserNetwork;
+  close(): void;
+}
+
+function openOne(
+  clock: NetworkClock,
+  random: () => number,
+  stations: readonly Station[],
+  hostAccess: boolean,
+): OneNetwork {
+  const hub = createSwitch({ clock });
+  const user = createUserNetwork({ clock, host: hostNet, random, hostAccess, stations });
+  const leave = joinLinks(hub.port({ name: 'uplink' }), user);
+  return {
+    hub,
+    user,
+    close() {
+      leave();
+      hub.close();
+    },
   };
 }
 
@@ -133,7 +177,7 @@ function checkMacs(macs: readonly string[]): void {
 }
 
 /** Numbers of 0 to 1, the same for the same seed. */
-function seededRandom(seed: bigint): () => number {
+function seededRandom(seed: string): () => number {
   let count = 0;
   return () => createHash('sha256').update(`network ${seed} ${count++}`).digest().readUInt32LE(0) / 2 ** 32;
 }

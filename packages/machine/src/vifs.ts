@@ -5,7 +5,7 @@
 import { createHostWork, type DeviceStore } from '@paravane/driver-api';
 import type { Hypervisor } from '@paravane/hypervisor';
 import type { Frame, Link, LinkUser } from '@paravane/link-api';
-import { createNetBackend, type NetBackend } from '@paravane/net-back';
+import { createNetBackend, type NetBackend, type RateClock } from '@paravane/net-back';
 import type { BootRequest, BootVif } from '@paravane/toolstack';
 import { createHostPeer, type PvDomain } from '@paravane/xen';
 import { addDevice } from '@paravane/xenbus';
@@ -101,11 +101,24 @@ function throughInbox(link: Link, post: () => void): InboxLink {
   };
 }
 
+/** The guest's time, for back ends. */
+function guestClock({ now, services }: Hypervisor): RateClock {
+  return {
+    now: () => now() / 1e6,
+    schedule(delay, run) {
+      const timer = services.createTimer(run);
+      timer.set(now() + Math.ceil(delay * 1e6));
+      return () => timer.cancel();
+    },
+  };
+}
+
 export function attachVifs({ hypervisor, store, guest, request }: VifsSetup): Vifs {
   const { inbox } = hypervisor;
   const vifs = request.vifs ?? [];
   const peer = createHostPeer(guest.xen);
   const inboxLinks: InboxLink[] = [];
+  const clock = guestClock(hypervisor);
   const post = (index: number): void => {
     inbox.post(SOURCE, Uint8Array.of(index));
     request.wake?.();
@@ -140,9 +153,15 @@ export function attachVifs({ hypervisor, store, guest, request }: VifsSetup): Vi
         script: config.script ?? '',
         ...(config.ip === undefined ? {} : { ip: config.ip }),
         ...(config.mtu === undefined ? {} : { mtu: config.mtu }),
+        ...(config.rate === undefined ? {} : { rate: `${config.rate.bytes},${config.rate.interval}` }),
         'hotplug-status': 'connected',
       },
-      front: { handle: id, mac, trusted: 1, ...(config.mtu === undefined ? {} : { mtu: config.mtu }) },
+      front: {
+        handle: id,
+        mac,
+        trusted: config.untrusted ? 0 : 1,
+        ...(config.mtu === undefined ? {} : { mtu: config.mtu }),
+      },
     });
     const index = inboxLinks.length;
     const own = throughInbox(openLink(), () => post(index));
@@ -154,6 +173,7 @@ export function attachVifs({ hypervisor, store, guest, request }: VifsSetup): Vi
       link: own.link,
       work,
       queues: request.config.vcpus,
+      ...(config.rate === undefined ? {} : { rate: { ...config.rate, clock } }),
       log: (message) => request.log?.('warning', `interface ${name}: ${message}`),
     });
     return { name: `net.${id}`, backend, link: own.link };

@@ -5,6 +5,7 @@
 import type { DeviceStore, HostWork, Peer } from '@paravane/driver-api';
 import { type Frame, type Link, noOffloads, type Offloads } from '@paravane/link-api';
 import { type BackendDevice, createBackendDevice, readNumber } from '@paravane/xenbus';
+import { createCredit, noLimit, type RateLimit } from './credit.js';
 import { type NetQueue, openNetQueue } from './queue.js';
 import { createNetStats, type NetStats } from './stats.js';
 
@@ -19,6 +20,8 @@ export interface NetBackendOptions {
   readonly work: HostWork;
   /** Pairs of rings at most; 1 if not given. */
   readonly queues?: number;
+  /** Of what the guest sends, all queues together; none if not given. */
+  readonly rate?: RateLimit;
   /** The front end has closed, and the toolstack wants the device gone. */
   readonly onRemoved?: () => void;
   readonly log?: (message: string) => void;
@@ -66,6 +69,7 @@ const hex = (bytes: Uint8Array, length: number): string => Array.from(bytes.suba
 export function createNetBackend(options: NetBackendOptions): NetBackend {
   const { store, back, front, peer, link, work, queues: mostQueues = 1 } = options;
   const stats = createNetStats();
+  const credit = options.rate === undefined ? noLimit : createCredit(options.rate);
   let logged = 0;
   const log = (message: string): void => {
     if (logged++ < MOST_LOGGED) options.log?.(message);
@@ -129,6 +133,7 @@ export function createNetBackend(options: NetBackendOptions): NetBackend {
         peer,
         work,
         stats,
+        credit,
         txRef,
         rxRef,
         txPort,
@@ -206,6 +211,7 @@ export function createNetBackend(options: NetBackendOptions): NetBackend {
     },
     close() {
       closed = true;
+      credit.close();
       stopListening();
       device.close();
     },

@@ -1,5 +1,6 @@
 /** The back end of PV network interfaces: Xen's network protocol against a link. */
 export { createNetBackend, type NetBackend, type NetBackendOptions } from './backend.js';
+export type { RateClock, RateLimit } from './credit.js';
 export {
   type ExtraInfo,
   GSO_TYPE,

@@ -150,6 +150,90 @@ describe('what the guest sends', () => {
   });
 });
 
+describe('a rate limit', () => {
+  /** A clock that stands still until `pass`. */
+  function manualClock() {
+    let now = 0;
+    let due: { at: number; run: () => void } | undefined;
+    return {
+      now: () => now,
+      schedule(delay: number, run: () => void) {
+        due = { at: now + delay, run };
+        return () => {
+          due = undefined;
+        };
+      },
+      pass(milliseconds: number) {
+        const end = now + milliseconds;
+        while (due && due.at <= end) {
+          const { at, run } = due;
+          due = undefined;
+          now = at;
+          run();
+        }
+        now = end;
+      },
+      get waits() {
+        return due !== undefined;
+      },
+    };
+  }
+
+  it('lets what the guest sends go by credit, and holds back the rest in its ring', () => {
+    const clock = manualClock();
+    const front = createScriptedFront({ rate: { bytes: 1000, interval: 10_000, clock } });
+    const page = front.page(frame(500));
+    for (let i = 0; i < 100; i++) front.put({ gref: page.ref, size: 500, id: i });
+    front.kick();
+    expect(front.link.taken.length).toBe(2);
+    clock.pass(100);
+    expect(front.link.taken.length).toBe(22);
+    clock.pass(389);
+    expect(front.link.taken.length).toBe(98);
+    clock.pass(10);
+    expect([front.link.taken.length, front.txResponses().length]).toEqual([100, 100]);
+    front.sendFrame(frame(60));
+    expect(front.link.taken.length).toBe(100);
+    clock.pass(10);
+    expect(front.link.taken.length).toBe(101);
+  });
+
+  it('takes a frame above the credit whole, and waits until it is paid back', () => {
+    const clock = manualClock();
+    const front = createScriptedFront({ rate: { bytes: 100, interval: 1000, clock } });
+    front.sendFrame(frame(1500));
+    front.sendFrame(frame(60));
+    expect(front.link.taken.length).toBe(1);
+    clock.pass(14);
+    expect(front.link.taken.length).toBe(1);
+    clock.pass(1);
+    expect(front.link.taken.length).toBe(2);
+  });
+
+  it('saves up no more than a burst, and limits nothing that the guest receives', () => {
+    const clock = manualClock();
+    const front = createScriptedFront({ rate: { bytes: 1000, interval: 1000, clock } });
+    clock.pass(1e6);
+    const page = front.page(frame(1500));
+    for (let i = 0; i < 200; i++) front.put({ gref: page.ref, size: 1500, id: i });
+    front.kick();
+    expect(front.link.taken.length).toBe(88);
+    front.leave(100);
+    expect(front.link.give(...Array.from({ length: 90 }, () => ({ bytes: frame(1500) })))).toBe(90);
+  });
+
+  it('forgets what waited when the interface is closed', () => {
+    const clock = manualClock();
+    const front = createScriptedFront({ rate: { bytes: 10, interval: 1000, clock } });
+    for (let i = 0; i < 4; i++) front.sendFrame(frame(60));
+    expect(clock.waits).toBe(true);
+    front.backend.close();
+    expect(clock.waits).toBe(false);
+    clock.pass(1000);
+    expect([front.link.taken.length, front.guest.uses()]).toEqual([1, 0]);
+  });
+});
+
 describe('what the guest receives', () => {
   it('comes with its flags, in its order', () => {
     const front = createScriptedFront();

@@ -5,6 +5,7 @@
 import type { EventPort, HostWork, MappedPage, Peer } from '@paravane/driver-api';
 import type { Frame } from '@paravane/link-api';
 import { type BackRing, createBackRing } from '@paravane/ring';
+import type { Credit } from './credit.js';
 import { RX_ENTRY_BYTES, TX_ENTRY_BYTES } from './layout.js';
 import { createReceiver, type Receiver } from './receive.js';
 import type { NetStats } from './stats.js';
@@ -14,6 +15,7 @@ export interface NetQueueOptions {
   readonly peer: Peer;
   readonly work: HostWork;
   readonly stats: NetStats;
+  readonly credit: Credit;
   /** As the front end claims them. */
   readonly txRef: number;
   readonly rxRef: number;
@@ -65,6 +67,7 @@ class Queue implements NetQueue {
   private closed = false;
   private transmitting = false;
   private again = false;
+  private readonly goOn = (): void => this.transmit();
   private wantsRoom = false;
   /** Frames that the link has not taken. */
   private waiting: Frame[] = [];
@@ -161,6 +164,11 @@ class Queue implements NetQueue {
     let open = this.flush();
     do {
       while (open && budget > 0 && !this.closed) {
+        if (!options.credit.may(this.goOn)) {
+          this.flush();
+          open = false;
+          break;
+        }
         const taken = takeTransmit(txRing, peer);
         if (taken === undefined) break;
         if (typeof taken === 'string') {
@@ -172,6 +180,7 @@ class Queue implements NetQueue {
         for (const { add, address } of taken.groups) options.onGroup(add, address);
         if (taken.frame) {
           stats.framesSent++;
+          options.credit.take(taken.frame.bytes.length);
           stats.bytesSent += taken.frame.bytes.length;
           this.waiting.push(taken.frame);
         } else if (taken.groups.length === 0) {

@@ -34,6 +34,7 @@ export { type Forward, type NetworkErrorCode, parsePublish } from './user/publis
 export type { TcpLimits } from './user/tcp-relay.js';
 export {
   createUserNetwork,
+  type Station,
   type UserNetwork,
   type UserNetworkOptions,
   type UserNetworkStats,

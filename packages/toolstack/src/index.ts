@@ -58,7 +58,7 @@ export {
   type StepResult,
 } from './machine.js';
 export { parseVdev, type VirtualDevice } from './vdev.js';
-export { normalMac, type ReadVif, readVif, type VifConfig } from './vif-config.js';
+export { normalMac, type ReadVif, readVif, type VifConfig, type VifRate } from './vif-config.js';
 export { laterKeys, supportedKeys } from './xl-keys.js';
 export {
   type Atom,

@@ -8,12 +8,21 @@ describe('network specifications', () => {
     ['mac=00:16:3E:00:00:01', { mac: '00:16:3e:00:00:01' }],
     ['mac=00-16-3e-00-00-01', { mac: '00:16:3e:00:00:01' }],
     [' bridge = xenbr0 , ip=10.0.2.15, vifname=web0', { bridge: 'xenbr0', ip: '10.0.2.15', vifname: 'web0' }],
+    ['rate=10Mb/s', { rate: { bytes: 62_500, interval: 50_000 } }],
+    ['rate=250KB/s', { rate: { bytes: 12_500, interval: 50_000 } }],
+    ['rate=1MB/s@20ms', { rate: { bytes: 20_000, interval: 20_000 } }],
+    ['rate=1GB/s@10', { rate: { bytes: 10_000, interval: 10 } }],
+    ['rate=800b/s@1s', { rate: { bytes: 100, interval: 1_000_000 } }],
+    ['untrusted', { untrusted: true }],
+    ['trusted=0', { untrusted: true }],
+    ['untrusted=0', {}],
+    ['trusted', {}],
     ['type=vif,backend=0,devid=3,mtu=9000', { devid: 3, mtu: 9000 }],
   ])('%j is read', (text, vif) => {
     expect(readVif(text)).toEqual({ vif, errors: [], warnings: [] });
   });
 
-  it.each(['rate=10Mb/s', 'script=vif-route', 'model=e1000', 'type=ioemu', 'untrusted'])(
+  it.each(['script=vif-route', 'model=e1000', 'type=ioemu', 'gatewaydev=eth0', 'accel=x'])(
     '%j has no effect, and says so',
     (text) => {
       const { vif, warnings } = readVif(text);
@@ -26,6 +35,13 @@ describe('network specifications', () => {
     ['mac=01:00:5e:00:00:01', 'no address'],
     ['type=vhost', 'vif or ioemu'],
     ['backend=netdom', 'not supported'],
+    ['rate=10', 'no rate'],
+    ['rate=10Mb', 'no rate'],
+    ['rate=0B/s', 'no rate'],
+    ['rate=10KB/s@1us', 'no rate'],
+    ['rate=5GB/s', 'no rate'],
+    ['rate=1MB/s@5000s', 'no rate'],
+    ['trusted=yes', '0 or 1'],
     ['mtu=12', '68 to 65535'],
     ['devid=x', '0 to 255'],
     ['brigde=xenbr0', 'unknown parameter'],

@@ -72,7 +72,12 @@ if [ -e /sys/class/net/eth0 ]; then
   udhcpc -i eth0 -n -t 4 -T 1 -s /etc/udhcpc.script >/dev/null 2>&1 || echo "eth0 got no address"
 fi
 cd /root
-setsid cttyhack sh
+# What poweroff, reboot and halt send to an init; the kernel runs them when the host asks for it.
+trap 'poweroff -f' USR2
+trap 'reboot -f' TERM
+trap 'halt -f' USR1
+setsid cttyhack sh </dev/console &
+wait $!
 poweroff -f
 `;
 

@@ -6,6 +6,7 @@ import { createFrontRing, type FrontRing } from '@paravane/ring';
 import { addDevice, createFrontendDevice, type FrontendDevice } from '@paravane/xenbus';
 import { createXenstore, type Xenstore } from '@paravane/xenstore';
 import { createNetBackend, type NetBackend } from '../backend.js';
+import type { RateLimit } from '../credit.js';
 import { NETRXF, RX_ENTRY_BYTES, TX_ENTRY_BYTES, type TxRequest } from '../layout.js';
 
 export interface TestLink extends Link {
@@ -52,6 +53,7 @@ export interface FrontOptions {
   readonly split?: boolean;
   readonly queues?: number;
   readonly offeredQueues?: number;
+  readonly rate?: RateLimit;
   /** Nodes in addition to, or in place of, those that the front end would write. */
   readonly nodes?: Readonly<Record<string, string | number>>;
 }
@@ -108,6 +110,7 @@ export function createScriptedFront(options: FrontOptions = {}): ScriptedFront {
   const link = createTestLink();
   const backend = createNetBackend({
     store,
+    ...(options.rate === undefined ? {} : { rate: options.rate }),
     ...nodes,
     peer: guest.peer,
     link,

@@ -73,13 +73,12 @@ export interface DhcpOptions {
   readonly clock: NetworkClock;
   readonly neighbors: Neighbors;
   readonly mtu: number;
-  /** Stations that the first addresses are kept for, in this order. */
-  readonly stations?: readonly Uint8Array[];
+  /** Addresses that are kept for a station: their last byte, and the station's key. */
+  readonly kept: ReadonlyMap<number, number>;
 }
 
-export function createDhcp({ clock, neighbors, mtu, stations = [] }: DhcpOptions): Dhcp {
+export function createDhcp({ clock, neighbors, mtu, kept }: DhcpOptions): Dhcp {
   const leases = new Map<number, Lease>();
-  const kept = new Map(stations.map((mac, at) => [plan.firstLease + at, macKey(mac, 0)]));
 
   function forget(lease: Lease): void {
     leases.delete(lease.last);
@@ -102,7 +101,8 @@ export function createDhcp({ clock, neighbors, mtu, stations = [] }: DhcpOptions
         ? wanted[3]
         : undefined;
     const isFree = (last: number): boolean =>
-      last >= plan.firstLease && last <= plan.lastLease && !leases.has(last) && (kept.get(last) ?? station) === station;
+      !leases.has(last) &&
+      (kept.has(last) ? kept.get(last) === station : last >= plan.firstLease && last <= plan.lastLease);
     const [own] = [...kept].find(([at, keeper]) => keeper === station && isFree(at)) ?? [];
     let last = own ?? (prefers !== undefined && isFree(prefers) ? prefers : plan.firstLease);
     while (last <= plan.lastLease && !isFree(last)) last++;

@@ -14,11 +14,11 @@ import {
   noOffloads,
   parseMac,
 } from '@paravane/link-api';
-import { type IpAddress, isMulticast } from '../address.js';
+import { type IpAddress, isMulticast, parseIpAddress } from '../address.js';
 import { equalBytes, get16 } from '../bytes.js';
 import { checksumHolds, pseudoHeaderSum } from '../checksum.js';
 import type { NetworkClock } from '../clock.js';
-import { EtherType, ethernetHeaderBytes, isGroup } from '../ethernet.js';
+import { EtherType, ethernetHeaderBytes, isGroup, macKey } from '../ethernet.js';
 import type { HostNet } from '../host-net.js';
 import { type IpPacket, Protocol, parseIp } from '../ip.js';
 import { createOutbox } from '../outbox.js';
@@ -50,8 +50,16 @@ export interface UserNetworkOptions {
   /** Our own station. */
   readonly mac?: string;
   readonly limits?: Partial<TcpLimits>;
-  /** Stations whose DHCP leases are decided beforehand: the first of them gets the first address, and so on. */
-  readonly stations?: readonly string[];
+  /**
+   * Stations whose DHCP leases are decided beforehand: the address given with it, or the first that is left, in this
+   * order. Addresses that are no guest's decide nothing.
+   */
+  readonly stations?: readonly Station[];
+}
+
+export interface Station {
+  readonly mac: string;
+  readonly address?: string;
 }
 
 export interface UserNetworkStats {
@@ -73,6 +81,25 @@ export interface UserNetwork extends Link {
   /** Whether something of the host may yet answer: a connection, a flow or a question to the name server is open. */
   readonly waitsForHost: boolean;
   stats(): UserNetworkStats;
+}
+
+/** The leases that are kept, by the last byte of the address, with the key of the station. */
+function stationsOf(stations: readonly Station[]): Map<number, number> {
+  const kept = new Map<number, number>();
+  const keyOf = ({ mac }: Station): number => macKey(parseMac(mac), 0);
+  for (const station of stations) {
+    const wanted = station.address === undefined ? undefined : parseIpAddress(station.address);
+    const last = wanted?.version === 4 && isGuestAddress(wanted) ? wanted.bytes[3] : undefined;
+    if (last !== undefined && !kept.has(last)) kept.set(last, keyOf(station));
+  }
+  const named = new Set(kept.values());
+  let next: number = plan.firstLease;
+  for (const key of stations.map(keyOf)) {
+    if (named.has(key)) continue;
+    while (kept.has(next)) next++;
+    if (next <= plan.lastLease) kept.set(next, key);
+  }
+  return kept;
 }
 
 const defaultMac = '52:54:00:12:35:02';
@@ -103,7 +130,7 @@ export function createUserNetwork(options: UserNetworkOptions): UserNetwork {
   const neighbors = createNeighbors();
   const lan = createLan({ mac, mtu, neighbors, outbox });
   const icmp = createIcmp(lan, clock);
-  const dhcp = createDhcp({ clock, neighbors, mtu, stations: (options.stations ?? []).map(parseMac) });
+  const dhcp = createDhcp({ clock, neighbors, mtu, kept: stationsOf(options.stations ?? []) });
   const dns = createDnsForwarder(clock, (query) => host.resolve(query));
   const fragments = createFragments(clock);
   const offloads = () => user?.offloads ?? noOffloads;

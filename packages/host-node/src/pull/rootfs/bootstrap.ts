@@ -61,6 +61,11 @@ echo '@@ finishing'
 echo debian >/mnt/etc/hostname
 printf '127.0.0.1 localhost\\n127.0.1.1 debian\\n' >/mnt/etc/hosts
 printf '/dev/xvda / ext4 defaults,errors=remount-ro 0 1\\n' >/mnt/etc/fstab
+# Every interface that is there when the system starts; IPv6 addresses come by themselves.
+printf 'auto lo /eth*\niface lo inet loopback\n' >/mnt/etc/network/interfaces
+for number in 0 1 2 3; do
+  printf 'iface eth%s inet dhcp\n' $number >>/mnt/etc/network/interfaces
+done
 in_system passwd -d root
 units=/mnt/etc/systemd/system
 mkdir -p $units/getty.target.wants

@@ -24,11 +24,12 @@ export interface SystemPackage {
   data(): Uint8Array;
 }
 
-/** Essential and required packages, and systemd as the init. */
+/** Essential and required packages, systemd as the init, and what brings the network up. */
 export const systemRoots: readonly string[] =
   `base-files base-passwd bash bsdutils coreutils dash debconf debianutils diffutils dpkg e2fsprogs findutils grep gzip
   hostname init-system-helpers libc-bin login mawk mount ncurses-base ncurses-bin passwd perl-base sed systemd
-  systemd-sysv sysvinit-utils tar usr-is-merged util-linux apt debian-archive-keyring`.split(/\s+/);
+  systemd-sysv sysvinit-utils tar usr-is-merged util-linux apt debian-archive-keyring
+  ifupdown isc-dhcp-client iproute2 iputils-ping`.split(/\s+/);
 
 export async function fetchSystem(source: PackageSource, progress: Progress): Promise<SystemPackage[]> {
   const found = new Map<string, SystemPackage>();
