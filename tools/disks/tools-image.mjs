@@ -20,7 +20,17 @@ import { dataFolder, host } from './guest.mjs';
 
 const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 /** In the order in which they have to be loaded. */
-const modules = ['virtio_ring', 'virtio', 'virtio_pci_legacy_dev', 'virtio_pci_modern_dev', 'virtio_pci', 'virtio_blk'];
+const modules = [
+  'virtio_ring',
+  'virtio',
+  'virtio_pci_legacy_dev',
+  'virtio_pci_modern_dev',
+  'virtio_pci',
+  'virtio_blk',
+  'failover',
+  'net_failover',
+  'virtio_net',
+];
 
 export function makeToolsImage(file = join(root, '.cache/disks/tools.img')) {
   if (existsSync(file)) return file;
