@@ -1,6 +1,6 @@
 import { parseMac } from '@paravane/link-api';
 import { describe, expect, it } from 'vitest';
-import { get16, put16, put32 } from '../bytes.js';
+import { put16, put32 } from '../bytes.js';
 import { Protocol } from '../ip.js';
 import { setUp } from '../testing/set-up.js';
 
