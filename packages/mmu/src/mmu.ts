@@ -7,7 +7,7 @@
  * access would.
  */
 import { type DomId, type Maddr, type Mfn, PAGE_SIZE } from '@paravane/types';
-import { createFrameTable, FrameFlag, type FrameTable } from './frame-table.js';
+import { createFrameTable, FrameFlag, type FrameTable, FrameType } from './frame-table.js';
 import { createGrantHolds, type GrantHolds } from './grant-holds.js';
 import { createMachineMemory, type MachineMemory, type MachineMemoryOptions } from './machine-memory.js';
 import { createTlb, type Tlb } from './tlb.js';
@@ -53,6 +53,8 @@ export interface Mmu {
 
   /** Drops the owner's reference to a frame; every translation to it is gone when this returns. */
   free(mfn: Mfn): void;
+  /** Passes a frame on with its contents. Only its owner's reference may be left; every translation to it is gone. */
+  give(mfn: Mfn, to: DomId): void;
 }
 
 /** A linear address as two halves, without arithmetic on bigints. */
@@ -185,6 +187,11 @@ export function createMmu(options: MachineMemoryOptions): Mmu {
     free(mfn) {
       tlb.dropFrame(mfn);
       frames.release(mfn);
+    },
+    give(mfn, to) {
+      tlb.dropFrame(mfn);
+      frames.owner[mfn] = to;
+      frames.type[mfn] = FrameType.none;
     },
   };
   return mmu;

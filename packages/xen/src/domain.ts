@@ -23,6 +23,13 @@ export interface Preempted {
 /** A value for RAX (a negative one is an errno, negated), or more to do. */
 export type HypercallResult = number | bigint | Preempted;
 
+/** Domain id under which the host's back ends answer; it has no record. */
+export const HOST_DOMAIN = 0;
+
+/** Whether there is a domain of this id: the host is one, too. */
+export const isDomain = (machine: XenMachine, claimedId: number): boolean =>
+  claimedId === HOST_DOMAIN || machine.domain(claimedId) !== undefined;
+
 /** `args` are the six raw argument registers. */
 export type HypercallHandler = (vcpu: XenVcpu, args: bigint[]) => HypercallResult;
 

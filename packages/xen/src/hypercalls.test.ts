@@ -62,6 +62,16 @@ describe('hypercalls of a PV64 kernel', () => {
     expect((guest.peek(area + 24n) >> 40n) & 0xffn).toBe(BigInt(XEN_PVCLOCK_TSC_STABLE_BIT));
   });
 
+  it('set no breakpoint in Xen, and read what was set', () => {
+    const guest = createTestGuest();
+    for (const address of [0xffff800000000000n, 0x800000000000n]) {
+      expect(guest.call(hypercall.set_debugreg, 0, address)).toBe(-1n);
+    }
+    expect(guest.call(hypercall.set_debugreg, 0, 0x1234n)).toBe(0n);
+    expect(guest.call(hypercall.get_debugreg, 0)).toBe(0x1234n);
+    expect(guest.call(hypercall.set_debugreg, 7, 1n << 32n)).toBe(-22n);
+  });
+
   it('bring no vCPU up that was not initialised', () => {
     const guest = createTestGuest({ vcpus: 2 });
     expect(guest.call(hypercall.vcpu_op, VCPUOP.is_up, 0)).toBe(1n);

@@ -42,7 +42,7 @@ const setTrapTable: HypercallHandler = (vcpu, args) => {
 const setCallbacks: HypercallHandler = ({ callbacks }, args) => {
   const [eventCs, event, failsafeCs, failsafe] = args as [bigint, bigint, bigint, bigint];
   Object.assign(callbacks.event, { address: event, cs: compatSelector(asU32(eventCs)) });
-  Object.assign(callbacks.failsafe, { address: failsafe, cs: compatSelector(asU32(failsafeCs)) });
+  Object.assign(callbacks.failsafe, { address: failsafe, masksEvents: false, cs: compatSelector(asU32(failsafeCs)) });
   return 0;
 };
 

@@ -21,7 +21,7 @@ import {
   type FieldMap,
   type Struct,
 } from '@paravane/abi-xen';
-import type { HypercallHandler, XenDomain, XenVcpu } from '../domain.js';
+import { type HypercallHandler, isDomain, type XenDomain, type XenVcpu } from '../domain.js';
 import {
   allocUnbound,
   bindInterdomain,
@@ -58,9 +58,8 @@ function answerPort<M extends FieldMap>(
 function target(vcpu: XenVcpu, claimedDom: number): XenDomain | number {
   const { domain } = vcpu;
   if (claimedDom === DOMID_SELF || claimedDom === domain.id) return domain;
-  const other = domain.machine.domain(claimedDom);
-  if (!other) return -Errno.ESRCH;
-  return domain.privileged ? other : -Errno.EPERM;
+  if (!isDomain(domain.machine, claimedDom)) return -Errno.ESRCH;
+  return (domain.privileged && domain.machine.domain(claimedDom)) || -Errno.EPERM;
 }
 
 const STATES: Readonly<Record<Channel['state'], number>> = {

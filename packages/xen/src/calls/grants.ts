@@ -20,11 +20,12 @@ import {
   type StructInput,
   type StructValue,
 } from '@paravane/abi-xen';
-import type { HypercallHandler, HypercallResult, XenDomain, XenVcpu } from '../domain.js';
+import { type HypercallHandler, type HypercallResult, isDomain, type XenDomain, type XenVcpu } from '../domain.js';
 import { copyGrant } from '../grants/copy.js';
 import { mapRef, unmapHandle } from '../grants/map.js';
 import { growTable, setVersion, swapEntries } from '../grants/table.js';
-import { abiOf, asS32, asU32, readGuest, writeGuest } from '../guest-memory.js';
+import { transferPage } from '../grants/transfer.js';
+import { abiOf, asS32, asU32, handleOk, readGuest, readGuestStruct, writeGuest } from '../guest-memory.js';
 
 /** Requests of an array that one call works on before it is re-issued. */
 const BATCH = 256;
@@ -42,6 +43,7 @@ function each<M extends FieldMap>(
   const size = layout.size(abi);
   let at = args[1];
   const count = asU32(args[2]);
+  if (!handleOk(vcpu, at, count, size)) return -Errno.EFAULT;
   for (let done = 0; done < count; done++) {
     if (done === BATCH) return { preempted: true, args: [args[0], at, BigInt(count - done), ...args.slice(3)] };
     const bytes = readGuest(vcpu, at, size);
@@ -58,9 +60,8 @@ function each<M extends FieldMap>(
 function tableOwner(vcpu: XenVcpu, claimedDom: number): XenDomain | number {
   const { domain } = vcpu;
   if (claimedDom === DOMID_SELF || claimedDom === domain.id) return domain;
-  const other = domain.machine.domain(claimedDom);
-  if (!other) return GNTST.bad_domain;
-  return domain.privileged ? other : GNTST.permission_denied;
+  if (!isDomain(domain.machine, claimedDom)) return GNTST.bad_domain;
+  return (domain.privileged && domain.machine.domain(claimedDom)) || GNTST.permission_denied;
 }
 
 /** Writes frame numbers to a guest array; false if it can't be written. */
@@ -73,6 +74,9 @@ function writeFrames(vcpu: XenVcpu, address: bigint, frames: readonly number[], 
 
 function setupTable(vcpu: XenVcpu, args: bigint[]): HypercallResult {
   if (asU32(args[2]) !== 1) return -Errno.EINVAL;
+  const { frame_list: list = 0n, nr_frames: claimedCount = 0 } =
+    readGuestStruct(vcpu, gnttab_setup_table, args[1]) ?? {};
+  if (!handleOk(vcpu, list, claimedCount, abiOf(vcpu) / 8)) return -Errno.EFAULT;
   return each(vcpu, gnttab_setup_table, args, (request) => {
     const owner = tableOwner(vcpu, request.dom);
     if (typeof owner === 'number') return { status: owner };
@@ -88,6 +92,9 @@ function setupTable(vcpu: XenVcpu, args: bigint[]): HypercallResult {
 
 function statusFrames(vcpu: XenVcpu, args: bigint[]): HypercallResult {
   if (asU32(args[2]) !== 1) return -Errno.EINVAL;
+  const { frame_list: list = 0n, nr_frames: claimedCount = 0 } =
+    readGuestStruct(vcpu, gnttab_get_status_frames, args[1]) ?? {};
+  if (!handleOk(vcpu, list, claimedCount, 8)) return -Errno.EFAULT;
   return each(vcpu, gnttab_get_status_frames, args, (request) => {
     const owner = tableOwner(vcpu, request.dom);
     if (typeof owner === 'number') return { status: owner };
@@ -151,12 +158,7 @@ export const grant_table_op: HypercallHandler = (vcpu, args) => {
     case GNTTABOP.copy:
       return each(vcpu, gnttab_copy, args, (request) => ({ status: copyGrant(domain, request) }));
     case GNTTABOP.transfer:
-      // Pages are given back and forth by nobody any more: no domain here has room made for one.
-      return each(vcpu, gnttab_transfer, args, (request) => ({
-        status: !domain.mmu.frames.getRef(Number(BigInt.asUintN(32, request.mfn)), domain.id)
-          ? GNTST.bad_page
-          : refuseTransfer(domain, request),
-      }));
+      return each(vcpu, gnttab_transfer, args, (request) => ({ status: transferPage(domain, request) }));
     case GNTTABOP.set_version:
       return changeVersion(vcpu, args);
     case GNTTABOP.get_version:
@@ -173,9 +175,3 @@ export const grant_table_op: HypercallHandler = (vcpu, args) => {
       return -Errno.ENOSYS;
   }
 };
-
-function refuseTransfer(domain: XenDomain, request: StructValue<TransferFields>): number {
-  domain.mmu.frames.putRef(Number(request.mfn) as Parameters<typeof domain.mmu.frames.putRef>[0]);
-  return domain.machine.domain(request.domid) ? GNTST.general_error : GNTST.bad_domain;
-}
-type TransferFields = typeof gnttab_transfer extends Struct<infer M> ? M : never;

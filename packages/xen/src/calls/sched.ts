@@ -12,7 +12,7 @@ import {
   sched_watchdog,
 } from '@paravane/abi-xen';
 import type { Services, Timer } from '@paravane/personality-api';
-import type { HypercallHandler, HypercallResult, XenDomain, XenVcpu } from '../domain.js';
+import { type HypercallHandler, type HypercallResult, isDomain, type XenDomain, type XenVcpu } from '../domain.js';
 import { channelOf } from '../events/channels.js';
 import { isPending, portLimit, upcallPending } from '../events/delivery.js';
 import { asU32, readGuestStruct, readGuestU32 } from '../guest-memory.js';
@@ -60,7 +60,8 @@ function poll(vcpu: XenVcpu, argument: bigint): number {
     if (isPending(domain, claimedPort)) return 0;
     first = claimedPort;
   }
-  vcpu.events.polling = request.nr_ports === 1 ? first : -1;
+  // Port 0 is never raised; waiting for it ends with any event.
+  vcpu.events.polling = request.nr_ports === 1 && first !== 0 ? first : -1;
   domain.events.pollers++;
   if (request.timeout !== 0n) vcpu.pollTimer.set(Number(request.timeout));
   vcpu.hv.block();
@@ -75,7 +76,6 @@ function watchdog(vcpu: XenVcpu, argument: bigint): number {
   if (id > WATCHDOGS) return -Errno.EINVAL;
   const arm = (slot: number): void => watchdogs[slot].timer.set(machine.services.now() + timeout * SECOND);
   if (id === 0) {
-    if (timeout === 0) return -Errno.EINVAL;
     for (let slot = 0; slot < WATCHDOGS; slot++) {
       if (watchdogs[slot].inUse) continue;
       watchdogs[slot].inUse = true;
@@ -133,9 +133,9 @@ export const sched_op: HypercallHandler = (vcpu, [command, argument]) => {
     case SCHEDOP.remote_shutdown: {
       const request = readGuestStruct(vcpu, sched_remote_shutdown, argument);
       if (!request) return -Errno.EFAULT;
+      if (!isDomain(domain.machine, request.domain_id)) return -Errno.ESRCH;
       const target = domain.machine.domain(request.domain_id);
-      if (!target) return -Errno.ESRCH;
-      if (!domain.privileged) return -Errno.EPERM;
+      if (!target || !domain.privileged) return -Errno.EPERM;
       shutDown(target, request.reason & 0xff, undefined);
       return 0;
     }

@@ -8,13 +8,14 @@ import {
   Errno,
   HVMOP,
   PHYSDEVOP,
+  physdev_irq_status_query,
   physdev_set_iobitmap,
   physdev_set_iopl,
   VMASST_TYPE,
 } from '@paravane/abi-xen';
 import type { HypercallHandler, XenVcpu } from '../domain.js';
 import { mapWritable } from '../events/pages.js';
-import { asU32, readGuest, readGuestStruct, readGuestU32 } from '../guest-memory.js';
+import { asU32, handleOk, readGuest, readGuestStruct, readGuestU32, writeGuestStruct } from '../guest-memory.js';
 import { setSingleshot } from '../time.js';
 
 const ENABLE = 0;
@@ -65,6 +66,11 @@ export const console_io: HypercallHandler = (vcpu, [command, count, buffer]) => 
 /** The most of one call that is looked at; a guest writes lines. */
 const LONGEST_WRITE = 4096;
 
+const IO_BITMAP_BYTES = 8192;
+/** Numbers of physical interrupts that a domain could be given. */
+const PIRQS = 288;
+const XENIRQSTAT_needs_eoi = 1;
+
 function physdev(vcpu: XenVcpu, command: number, argument: bigint): number {
   switch (command) {
     case PHYSDEVOP.set_iopl: {
@@ -77,12 +83,18 @@ function physdev(vcpu: XenVcpu, command: number, argument: bigint): number {
     case PHYSDEVOP.set_iobitmap: {
       const request = readGuestStruct(vcpu, physdev_set_iobitmap, argument);
       if (!request) return -Errno.EFAULT;
-      if (request.nr_ports > 65536) return -Errno.EINVAL;
+      if (!handleOk(vcpu, request.bitmap, IO_BITMAP_BYTES, 1) || request.nr_ports > 65536) return -Errno.EINVAL;
       vcpu.ioBitmap = { address: request.bitmap, ports: request.nr_ports };
       return 0;
     }
+    case PHYSDEVOP.irq_status_query: {
+      const request = readGuestStruct(vcpu, physdev_irq_status_query, argument);
+      if (!request) return -Errno.EFAULT;
+      if (request.irq >= PIRQS) return -Errno.EINVAL;
+      const answer = { flags: XENIRQSTAT_needs_eoi };
+      return writeGuestStruct(vcpu, physdev_irq_status_query, argument, answer) ? 0 : -Errno.EFAULT;
+    }
     case PHYSDEVOP.eoi:
-    case PHYSDEVOP.irq_status_query:
     case PHYSDEVOP.unmap_pirq:
       return readGuestU32(vcpu, argument) === null ? -Errno.EFAULT : -Errno.EINVAL;
     case PHYSDEVOP.pirq_eoi_gmfn_v1:

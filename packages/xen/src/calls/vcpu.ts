@@ -7,7 +7,6 @@ import {
   RUNSTATE,
   VCPU_INFO_BYTES,
   VCPU_INFO_UPCALL_MASK,
-  VCPU_SSHOTTMR_future,
   VCPUOP,
   vcpu_guest_context,
   vcpu_register_runstate_memory_area,
@@ -19,7 +18,7 @@ import type { Maddr, Mfn } from '@paravane/types';
 import type { HypercallHandler, XenVcpu } from '../domain.js';
 import { selectAll } from '../events/delivery.js';
 import { mapWritable, unmapWritable } from '../events/pages.js';
-import { abiOf, asU32, readGuest, readGuestStruct, viewGuest, writeGuest } from '../guest-memory.js';
+import { abiOf, addressOk, asU32, readGuest, readGuestStruct, viewGuest, writeGuest } from '../guest-memory.js';
 import {
   runstateBytes,
   setRunstate,
@@ -41,7 +40,8 @@ const LONGEST_PERIOD = 1n << 62n;
 function registerVcpuInfo(caller: XenVcpu, vcpu: XenVcpu, argument: bigint): number {
   const request = readGuestStruct(caller, vcpu_register_vcpu_info, argument);
   if (!request) return -Errno.EFAULT;
-  if (request.offset > 4096 - VCPU_INFO_BYTES) return -Errno.EINVAL;
+  const alignment = abiOf(vcpu) / 8;
+  if (request.offset > 4096 - VCPU_INFO_BYTES || request.offset % alignment !== 0) return -Errno.ENXIO;
   if (vcpu.vcpuInfoFrame !== 0) return -Errno.EINVAL;
   if (vcpu !== caller && vcpu.online) return -Errno.EINVAL;
   const { domain } = vcpu;
@@ -67,7 +67,7 @@ export function releaseVcpuInfo(vcpu: XenVcpu): void {
 
 function registerRunstateArea(caller: XenVcpu, vcpu: XenVcpu, argument: bigint): number {
   const request = readGuestStruct(caller, vcpu_register_runstate_memory_area, argument);
-  if (!request) return -Errno.EFAULT;
+  if (!request || !addressOk(caller, request.addr)) return -Errno.EFAULT;
   vcpu.runstate.area = request.addr;
   if (vcpu === caller) updateRunstateArea(vcpu);
   else if (request.addr !== 0n) writeGuest(caller, request.addr, runstateBytes(vcpu));
@@ -76,7 +76,7 @@ function registerRunstateArea(caller: XenVcpu, vcpu: XenVcpu, argument: bigint):
 
 function registerTimeArea(caller: XenVcpu, vcpu: XenVcpu, argument: bigint): number {
   const request = readGuestStruct(caller, vcpu_register_time_memory_area, argument);
-  if (!request) return -Errno.EFAULT;
+  if (!request || !addressOk(caller, request.addr)) return -Errno.EFAULT;
   vcpu.timeArea = request.addr;
   if (request.addr !== 0n) writeGuest(caller, request.addr, timeInfo(2));
   return 0;
@@ -133,7 +133,7 @@ function setSingleshotTimer(vcpu: XenVcpu, argument: bigint): number {
   if (!view) return -Errno.EFAULT;
   const deadline = view.getBigUint64(0, true);
   const now = vcpu.domain.machine.services.now();
-  if (view.getUint32(8, true) & VCPU_SSHOTTMR_future && Number(deadline) < now) return -Errno.ETIME;
+  // VCPU_SSHOTTMR_future is of no effect, as on Xen: what is due already fires at once.
   if (deadline === 0n) vcpu.singleshot.set(now);
   else setSingleshot(vcpu, deadline);
   return 0;

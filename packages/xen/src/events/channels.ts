@@ -3,12 +3,9 @@
  * and the host use the same ones. Results are ports or negative errno.
  */
 import { DOMID_SELF, Errno, PER_VCPU_VIRQS } from '@paravane/abi-xen';
-import type { XenDomain, XenMachine } from '../domain.js';
+import { HOST_DOMAIN, isDomain, type XenDomain, type XenMachine } from '../domain.js';
 import { clearPending, portLimit, setPending } from './delivery.js';
-import { type Channel, type HostEnd, newChannel } from './state.js';
-
-/** Domain id under which the host's back ends answer. */
-export const HOST_DOMAIN = 0;
+import { type Channel, growChannels, type HostEnd, newChannel } from './state.js';
 
 /** The host's ends of channels, by their port in the host's own numbering. */
 export interface HostEnds {
@@ -19,15 +16,15 @@ export interface HostEnds {
 export const createHostEnds = (): HostEnds => ({ ends: new Map(), nextPort: 1 });
 
 export const channelOf = (domain: XenDomain, port: number): Channel | undefined =>
-  port > 0 && port < domain.events.channels.length ? domain.events.channels[port] : undefined;
+  port < domain.events.channels.length ? domain.events.channels[port] : undefined;
 
 /** A free port with its record set to `state`, or −ENOSPC. */
 export function allocatePort(domain: XenDomain, state: Channel['state']): number {
   const { channels, maxPort } = domain.events;
   const end = Math.min(maxPort + 1, portLimit(domain));
   for (let port = 1; port < end; port++) {
-    const channel = channels[port];
-    if (channel && channel.state !== 'free') continue;
+    if (port === channels.length) growChannels(channels);
+    if (channels[port].state !== 'free') continue;
     channels[port] = newChannel(state);
     return port;
   }
@@ -42,12 +39,13 @@ export function allocUnbound(domain: XenDomain, remoteDom: number): number {
 
 export function bindInterdomain(domain: XenDomain, claimedDom: number, claimedPort: number): number {
   const remoteId = claimedDom === DOMID_SELF ? domain.id : claimedDom;
-  const remote = domain.machine.domain(remoteId);
-  if (!remote) return -Errno.ESRCH;
+  if (!isDomain(domain.machine, remoteId)) return -Errno.ESRCH;
   const port = allocatePort(domain, 'reserved');
   if (port < 0) return port;
   const channel = domain.events.channels[port];
-  const other = channelOf(remote, claimedPort);
+  // The host leaves no port unbound for a guest.
+  const remote = domain.machine.domain(remoteId);
+  const other = remote && channelOf(remote, claimedPort);
   if (!other || other.state !== 'unbound' || other.remoteDom !== domain.id) {
     channel.state = 'free';
     return -Errno.EINVAL;

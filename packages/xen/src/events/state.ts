@@ -1,6 +1,7 @@
 /**
  * Event channels of a domain as records. A port is an index into the list;
- * port 0 is never valid. The list only grows, as Xen's buckets do.
+ * port 0 is reserved. The list only grows, by buckets as Xen's does: a port of a
+ * bucket is one that calls know, closed or not.
  */
 import type { Maddr, Mfn } from '@paravane/types';
 
@@ -61,12 +62,20 @@ export interface VcpuEvents {
   readonly tails: Int32Array;
 }
 
-export const createEventState = (maxPort: number): EventState => ({
-  channels: [newChannel('reserved')],
-  maxPort,
-  fifo: null,
-  pollers: 0,
-});
+/** Ports of a bucket (EVTCHNS_PER_BUCKET of Xen's sched.h: a page of records). */
+const BUCKET = 64;
+
+/** Adds a bucket of closed ports. */
+export function growChannels(channels: Channel[]): void {
+  for (let port = 0; port < BUCKET; port++) channels.push(newChannel('free'));
+}
+
+export function createEventState(maxPort: number): EventState {
+  const channels: Channel[] = [];
+  growChannels(channels);
+  channels[0] = newChannel('reserved');
+  return { channels, maxPort, fifo: null, pollers: 0 };
+}
 
 export const createVcpuEvents = (): VcpuEvents => ({
   virqs: new Int32Array(24),

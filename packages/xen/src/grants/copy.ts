@@ -2,8 +2,7 @@
 import { DOMID_SELF, GNTCOPY, GNTST } from '@paravane/abi-xen';
 import { FrameType } from '@paravane/mmu';
 import type { Mfn } from '@paravane/types';
-import type { XenDomain } from '../domain.js';
-import { HOST_DOMAIN } from '../events/channels.js';
+import { HOST_DOMAIN, type XenDomain } from '../domain.js';
 import { getPageType, putPageType } from '../mm/index.js';
 import { hostEntry } from './map.js';
 import { beginUse, endUse } from './table.js';
@@ -31,14 +30,23 @@ interface Buffer {
   release(): void;
 }
 
+/** Whose page one side is: `null` is the host's. A number is a `GNTST_*`. */
+function ownerOf(domain: XenDomain, { domid }: Pointer, byRef: boolean): XenDomain | null | number {
+  if (domid === DOMID_SELF) return domain;
+  // Another's page can be named by reference only.
+  if (!byRef) return GNTST.permission_denied;
+  return domain.machine.domain(domid) ?? (domid === HOST_DOMAIN ? null : GNTST.bad_domain);
+}
+
 /** The frame of one side, held; or a `GNTST_*`. */
-function claim(domain: XenDomain, pointer: Pointer, byRef: boolean, write: boolean): Buffer | number {
-  if (!byRef && pointer.domid !== DOMID_SELF) return GNTST.permission_denied;
-  const owner = pointer.domid === DOMID_SELF ? domain : domain.machine.domain(pointer.domid);
-  if (!owner) {
-    const toHost = pointer.domid === HOST_DOMAIN && byRef;
-    return toHost ? hostEntry(Number(BigInt.asUintN(32, pointer.u))) : GNTST.bad_domain;
-  }
+function claim(
+  domain: XenDomain,
+  owner: XenDomain | null,
+  pointer: Pointer,
+  byRef: boolean,
+  write: boolean,
+): Buffer | number {
+  if (!owner) return hostEntry(Number(BigInt.asUintN(32, pointer.u)));
   const { frames } = domain.mmu;
   let buffer: Buffer;
   if (byRef) {
@@ -71,9 +79,15 @@ const outside = (pointer: Pointer, length: number, buffer: Buffer): boolean =>
 
 export function copyGrant(domain: XenDomain, request: CopyRequest): number {
   const { source, dest, len, flags } = request;
-  const from = claim(domain, source, (flags & GNTCOPY.source_gref) !== 0, false);
+  const fromRef = (flags & GNTCOPY.source_gref) !== 0;
+  const toRef = (flags & GNTCOPY.dest_gref) !== 0;
+  const giver = ownerOf(domain, source, fromRef);
+  if (typeof giver === 'number') return giver;
+  const taker = ownerOf(domain, dest, toRef);
+  if (typeof taker === 'number') return taker;
+  const from = claim(domain, giver, source, fromRef, false);
   if (typeof from === 'number') return from;
-  const to = claim(domain, dest, (flags & GNTCOPY.dest_gref) !== 0, true);
+  const to = claim(domain, taker, dest, toRef, true);
   if (typeof to === 'number') {
     from.release();
     return to;

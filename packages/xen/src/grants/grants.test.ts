@@ -180,6 +180,51 @@ describe('mapping', () => {
   });
 });
 
+describe('a transfer', () => {
+  const accept = (guest: TestGuest, ref: number, from: number, pfn: number): void => grant(guest, ref, from, pfn, 2);
+  /** A page of the guest's that nothing maps. */
+  function loose(guest: TestGuest): number {
+    const { address, frame } = guest.page();
+    guest.hypervisor.mmu.writeU64((frame * 4096) as Maddr, 0xbeefn);
+    expect(guest.call(hypercall.update_va_mapping, address, 0, 2)).toBe(0n);
+    return frame;
+  }
+  const transfer = (guest: TestGuest, mfn: number, domid: number, ref: number): number => {
+    const request = guest.put(mfn, BigInt(domid) | (BigInt(ref) << 32n), 0);
+    expect(op(guest, GNTTABOP.transfer, request)).toBe(0n);
+    return signed16(guest.peek(request + 16n));
+  };
+
+  it('passes a page on with what is in it, to where the taker wants it', () => {
+    const { a, b } = pair();
+    const frame = loose(a);
+    const before = [a.pv.xen.totPages, b.pv.xen.totPages];
+    accept(b, 9, a.pv.domain.id, 0x777);
+    expect(transfer(a, frame, b.pv.domain.id, 9)).toBe(0);
+    expect([a.pv.xen.totPages, b.pv.xen.totPages]).toEqual([before[0]! - 1, before[1]! + 1]);
+    const at = b.pv.xen.grants.frames[0] * 4096 + 9 * 8;
+    expect(b.hypervisor.mmu.readU64(at as Maddr)).toBe(0xen | (BigInt(a.pv.domain.id) << 16n) | (BigInt(frame) << 32n));
+    const place = b.page().address;
+    expect(b.call(hypercall.update_va_mapping, place, (BigInt(frame) << 12n) | 0x67n, 2)).toBe(0n);
+    expect(b.peek(place)).toBe(0xbeefn);
+    expect(b.peek(0xffff800000000000n + BigInt(frame * 8))).toBe(0x777n);
+    expect(a.call(hypercall.update_va_mapping, a.page().address, (BigInt(frame) << 12n) | 0x65n, 2)).not.toBe(0n);
+  });
+
+  it('loses the page where nobody takes it', () => {
+    const { a, b } = pair();
+    const before = a.pv.xen.totPages;
+    expect(transfer(a, loose(a), b.pv.domain.id, 9)).toBe(-1);
+    accept(b, 9, 77, 1);
+    expect(transfer(a, loose(a), b.pv.domain.id, 9)).toBe(-1);
+    expect(transfer(a, loose(a), 99, 9)).toBe(-2);
+    expect(transfer(a, loose(a), 0, 9)).toBe(-1);
+    expect(a.pv.xen.totPages).toBe(before - 4);
+    expect(transfer(a, a.page().frame, b.pv.domain.id, 9)).toBe(-9);
+    expect(a.pv.xen.totPages).toBe(before - 4);
+  });
+});
+
 describe('copying', () => {
   it('moves bytes by reference and refuses what does not fit', () => {
     const { a, b } = pair();

@@ -5,8 +5,7 @@
 import { GNTST } from '@paravane/abi-xen';
 import { FrameType } from '@paravane/mmu';
 import type { Mfn } from '@paravane/types';
-import type { XenDomain } from '../domain.js';
-import { HOST_DOMAIN } from '../events/channels.js';
+import { HOST_DOMAIN, type XenDomain } from '../domain.js';
 import { getPageType, putPageType } from '../mm/index.js';
 import { beginUse, endUse } from './table.js';
 

@@ -2,8 +2,7 @@
 import { GNTMAP, GNTST } from '@paravane/abi-xen';
 import { FrameType } from '@paravane/mmu';
 import type { Mfn } from '@paravane/types';
-import type { XenDomain, XenVcpu } from '../domain.js';
-import { HOST_DOMAIN } from '../events/channels.js';
+import { HOST_DOMAIN, type XenDomain, type XenVcpu } from '../domain.js';
 import { getPageType, mapGrant, putPageType, unmapGrant } from '../mm/index.js';
 import type { MapHandle } from './state.js';
 import { beginUse, endUse } from './table.js';
@@ -81,7 +80,7 @@ export function unmapHandle(
   const { frame, remote } = handle;
   const { flags } = handle;
   if (request.dev_bus_addr !== 0n && flags & GNTMAP.device_map && request.dev_bus_addr !== BigInt(frame) << 12n) {
-    return GNTST.general_error;
+    return GNTST.bad_dev_addr;
   }
   if (request.host_addr !== 0n && flags & GNTMAP.host_map) {
     const status = unmapGrant(vcpu, request.host_addr, frame, flags, request.new_addr ?? 0n);

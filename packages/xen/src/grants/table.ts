@@ -8,10 +8,13 @@
 import {
   Errno,
   GNTST,
+  GTF_accept_transfer,
   GTF_permit_access,
   GTF_reading,
   GTF_readonly,
   GTF_sub_page,
+  GTF_transfer_committed,
+  GTF_transfer_completed,
   GTF_transitive,
   GTF_type_mask,
   GTF_writing,
@@ -258,6 +261,24 @@ export function endUse(domain: XenDomain, ref: number, write: boolean): void {
   grants.active.delete(ref);
   if (source) endUse(source.domain, source.ref, write);
   else mmu.frames.putRef(active.frame);
+}
+
+/** Commits an entry that waits for a page of `from`: the pseudo-physical frame that the page shall be; null if none does. */
+export function acceptTransfer(domain: XenDomain, ref: number, from: number): bigint | null {
+  if (!(ref < entryCount(domain))) return null;
+  const { flags, domid, frame } = readEntry(domain, ref);
+  if (flags !== GTF_accept_transfer || domid !== from) return null;
+  domain.mmu.writeU16(entryAddress(domain, ref), flags | GTF_transfer_committed);
+  return BigInt(frame);
+}
+
+/** Tells the taker which frame it got. */
+export function completeTransfer(domain: XenDomain, ref: number, frame: Mfn): void {
+  const { mmu } = domain;
+  const at = entryAddress(domain, ref);
+  if (domain.grants.version === 1) mmu.writeU32((at + 4) as Maddr, frame);
+  else mmu.writeU64((at + 8) as Maddr, BigInt(frame));
+  mmu.writeU16(at, mmu.readU16(at) | GTF_transfer_completed);
 }
 
 /** Exchanges two entries that nobody uses. */

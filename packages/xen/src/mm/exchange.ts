@@ -84,7 +84,7 @@ function exchangeChunk(
     if (claimedFirst === null) return -Errno.EFAULT;
     for (let k = 0; k < 2 ** input.order; k++) {
       const claimedFrame = Number(claimedFirst) + k;
-      if (stolen.has(claimedFrame) || !unused(domain, claimedFrame)) return -Errno.EINVAL;
+      if (stolen.has(claimedFrame) || !isUnused(domain, claimedFrame)) return -Errno.EINVAL;
       stolen.add(claimedFrame);
     }
   }
@@ -120,7 +120,7 @@ function exchangeChunk(
 }
 
 /** Xen's `steal_page`: the domain's own reference is the only one. */
-function unused(domain: XenDomain, claimedFrame: number): boolean {
+export function isUnused(domain: XenDomain, claimedFrame: number): boolean {
   const { frames, machine } = domain.mm;
   return (
     claimedFrame > 0 &&

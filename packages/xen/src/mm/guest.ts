@@ -17,7 +17,7 @@ export const addressOk = ({ domain }: XenVcpu, va: bigint): boolean =>
 /** Xen's `guest_handle_okay`: an array of `count` elements could be there. */
 export const handleOk = (vcpu: XenVcpu, va: bigint, count: number, size: number): boolean =>
   vcpu.domain.mm.pae
-    ? va + BigInt(count) * BigInt(size) <= PAE_END
+    ? va + BigInt(Math.max(count * size, 1)) <= PAE_END
     : addressOk(vcpu, va) && BigInt(count) * BigInt(size) < 1n << 63n;
 
 /** Bytes of the guest's `unsigned long`, frame numbers in lists and pointers. */

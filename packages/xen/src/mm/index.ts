@@ -8,6 +8,7 @@ export {
   setGdt,
   updateDescriptor,
 } from './descriptor-tables.js';
+export { isUnused } from './exchange.js';
 export { mapGrant, unmapGrant } from './grant-pte.js';
 export { memoryOp } from './memory-op.js';
 export { leafEntry, mmuUpdate, updateVaMapping, updateVaMappingOtherdomain } from './mmu-update.js';

@@ -17,7 +17,7 @@ import {
   XENMEMF,
 } from '@paravane/abi-xen';
 import { type Maddr, type Mfn, PAGE_SIZE } from '@paravane/types';
-import type { HypercallResult, XenDomain, XenVcpu } from '../domain.js';
+import { type HypercallResult, isDomain, type XenDomain, type XenVcpu } from '../domain.js';
 import { exchange, MAX_ORDER } from './exchange.js';
 import { selfOnly } from './foreign.js';
 import {
@@ -40,6 +40,8 @@ const EXTENT_SHIFT = 6n;
 const PAGE_COST = 32;
 const E820_BYTES = 20;
 const E820_MAX = 1024;
+/** struct xen_vnuma_topology_info, of both ABIs. */
+const VNUMA_BYTES = 40;
 
 export function memoryOp(vcpu: XenVcpu, args: bigint[]): HypercallResult {
   const { mm } = vcpu.domain;
@@ -67,14 +69,15 @@ function dispatch(vcpu: XenVcpu, args: bigint[]): HypercallResult {
       return start !== 0n ? -Errno.EINVAL : statistics(vcpu, op, arg);
     case XENMEM.add_to_physmap:
     case XENMEM.add_to_physmap_batch:
+      return start > 0xffffn ? -Errno.EDOM : physmap(vcpu, op, arg);
     case XENMEM.remove_from_physmap:
-      return physmap(vcpu, op, arg);
+      return start !== 0n ? -Errno.EINVAL : physmap(vcpu, op, arg);
     case XENMEM.claim_pages:
-      return start !== 0n ? -Errno.EINVAL : -Errno.EPERM;
+      return start !== 0n ? -Errno.EINVAL : claimPages(vcpu, arg);
     case XENMEM.get_vnumainfo:
-      return onDomid(vcpu, arg, () => -Errno.EOPNOTSUPP);
+      return start !== 0n ? -Errno.EINVAL : vnumaInfo(vcpu, arg);
     case XENMEM.acquire_resource:
-      return onDomid(vcpu, arg, () => -Errno.EPERM);
+      return acquireResource(vcpu, arg);
     default:
       return start !== 0n ? -Errno.ENOSYS : architecture(vcpu, op, arg);
   }
@@ -85,6 +88,32 @@ function onDomid(vcpu: XenVcpu, arg: bigint, answer: () => number): number {
   const claimedId = viewGuest(vcpu, arg, 2)?.getUint16(0, true);
   if (claimedId === undefined) return -Errno.EFAULT;
   return selfOnly(vcpu.domain, claimedId) || answer();
+}
+
+function claimPages(vcpu: XenVcpu, arg: bigint): number {
+  const reservation = readReservation(vcpu, arg);
+  if (!reservation) return -Errno.EFAULT;
+  const { list, order, flags, domid } = reservation;
+  if (list !== 0n || order !== 0 || flags !== 0) return -Errno.EINVAL;
+  return isDomain(vcpu.domain.machine, domid) ? -Errno.EPERM : -Errno.EINVAL;
+}
+
+function vnumaInfo(vcpu: XenVcpu, arg: bigint): number {
+  const view = viewGuest(vcpu, arg, VNUMA_BYTES);
+  if (!view) return -Errno.EFAULT;
+  if (view.getUint16(2, true) !== 0) return -Errno.EINVAL;
+  // Nobody here was given a topology.
+  return selfOnly(vcpu.domain, view.getUint16(0, true)) || -Errno.EOPNOTSUPP;
+}
+
+/** struct xen_mem_acquire_resource {domid u16, type u16, id u32, nr_frames u32, pad u32, frame u64, list}. */
+function acquireResource(vcpu: XenVcpu, arg: bigint): number {
+  const { domain } = vcpu;
+  const view = viewGuest(vcpu, arg, 24 + wordBytes(vcpu));
+  if (!view) return -Errno.EFAULT;
+  const claimedEnd = view.getBigUint64(16, true) + BigInt(view.getUint32(8, true));
+  if (view.getUint32(12, true) !== 0 || claimedEnd >> 32n !== 0n) return -Errno.EINVAL;
+  return isDomain(domain.machine, view.getUint16(0, true)) ? -Errno.EPERM : -Errno.ESRCH;
 }
 
 function statistics(vcpu: XenVcpu, op: number, arg: bigint): number {
@@ -143,7 +172,9 @@ function architecture(vcpu: XenVcpu, op: number, arg: bigint): number {
 function podTarget(vcpu: XenVcpu, arg: bigint): number {
   const claimedId = viewGuest(vcpu, arg, wordBytes(vcpu) === 8 ? 40 : 36)?.getUint16(32, true);
   if (claimedId === undefined) return -Errno.EFAULT;
-  return selfOnly(vcpu.domain, claimedId) || -Errno.EPERM;
+  // Only domains of the other kind have such pages, whoever asks.
+  const rc = selfOnly(vcpu.domain, claimedId);
+  return rc === -Errno.ESRCH ? rc : -Errno.EINVAL;
 }
 
 function machphysList(vcpu: XenVcpu, op: number, arg: bigint): number {

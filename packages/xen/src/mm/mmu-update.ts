@@ -6,7 +6,7 @@
 import { DOMID_IO, Errno, MMU, MMU_UPDATE_PREEMPTED, UVMF } from '@paravane/abi-xen';
 import { FrameType, Pte } from '@paravane/mmu';
 import type { Maddr, Mfn } from '@paravane/types';
-import type { HypercallResult, XenVcpu } from '../domain.js';
+import { type HypercallResult, isDomain, type XenVcpu } from '../domain.js';
 import { updateL1, updateUpper } from './entry-update.js';
 import { flushPage, flushTlb } from './flush.js';
 import { pageOwner } from './foreign.js';
@@ -71,7 +71,7 @@ export function mmuUpdate(vcpu: XenVcpu, args: bigint[]): HypercallResult {
   let tableOwner: number = domain.id;
   if (tableDomain !== 0) {
     tableOwner = tableDomain - 1;
-    if (!domain.machine.domain(tableOwner)) return end(mm, -Errno.ESRCH);
+    if (!isDomain(domain.machine, tableOwner)) return end(mm, -Errno.ESRCH);
   }
   const owner = pageOwner(domain, claimedForeign & 0xffff);
   if (owner < 0) return end(mm, owner);

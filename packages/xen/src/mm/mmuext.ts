@@ -69,7 +69,8 @@ function extended(vcpu: XenVcpu, command: number, arg1: bigint, arg2: bigint): n
     case MMUEXT.PIN_L2_TABLE:
     case MMUEXT.PIN_L3_TABLE:
     case MMUEXT.PIN_L4_TABLE:
-      if (mm.pae && command === MMUEXT.PIN_L4_TABLE) return -Errno.EINVAL;
+      // A 32-bit guest has no such level, and gets no error either.
+      if (mm.pae && command === MMUEXT.PIN_L4_TABLE) return 0;
       return pin(vcpu, claimedMfn(arg1), command - MMUEXT.PIN_L1_TABLE + FrameType.l1);
     case MMUEXT.UNPIN_TABLE:
       return unpin(vcpu, claimedMfn(arg1));
@@ -139,7 +140,8 @@ function unpin(vcpu: XenVcpu, claimedTable: number): number {
   return pinned ? 0 : -Errno.EINVAL;
 }
 
-function setLdt(vcpu: XenVcpu, base: bigint, entries: number): number {
+function setLdt(vcpu: XenVcpu, claimedBase: bigint, entries: number): number {
+  const base = entries === 0 ? 0n : claimedBase;
   if ((base & 0xfffn) !== 0n || !addressOk(vcpu, base) || entries > MAX_LDT_ENTRIES) return -Errno.EINVAL;
   if (vcpu.mm.ldtEntries === entries && vcpu.mm.ldtBase === base) return 0;
   dropLdt(vcpu.domain.mm, vcpu.mm);

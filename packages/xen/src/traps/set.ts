@@ -63,9 +63,11 @@ export const set_trap_table: HypercallHandler = (vcpu, args) => {
 };
 
 export const set_callbacks: HypercallHandler = (vcpu, [event, failsafe, syscall]) => {
-  vcpu.callbacks.event.address = event;
-  vcpu.callbacks.failsafe.address = failsafe;
-  vcpu.callbacks.syscall.address = syscall;
+  const { callbacks } = vcpu;
+  // As three calls of callback_op without flags, whose errors nobody hears of.
+  if (isCanonical(event)) callbacks.event.address = event;
+  if (isCanonical(failsafe)) Object.assign(callbacks.failsafe, { address: failsafe, masksEvents: false });
+  if (isCanonical(syscall)) Object.assign(callbacks.syscall, { address: syscall, masksEvents: false });
   return 0;
 };
 
@@ -86,7 +88,7 @@ function registerCallback(vcpu: XenVcpu, argument: bigint): number {
       return 0;
     case CALLBACKTYPE.syscall:
       // 32-bit programs have a callback of their own.
-      if (!vcpu.domain.is64) return -Errno.EINVAL;
+      if (!vcpu.domain.is64) return -Errno.ENOSYS;
       callbacks.syscall = { address, masksEvents };
       return 0;
     case CALLBACKTYPE.syscall32:
@@ -108,10 +110,11 @@ function unregisterCallback(vcpu: XenVcpu, argument: bigint): number {
   switch (request.type) {
     case CALLBACKTYPE.event:
     case CALLBACKTYPE.failsafe:
-    case CALLBACKTYPE.syscall:
     case CALLBACKTYPE.syscall32:
     case CALLBACKTYPE.sysenter:
       return -Errno.EINVAL;
+    case CALLBACKTYPE.syscall:
+      return vcpu.domain.is64 ? -Errno.EINVAL : -Errno.ENOSYS;
     case CALLBACKTYPE.nmi:
       return registerNmi(vcpu, 0n);
     default:
@@ -134,7 +137,7 @@ export const callback_op: HypercallHandler = (vcpu, [command, argument]) => {
     case CALLBACKOP.unregister:
       return unregisterCallback(vcpu, argument);
     default:
-      return -Errno.ENOSYS;
+      return vcpu.domain.is64 ? -Errno.ENOSYS : -Errno.EINVAL;
   }
 };
 
@@ -167,8 +170,18 @@ export const fpu_taskswitch: HypercallHandler = (vcpu, [set]) => {
 const DR6_ONES = 0xffff0ff0n;
 const DR6_ZEROS = ~0x1000n;
 const DR7_GENERAL_DETECT = 0x2000n;
+/** L0, G0 … L3, G3. */
+const DR7_ENABLE = 0xff;
+const DR7_IO = 2;
+const CR4_DE = 8;
 const DR7_ONES = 0x400n;
 const DR7_ZEROS = ~0xd800n;
+
+/** Whether a value of DR7 has breakpoints on ports, which are none without CR4.DE. */
+function asksForPorts({ guestCr4 }: XenVcpu, value: number): boolean {
+  if ((value & DR7_ENABLE) === 0 || guestCr4 & CR4_DE) return false;
+  return [16, 20, 24, 28].some((shift) => ((value >>> shift) & 3) === DR7_IO);
+}
 
 /** Sets a debug register as the guest sees it. */
 export function writeDebugRegister(vcpu: XenVcpu, register: number, value: bigint): number {
@@ -179,10 +192,11 @@ export function writeDebugRegister(vcpu: XenVcpu, register: number, value: bigin
     return 0;
   }
   if (register === 4 || register === 5) {
-    if (vcpu.guestCr4 & 8) return -Errno.ENODEV;
+    if (vcpu.guestCr4 & CR4_DE) return -Errno.ENODEV;
     return writeDebugRegister(vcpu, register + 2, value);
   }
-  if (value >> 32n !== 0n || (register === 7 && value & DR7_GENERAL_DETECT)) return -Errno.EPERM;
+  if (value >> 32n !== 0n) return -Errno.EINVAL;
+  if (register === 7 && (value & DR7_GENERAL_DETECT || asksForPorts(vcpu, Number(value)))) return -Errno.EPERM;
   if (register === 6) vcpu.core.debug[6] = (value | DR6_ONES) & DR6_ZEROS;
   else if (register === 7) vcpu.core.debug[7] = (value | DR7_ONES) & DR7_ZEROS;
   else return -Errno.ENODEV;
@@ -192,7 +206,7 @@ export function writeDebugRegister(vcpu: XenVcpu, register: number, value: bigin
 /** The value, or null for a register that there is not. */
 export function readDebugRegister(vcpu: XenVcpu, register: number): bigint | null {
   const { debug } = vcpu.core;
-  if (register === 4 || register === 5) return vcpu.guestCr4 & 8 ? null : debug[register + 2];
+  if (register === 4 || register === 5) return vcpu.guestCr4 & CR4_DE ? null : debug[register + 2];
   return register <= 7 ? debug[register] : null;
 }
 
@@ -200,7 +214,7 @@ export const set_debugreg: HypercallHandler = (vcpu, [register, value]) =>
   register > 7n ? -Errno.ENODEV : writeDebugRegister(vcpu, Number(register), value);
 
 export const get_debugreg: HypercallHandler = (vcpu, [register]) =>
-  (register > 7n ? null : readDebugRegister(vcpu, Number(register))) ?? -Errno.EINVAL;
+  (register > 7n ? null : readDebugRegister(vcpu, Number(register))) ?? -Errno.ENODEV;
 
 export const set_segment_base: HypercallHandler = (vcpu, [which, base]) => {
   const { core } = vcpu;
