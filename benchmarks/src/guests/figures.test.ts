@@ -46,9 +46,13 @@ describe('the figures of a run', () => {
     const samples = [sample('a', 'native', 0.1), sample('a', 'jit', 0.25), sample('a', 'v86', 2, 1, 32)];
     const found = tables({ samples: [...samples, sample('a', 'native', 0.1, 1, 32)] });
     const boots = [{ round: 1, machine: 'Paravane', seconds: 5, peakMiB: 300 }];
-    const text = markdown({ tables: found, boots, failures: ['b: no end\nmore'], about: ['x'] });
-    expect(text).toContain('| a | 100 | 2.5 (2.5 – 2.5) |');
+    const kernel = [1, 2, 3].map((round) => {
+      return { round, loop: 'faults', engine: 'jit' as const, unit: 'faults', nanoseconds: round * 100 };
+    });
+    const text = markdown({ tables: found, boots, kernel, failures: ['b: no end\nmore'], about: ['x'] });
+    expect(text).toContain('| a | 100000 | 2.5 (2.5 – 2.5) |');
     expect(text).toContain('| **geometric mean** | | **20 (20 – 20)** |');
+    expect(text).toContain('| faults | 200 (100 – 300) | faults |');
     expect(text).toContain('- b: no end\n');
     const picture = plot(found);
     expect(picture.match(/<circle/g)).toHaveLength(2 + 4);

@@ -12,7 +12,7 @@ export interface Figure {
 
 export interface Row {
   readonly workload: string;
-  /** Processor seconds. */
+  /** Processor seconds of one repetition. */
   readonly native: Figure;
   /** Multiples of native. */
   readonly ratios: Readonly<Partial<Record<Engine, Figure>>>;
