@@ -59,6 +59,8 @@ export const State = {
   rights: 0x458,
   /** One bit a segment that accesses by override have to be checked against, where the others are flat. */
   limited: 0x464,
+  /** CR0.EM and CR0.TS for SSE; EM also where CR4.OSFXSR is clear. */
+  sseTraps: 0x468,
 } as const;
 export const STATE_BYTES = 0x480;
 

@@ -27,6 +27,9 @@ import { FlagKind, MAX_BLOCK, STATE_BYTES, State, Stop, Uop } from './state.js';
 import { Stepper } from './stepper.js';
 
 const ARITHMETIC_FLAGS = 0x8d5;
+const CR0_EM = 4;
+const CR0_EM_TS = CR0_EM | 8;
+const CR4_OSFXSR = 0x200;
 const MASK32 = 0xffffffffn;
 
 export class X86Vcpu implements VcpuCore {
@@ -140,12 +143,18 @@ export class X86Vcpu implements VcpuCore {
   }
   set cr0(value: number) {
     this.view.setUint32(this.base + State.cr0, value, true);
+    this.setSseTraps();
   }
   get cr4(): number {
     return this.view.getUint32(this.base + State.cr4, true);
   }
   set cr4(value: number) {
     this.view.setUint32(this.base + State.cr4, value, true);
+    this.setSseTraps();
+  }
+  private setSseTraps(): void {
+    const traps = (this.cr0 & CR0_EM_TS) | (this.cr4 & CR4_OSFXSR ? 0 : CR0_EM);
+    this.view.setUint32(this.base + State.sseTraps, traps, true);
   }
   get xcr0(): number {
     return this.view.getUint32(this.base + State.xcr0, true);

@@ -4,7 +4,7 @@ import { Flag } from '@paravane/engine-api';
 import type { Vcpu } from '@paravane/personality-api';
 import type { Mfn } from '@paravane/types';
 import type { XenDomain, XenVcpu } from './domain.js';
-import { CR4_FIXED } from './emulate/privileged.js';
+import { CR4_FIXED, hypervisorCr4 } from './emulate/privileged.js';
 import { createVcpuEvents } from './events/state.js';
 import { createVcpuMm } from './mm/index.js';
 import { createVcpuTimers } from './time.js';
@@ -17,7 +17,7 @@ export function createXenVcpu(domain: XenDomain, hv: Vcpu): XenVcpu {
   const { now } = domain.machine.services;
   const { core } = hv;
   core.cr0 = CR0 | 0;
-  core.cr4 = CR4_FIXED;
+  core.cr4 = CR4_FIXED | hypervisorCr4(domain);
   core.xcr0 = 1;
   core.rflags = Flag.IF | 2;
   core.mode = 64;

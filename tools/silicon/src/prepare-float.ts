@@ -9,6 +9,7 @@ import {
   placeAddress,
   placeFor,
   RAX,
+  RCX,
   RDI,
   RDX,
   setMemory,
@@ -74,9 +75,9 @@ export function prepareEnvironment(draft: Draft): void {
 }
 
 /** The 512-byte area of FXRSTOR. */
-export function prepareArea(draft: Draft): void {
+export function prepareArea(draft: Draft, always = false): void {
   const { rng, form } = draft;
-  if (form.mnemonic !== 'FXRSTOR') return;
+  if (form.mnemonic !== 'FXRSTOR' && !always) return;
   const control = [
     ...littleEndian(0x37f | (rng.below(4) << 10), 2),
     ...littleEndian(rng.below(8) << 11, 2),
@@ -87,6 +88,21 @@ export function prepareArea(draft: Draft): void {
   const head = [...control, ...Array.from({ length: 18 }, () => 0), ...littleEndian(mxcsr, 4), 0, 0, 0, 0];
   const registers = Array.from({ length: 8 }, () => [...biasedBytes(rng, 'x87', 10), 0, 0, 0, 0, 0, 0]).flat();
   setMemory(draft, draft.target, [...head, ...registers, ...biasedBytes(rng, 'int', 256)]);
+}
+
+/** The area of XSAVE and XRSTOR, and the components asked for: x87 and SSE at most, as cores without AVX have no others. */
+export function prepareXsave(draft: Draft): void {
+  const { rng, form } = draft;
+  setRegister(draft, RAX, BigInt(pick(rng, [0, 1, 2, 3, 3, 3])) | (BigInt(rng.next()) << 32n));
+  setRegister(draft, RDX, chance(rng, 80) ? 0n : 1n << 31n);
+  if (form.mnemonic === 'XGETBV') return setRegister(draft, RCX, BigInt(2 + rng.below(5)));
+  prepareArea(draft, true);
+  const compacted = form.mnemonic === 'XRSTOR' && chance(rng, 35);
+  const present = BigInt(rng.below(4)) | (chance(rng, 6) ? 1n << 40n : 0n);
+  const layout = compacted ? (1n << 63n) | BigInt(rng.below(4)) : chance(rng, 8) ? BigInt(rng.below(4)) : 0n;
+  const header = [...littleEndian(present, 8), ...littleEndian(layout, 8)];
+  header.push(...Array.from({ length: 48 }, (_, i) => (i === rng.below(700) ? 1 : 0)));
+  setMemory(draft, draft.target + 512n, header);
 }
 
 /** Counts of packed shifts: small and around the element sizes; anything larger gives zeros or signs. */

@@ -38,6 +38,7 @@ import {
   prepareStore,
   prepareText,
   prepareVectorShift,
+  prepareXsave,
 } from './prepare-float.js';
 import { prepareString } from './prepare-string.js';
 import { markUndefined } from './undefined.js';
@@ -53,6 +54,7 @@ const RESERVED: Record<string, number[]> = {
   table: [RBX, RAX],
   store: [RDI],
   text: [RAX, RDX],
+  xsave: [RAX, RDX],
 };
 
 function reservedRegisters(draft: Draft): Set<number> {
@@ -100,12 +102,15 @@ function placeAbsolute(draft: Draft): void {
   parts.immediate.push(...littleEndian(target - BigInt(base), short ? 4 : 8));
 }
 
+const alignmentOf = (options: ReadonlySet<string>, size: number): number =>
+  options.has('xsave') ? 64 : Math.max(1, size > 16 ? 16 : size);
+
 function prepareMemory(draft: Draft): void {
   const { form, rng, profile } = draft;
   if (!form.memory) return;
   const size = memorySize(draft);
   draft.place = form.options.has('address-only') ? 'inside' : placeFor(draft.index, size);
-  draft.target = placeAddress(rng, draft.place, size, Math.max(1, size > 16 ? 16 : size));
+  draft.target = placeAddress(rng, draft.place, size, alignmentOf(form.options, size));
   const avoid = reservedRegisters(draft);
   let operandAddress = draft.target;
   if (form.options.has('bit-string')) {
@@ -276,6 +281,7 @@ const PREPARATIONS: Record<string, (draft: Draft) => void> = {
   'control-word': prepareControlWord,
   environment: prepareEnvironment,
   area: prepareArea,
+  xsave: prepareXsave,
   'vector-shift': prepareVectorShift,
   text: prepareText,
   store: prepareStore,

@@ -13,7 +13,7 @@ const CR0_TS = 8;
 
 /** #UD or #NM where XMM registers are not to be used now. */
 function check(s: Sem): void {
-  const cr0 = s.let(load('i32.load', s.statePlace(), State.cr0));
+  const cr0 = s.let(load('i32.load', s.statePlace(), State.sseTraps));
   s.if(op('i32.and', cr0, i32(CR0_EM | CR0_TS)), () => {
     s.if(op('i32.and', cr0, i32(CR0_EM)), () => s.raise(6, -1));
     s.raise(7, -1);

@@ -86,6 +86,9 @@ export class SlowContext implements SlowCpu {
       this.regs[n] = (this.regs[n]! & ~mask) | (value & mask);
     }
   }
+  get cpl(): number {
+    return this.vcpu.selectors[Seg.cs]! & 3;
+  }
   get stackWidth(): 64 | 32 | 16 {
     return this.vcpu.stackWidth;
   }

@@ -10,6 +10,7 @@ import { x87Arithmetic } from './x87-arithmetic.js';
 import { x87Control } from './x87-control.js';
 import { x87Moves } from './x87-move.js';
 import { x87Transcendental } from './x87-transcendental.js';
+import { xsave } from './xsave.js';
 
 export const SLOW_DEFINITIONS: ReadonlyMap<string, SlowDefinition> = new Map(
   Object.entries({
@@ -19,6 +20,7 @@ export const SLOW_DEFINITIONS: ReadonlyMap<string, SlowDefinition> = new Map(
     ...mmxSlow,
     ...sseSlow,
     ...fxState,
+    ...xsave,
     ...x87Arithmetic,
     ...x87Control,
     ...x87Moves,

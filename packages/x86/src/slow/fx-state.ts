@@ -15,7 +15,7 @@ const WRITTEN = 416;
 /** Outside 64-bit mode XMM8 to XMM15 are not part of the image. */
 const WRITTEN_32 = 288;
 /** Bits of MXCSR that exist, DAZ among them. */
-const MXCSR_MASK = 0xffff;
+export const MXCSR_MASK = 0xffff;
 const Fx = { fcw: 0, fsw: 2, fip: 8, fdp: 16, mxcsr: 24 } as const;
 
 const VECTOR_UD = 6;
@@ -47,22 +47,32 @@ function enterMxcsr(c: SlowCpu): void {
   if (cr0 & CR0_TS) c.raise(VECTOR_NM, -1);
 }
 
+/** The state as an image, with pointers of the operand size. */
+export function legacyBytes(c: SlowCpu): Uint8Array {
+  const image = readFxState(c.view, c.base);
+  narrowPointers(c, new DataView(image.buffer));
+  return image;
+}
+/** Brings the x87 part of an image that is to be loaded to what there is. */
+export function acceptFxImage(c: SlowCpu, image: Uint8Array): void {
+  const claimed = new DataView(image.buffer, image.byteOffset);
+  const fcw = controlWord(claimed.getUint16(Fx.fcw, true));
+  const fsw = claimed.getUint16(Fx.fsw, true) & ~(Status.ES | Status.B);
+  claimed.setUint16(Fx.fcw, fcw, true);
+  claimed.setUint16(Fx.fsw, fsw & ~fcw & 0x3f ? fsw | Status.ES | Status.B : fsw, true);
+  narrowPointers(c, claimed);
+}
+
 export const fxState: SlowDefinitions = {
   FXSAVE: (c) => {
     const va = imageAddress(c, true);
-    const image = readFxState(c.view, c.base);
-    narrowPointers(c, new DataView(image.buffer));
-    c.storeBytes(va, image.subarray(0, c.insn.mode === 64 ? WRITTEN : WRITTEN_32));
+    c.storeBytes(va, legacyBytes(c).subarray(0, c.insn.mode === 64 ? WRITTEN : WRITTEN_32));
   },
   FXRSTOR: (c) => {
     const image = c.loadBytes(imageAddress(c, false), FX_BYTES);
     const claimed = new DataView(image.buffer, image.byteOffset);
     if (claimed.getUint32(Fx.mxcsr, true) & ~MXCSR_MASK) c.raise(VECTOR_GP, 0);
-    const fcw = controlWord(claimed.getUint16(Fx.fcw, true));
-    const fsw = claimed.getUint16(Fx.fsw, true) & ~(Status.ES | Status.B);
-    claimed.setUint16(Fx.fcw, fcw, true);
-    claimed.setUint16(Fx.fsw, fsw & ~fcw & 0x3f ? fsw | Status.ES | Status.B : fsw, true);
-    narrowPointers(c, claimed);
+    acceptFxImage(c, image);
     if (c.insn.mode !== 64) image.set(readFxState(c.view, c.base).subarray(WRITTEN_32), WRITTEN_32);
     writeFxState(c.view, c.base, image);
   },

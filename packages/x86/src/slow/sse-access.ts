@@ -5,7 +5,9 @@ import type { SlowCpu } from './slow-cpu.js';
 
 /** Exception vectors. */
 const GP = 13;
+const UD = 6;
 const XM = 19;
+const CR4_OSXMMEXCPT = 0x400;
 
 /** The XMM register of operand `i`, in place. */
 export function register(c: SlowCpu, i: number): DataView {
@@ -44,6 +46,6 @@ export function calculate<T>(c: SlowCpu, compute: (context: FloatContext) => T):
   const result = compute(context);
   const { mxcsr, fault } = context.finish();
   c.view.setUint32(at, mxcsr, true);
-  if (fault) c.raise(XM, -1);
+  if (fault) c.raise(c.view.getUint32(c.base + State.cr4, true) & CR4_OSXMMEXCPT ? XM : UD, -1);
   return result;
 }

@@ -41,7 +41,7 @@ const multipleSums: SlowDefinition = (c) => {
 const checked =
   (definition: SlowDefinition): SlowDefinition =>
   (c) => {
-    const cr0 = c.view.getUint32(c.base + State.cr0, true);
+    const cr0 = c.view.getUint32(c.base + State.sseTraps, true);
     if (cr0 & CR0_EM) c.raise(6, -1);
     if (cr0 & CR0_TS) c.raise(7, -1);
     definition(c);

@@ -10,7 +10,7 @@ import { push, stackPointer } from './stack.js';
 
 const CR4_TSD = 4;
 const CR4_FSGSBASE = 1 << 16;
-const CR4_OSXSAVE = 1 << 18;
+const CR4_UMIP = 1 << 11;
 
 const gprOf = (c: SlowCpu, i: number): number => {
   const operand = c.insn.operands[i];
@@ -73,8 +73,11 @@ const segmentBase =
 /** A store of what the core does not know: `gpr`, or memory at `offset` with `gpr` -1. */
 const storeUnknown =
   (mnemonic: PrivilegedMnemonic): SlowDefinition =>
-  (c) =>
+  (c) => {
+    // With UMIP these are for CPL 0.
+    if (c.view.getUint32(c.base + State.cr4, true) & CR4_UMIP && c.cpl !== 0) c.raise(13, 0);
     c.privileged(c.insn.memory ? { mnemonic, gpr: -1, offset: c.address() } : { mnemonic, gpr: gprOf(c, 0) });
+  };
 
 /** A question about the descriptor of a selector; LAR and LSL answer in `gpr`. */
 const askDescriptor =
@@ -116,12 +119,6 @@ export const systemSlow: SlowDefinitions = {
   },
   RDRAND: random,
   RDSEED: random,
-  XGETBV: (c) => {
-    if (!(c.view.getUint32(c.base + State.cr4, true) & CR4_OSXSAVE)) c.raise(6, -1);
-    if ((c.regs[1]! & 0xffffffffn) !== 0n) c.raise(13, 0);
-    c.regs[0] = BigInt(c.view.getUint32(c.base + State.xcr0, true));
-    c.regs[2] = 0n;
-  },
   RDFSBASE: segmentBase(State.fsBase, false),
   RDGSBASE: segmentBase(State.gsBase, false),
   WRFSBASE: segmentBase(State.fsBase, true),

@@ -72,6 +72,10 @@ NP 0F C7 /6      RDRAND Rv                    reg
 NP 0F C7 /7      RDSEED Rv                    reg
 NP 0F AE /0      FXSAVE M                     mem
 NP 0F AE /1      FXRSTOR M                    mem
+NP 0F AE /4      XSAVE M                      mem
+NP 0F AE /5      XRSTOR M                     mem
+NP 0F AE /6      XSAVEOPT M                   mem
+NP 0F C7 /4      XSAVEC M                     mem
 NP 0F AE /2      LDMXCSR Md                   mem
 NP 0F AE /3      STMXCSR Md                   mem
 NP 0F AE /5      LFENCE                       reg

@@ -51,6 +51,7 @@ export function createCaseRunner(
   vcpu.space = { root, domid: GUEST, paging: 'long', user: true, wp: true, nxe: true, physical: null };
   vcpu.cr0 = 0x80050033;
   vcpu.cr4 = CR4;
+  vcpu.xcr0 = 3;
   const at = LAYOUT.instructionAt - LAYOUT.codeBase;
 
   return {

@@ -27,6 +27,8 @@ export interface CpuFeatures {
   readonly extendedEcx: number;
   /** XCR0 bits that may be set; 0 where there is no XSAVE. */
   readonly xcr0: number;
+  /** Leaf 0xD, sub-leaf 1. */
+  readonly leafD1Eax?: number;
   /** Family, model, stepping as in leaf 1 EAX. */
   readonly signature?: number;
   /** Up to 47 characters. */
@@ -83,7 +85,8 @@ function basicLeaf(vcpu: XenVcpu, leaf: number, subLeaf: number): CpuidResult {
       return [hasXsave ? 0xd : 7, VENDOR[1], VENDOR[2], VENDOR[3]];
     case 1: {
       let ecx = (features.leaf1Ecx & ~OSXSAVE) | HYPERVISOR;
-      if (hasXsave && vcpu.guestCr4 & CR4_OSXSAVE) ecx |= OSXSAVE;
+      // A kernel sees OSXSAVE of Xen itself, its programs that of their kernel: PV kernels take it for leave to set it.
+      if (hasXsave && (vcpu.guestKernel || vcpu.guestCr4 & CR4_OSXSAVE)) ecx |= OSXSAVE;
       return [features.signature ?? DEFAULT_SIGNATURE, 0x800, ecx, features.leaf1Edx];
     }
     case 7:
@@ -97,9 +100,10 @@ function basicLeaf(vcpu: XenVcpu, leaf: number, subLeaf: number): CpuidResult {
 
 /** Leaf 0xD: areas of the extended state, for x87, SSE and AVX (Intel SDM vol. 1, 13.2). */
 function xsaveLeaf(vcpu: XenVcpu, subLeaf: number): CpuidResult {
-  const { xcr0 } = vcpu.domain.cpu.features;
+  const { xcr0, leafD1Eax = 0 } = vcpu.domain.cpu.features;
   const size = (bits: number): number => (bits & 4 ? 0x340 : 0x240);
   if (subLeaf === 0) return [xcr0, size(vcpu.core.xcr0), size(xcr0), 0];
+  if (subLeaf === 1) return [leafD1Eax, 0, 0, 0];
   return subLeaf === 2 && xcr0 & 4 ? [0x100, 0x240, 0, 0] : zero();
 }
 

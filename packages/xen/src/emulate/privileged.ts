@@ -4,7 +4,7 @@
  * else is #GP or #UD, as on the processor (arch/x86/pv/emul-priv-op.c).
  */
 import { type Exit, Gpr, type PrivilegedInstruction, Seg, Vector } from '@paravane/engine-api';
-import type { XenVcpu } from '../domain.js';
+import type { XenDomain, XenVcpu } from '../domain.js';
 import { readGuest } from '../guest-memory.js';
 import { setCr3 } from '../mm/index.js';
 import { hex, trace } from '../trace.js';
@@ -74,6 +74,9 @@ function writeControl(vcpu: XenVcpu, register: number, value: bigint): boolean {
   }
 }
 
+/** What Xen has set in the processor's CR4 for all guests: XSAVE is there whether a guest's kernel has set OSXSAVE or not. */
+export const hypervisorCr4 = ({ cpu }: XenDomain): number => (cpu.features.leaf1Ecx & XSAVE_BIT ? CR4_OSXSAVE : 0);
+
 /** Takes the bits of CR4 that a guest may choose and the processor has. */
 export function setGuestCr4(vcpu: XenVcpu, claimed: number): void {
   const { features } = vcpu.domain.cpu;
@@ -81,7 +84,7 @@ export function setGuestCr4(vcpu: XenVcpu, claimed: number): void {
   if (features.leaf7Ebx & FSGSBASE_BIT) allowed |= CR4_FSGSBASE;
   if (features.leaf1Ecx & XSAVE_BIT) allowed |= CR4_OSXSAVE;
   vcpu.guestCr4 = CR4_FIXED | (claimed & allowed);
-  vcpu.core.cr4 = vcpu.guestCr4;
+  vcpu.core.cr4 = vcpu.guestCr4 | hypervisorCr4(vcpu.domain);
 }
 
 function moveControl(vcpu: XenVcpu, { mnemonic, register, gpr }: PrivilegedInstruction): Outcome {

@@ -32,6 +32,8 @@ export const GROUPS: Record<string, Line[]> = {
   sse4: withProfile(VECTOR.sse4, 'int'),
   crypto: withProfile(VECTOR.crypto, 'int'),
   mmx: withProfile(VECTOR.packedMmx, 'mmx'),
+  // Registers filled: whether state that was loaded with its initial values is in use differs by processor.
+  xsave: withProfile(VECTOR.xsaves, 'x87'),
   'x87-arithmetic': withProfile(X87.arithmetic, 'x87'),
   'x87-move': withProfile(X87.moves, 'x87'),
   'x87-control': withProfile(X87.control, 'x87'),

@@ -147,6 +147,15 @@ function moves(): string[] {
   return lines;
 }
 
+/** State of the x87 and SSE in XSAVE areas. */
+const xsaves = [
+  'XSAVE M576 | 0F AE /4 | xsave no-noise float',
+  'XSAVEOPT M576 | 0F AE /6 | xsave no-noise float',
+  'XSAVEC M576 | 0F C7 /4 | xsave no-noise float',
+  'XRSTOR M576 | 0F AE /5 | xsave no-noise',
+  'XGETBV | 0F 01 D0 | xsave no-noise',
+];
+
 /** Operations on packed integers that exist for MMX (no prefix) and XMM registers (66). */
 const PACKED =
   '60:PUNPCKLBW 61:PUNPCKLWD 62:PUNPCKLDQ 63:PACKSSWB 64:PCMPGTB 65:PCMPGTW 66:PCMPGTD 67:PACKUSWB 68:PUNPCKHBW ' +
@@ -261,6 +270,7 @@ export const VECTOR = {
   convertInteger,
   convertMmx,
   moves: moves(),
+  xsaves,
   packedXmm,
   packedMmx,
   ssse3,
