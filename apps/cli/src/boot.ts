@@ -15,7 +15,6 @@ import {
   type Conductor,
   type DomainConfig,
   type DomainRun,
-  type DomainStats,
   formatCrashReport,
   logLevels,
   type Machine,
@@ -26,6 +25,7 @@ import { type Consoles, createConsoles, fileOf } from './consoles.js';
 import { type CliContext, say, sayError } from './context.js';
 import { statusOfAll, statusOfOutcome } from './exit-status.js';
 import type { MachineFlags } from './machine-flags.js';
+import { createFigures, type Figures } from './stats.js';
 
 export interface Guest {
   readonly config: DomainConfig;
@@ -65,17 +65,18 @@ export async function boot(
   // In virtual time the moment at which input arrives must not depend on the host: all of it is there at the start.
   const typedAhead = flags.clock === 'virtual' && stdin.isTTY !== true ? await readToEnd(stdin) : undefined;
   const consoles = createConsoles(context, names, flags);
-  const started = hostTime.now();
+  const figures = flags.stats ? createFigures(names) : undefined;
   const host: Host = { context, flags, machine, consoles, conductor, running: guests.length };
   const runs = guests.map((guest, number) => start(host, guest, number, traces[number]));
   if (typedAhead !== undefined) runs[0]?.input(typedAhead);
   try {
-    const statuses = await whileConnected(host, runs, typedAhead === undefined, () =>
+    const statuses = await whileConnected(host, runs, typedAhead === undefined, figures, () =>
       Promise.all(runs.map((run, number) => finish(host, (guests[number] as Guest).config, run, runs.length > 1))),
     );
-    if (flags.stats) printStats(context, names, runs, hostTime.now() - started);
+    if (figures !== undefined) context.process.stderr.write(figures.text(runs));
     return statusOfAll(statuses);
   } finally {
+    figures?.close();
     consoles.close();
     for (const trace of traces) trace.close();
   }
@@ -109,6 +110,7 @@ function start(
       seed: (flags.seed ?? (virtual ? 0n : randomBytes(8).readBigUInt64LE())) + BigInt(number),
       epoch: virtual ? virtualEpoch : Date.now(),
       now: hostTime.now,
+      profile: flags.stats,
       log(level, message) {
         if (logLevels.indexOf(level) <= loudest) say(context, `${level}: ${message}`);
       },
@@ -160,6 +162,7 @@ async function whileConnected<Result>(
   { context, consoles }: Host,
   runs: readonly DomainRun[],
   typing: boolean,
+  figures: Figures | undefined,
   body: () => Promise<Result>,
 ): Promise<Result> {
   const interrupt = (): void => {
@@ -168,7 +171,8 @@ async function whileConnected<Result>(
   for (const signal of signals) process.on(signal, interrupt);
   // Whoever read our output has gone: there is nobody left to run for.
   context.process.stdout.on('error', interrupt);
-  if (typing) consoles.connect(runs, interrupt);
+  const tell = (): string => figures?.text(runs) ?? 'there are figures with --stats\n';
+  if (typing) consoles.connect(runs, interrupt, tell);
   try {
     return await body();
   } finally {
@@ -186,41 +190,4 @@ function report(context: CliContext, config: DomainConfig, flags: MachineFlags, 
   } else if (outcome.kind === 'interrupted') {
     say(context, `"${config.name}" was ended: ${outcome.destroyed ? 'destroyed' : 'interrupted'}`);
   }
-}
-
-type Row = readonly [name: string, value: string];
-
-/** Figures of each guest, and those of the process. */
-function printStats(
-  context: CliContext,
-  names: readonly string[],
-  runs: readonly DomainRun[],
-  hostMilliseconds: number,
-): void {
-  const { stderr } = context.process;
-  const print = (rows: readonly Row[]): void => {
-    for (const [name, value] of rows) stderr.write(`${name}: ${value}\n`);
-  };
-  for (const [number, run] of runs.entries()) {
-    if (runs.length > 1) stderr.write(`[${names[number]}]\n`);
-    const stats = run.stats();
-    if (stats !== undefined) print(guestRows(stats, hostMilliseconds));
-  }
-  const { user, system } = process.cpuUsage();
-  if (runs.length > 1) stderr.write('[process]\n');
-  print([
-    ['host seconds', (hostMilliseconds / 1000).toFixed(3)],
-    ['processor seconds', ((user + system) / 1e6).toFixed(3)],
-    ['peak host memory, MiB', (process.resourceUsage().maxRSS / 1024).toFixed(0)],
-  ]);
-}
-
-function guestRows(stats: DomainStats, hostMilliseconds: number): Row[] {
-  return [
-    ['guest instructions', String(stats.instructions)],
-    ['guest seconds', (stats.guestMilliseconds / 1000).toFixed(3)],
-    ['million instructions a second', (Number(stats.instructions) / hostMilliseconds / 1000).toFixed(1)],
-    ...Object.entries(stats.counters).map(([name, value]): Row => [name, String(value)]),
-    ...(stats.stateHash === undefined ? [] : [['state hash', stats.stateHash] as const]),
-  ];
 }

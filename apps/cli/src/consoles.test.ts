@@ -17,6 +17,7 @@ function start() {
         bytes(text),
         (guest, piece) => typed.push(`${guest}:${Buffer.from(piece).toString('latin1')}`),
         () => left++,
+        () => 'a: 1\nb: 2\n',
       ),
     left: () => left,
     shown() {
@@ -58,10 +59,16 @@ describe('a terminal with several consoles', () => {
     expect(typed).toEqual(['0:ab', '1:cd', '0:e']);
   });
 
+  it('shows figures at s', () => {
+    const { type, typed, shown } = start();
+    type('x\x1dsy');
+    expect([shown(), typed]).toEqual(['\r\na: 1\r\nb: 2\r\n', ['0:x', '0:y']]);
+  });
+
   it('leaves at q and at the escape key twice, and lists the guests at other keys', () => {
     const { type, typed, left, shown } = start();
     type('\x1d?');
-    expect(shown()).toContain('1 one, 2 two; n: the next, q: end all');
+    expect(shown()).toContain('1 one, 2 two; n: the next, s: figures, q: end all');
     type('\x1dq');
     type('\x1d\x1d');
     expect([left(), typed]).toEqual([2, []]);

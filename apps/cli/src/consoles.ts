@@ -12,13 +12,15 @@ import type { CliContext } from './context.js';
 export interface ConsoleFlags {
   readonly escape: { readonly byte: number | undefined };
   readonly consoleLog?: string;
+  /** The escape key begins a command for one guest too: `s` shows figures. */
+  readonly stats?: boolean;
 }
 
 export interface Consoles {
   /** Takes what a guest writes; guests have the numbers of their names. */
   output(guest: number, bytes: Uint8Array): void;
-  /** Connects what is typed. `leave` is called when the user asks for the end. */
-  connect(runs: readonly DomainRun[], leave: () => void): void;
+  /** Connects what is typed. `leave` is called when the user asks for the end; `figures` gives what `s` shows. */
+  connect(runs: readonly DomainRun[], leave: () => void, figures: () => string): void;
   /** Gives the terminal back. Twice is once. */
   close(): void;
 }
@@ -42,12 +44,13 @@ export function createConsoles(context: CliContext, names: readonly string[], fl
   const { stdin, process: host } = context;
   const logs = openLogs(names, flags.consoleLog);
   const show = (bytes: Uint8Array): void => void host.stdout.write(bytes);
-  const face =
-    names.length === 1
+  const terminals = stdin.isTTY && host.stdout.isTTY;
+  const commands = terminals && (names.length > 1 || flags.stats === true);
+  const face = commands
+    ? switched(names, show, flags.escape.byte)
+    : names.length === 1
       ? alone(show)
-      : stdin.isTTY && host.stdout.isTTY
-        ? switched(names, show, flags.escape.byte)
-        : underNames(names, show);
+      : underNames(names, show);
   let terminal: { close(): void } | undefined;
   return {
     output(guest, bytes) {
@@ -55,12 +58,12 @@ export function createConsoles(context: CliContext, names: readonly string[], fl
       if (log !== undefined) writeSync(log, bytes);
       face.output(guest, bytes);
     },
-    connect(runs, leave) {
+    connect(runs, leave, figures) {
       terminal = openConsole(
         { input: stdin, output: host.stdout },
-        names.length === 1 ? flags.escape.byte : undefined,
+        names.length === 1 && !commands ? flags.escape.byte : undefined,
         {
-          onInput: (bytes) => face.input(bytes, (guest, typed) => runs[guest]?.input(typed), leave),
+          onInput: (bytes) => face.input(bytes, (guest, typed) => runs[guest]?.input(typed), leave, figures),
           onEscape: leave,
         },
       );
@@ -89,7 +92,12 @@ function openLogs(names: readonly string[], pattern: string | undefined): number
 
 interface Face {
   output(guest: number, bytes: Uint8Array): void;
-  input(bytes: Uint8Array, type: (guest: number, bytes: Uint8Array) => void, leave: () => void): void;
+  input(
+    bytes: Uint8Array,
+    type: (guest: number, bytes: Uint8Array) => void,
+    leave: () => void,
+    figures: () => string,
+  ): void;
   close(): void;
 }
 
@@ -141,13 +149,15 @@ export function switched(
     kept[guest] = Buffer.alloc(0);
   }
 
-  function command(key: number, leave: () => void): void {
+  function command(key: number, leave: () => void, figures: () => string): void {
     const letter = String.fromCharCode(key);
     const guest = Number(letter) - 1;
     if (key === escape || letter === 'q') leave();
+    else if (letter === 's') say(`\r\n${figures().replaceAll('\n', '\r\n')}`);
     else if (letter === 'n') choose((shown + 1) % names.length);
     else if (guest >= 0 && guest < names.length) choose(guest);
-    else say(`\r\n[${names.map((name, at) => `${at + 1} ${name}`).join(', ')}; n: the next, q: end all]\r\n`);
+    else
+      say(`\r\n[${names.map((name, at) => `${at + 1} ${name}`).join(', ')}; n: the next, s: figures, q: end all]\r\n`);
   }
 
   return {
@@ -155,7 +165,7 @@ export function switched(
       if (guest === shown) show(bytes);
       else kept[guest] = Buffer.concat([kept[guest] as Buffer, bytes]).subarray(-mostKept);
     },
-    input(bytes, type, leave) {
+    input(bytes, type, leave, figures) {
       let from = 0;
       const flush = (to: number): void => {
         if (to > from) type(shown, bytes.subarray(from, to));
@@ -165,7 +175,7 @@ export function switched(
         if (escaped) {
           escaped = false;
           from = at + 1;
-          command(bytes[at] as number, leave);
+          command(bytes[at] as number, leave, figures);
         } else if (bytes[at] === escape) {
           flush(at);
           escaped = true;

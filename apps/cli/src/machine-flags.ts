@@ -63,7 +63,12 @@ export const machineFlags = {
     placeholder: 'FILE',
     brief: "Also write the guest's console to this file",
   },
-  stats: { kind: 'boolean', default: false, withNegated: false, brief: 'Print figures at the end' },
+  stats: {
+    kind: 'boolean',
+    default: false,
+    withNegated: false,
+    brief: 'Print figures at the end, and at the escape key and s',
+  },
   escape: {
     kind: 'parsed',
     parse: parseEscape,

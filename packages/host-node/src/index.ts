@@ -35,4 +35,5 @@ export {
   readToEnd,
 } from './terminal.js';
 export { hostTime } from './time.js';
+export { otherThreadsSeconds, type Part, profileTime, type TimeProfile, type TimeShares } from './time-shares.js';
 export { openTraceFile, type TraceFile } from './trace-file.js';

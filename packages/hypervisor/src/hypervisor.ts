@@ -11,7 +11,7 @@
  * Invariants: the order of everything depends only on the guests, the seed and
  * the inbox; no guest instruction runs between an input and its effects.
  */
-import type { Engine } from '@paravane/engine-api';
+import type { Engine, Exit } from '@paravane/engine-api';
 import type { Mmu } from '@paravane/mmu';
 import {
   type Domain,
@@ -19,6 +19,7 @@ import {
   type Personality,
   type Services,
   type ShutdownRecord,
+  type Vcpu,
 } from '@paravane/personality-api';
 import { domId, ParavaneError } from '@paravane/types';
 import { createDomain, createRunQueue, type MachineDomain, type MachineVcpu } from './domain.js';
@@ -43,6 +44,8 @@ export interface HypervisorOptions {
   /** System time of one instruction. */
   instructionNs?: number;
   log?: (message: string) => void;
+  /** Where the guest's code is, every so many instructions. What the guest does is the same with it and without. */
+  profile?: { readonly interval: number; sample(vcpu: Vcpu): void };
   /** A domain shut itself down or crashed. */
   onShutdown?: (domain: Domain, record: ShutdownRecord) => void;
 }
@@ -135,6 +138,8 @@ export function createHypervisor(options: HypervisorOptions): Hypervisor {
   let holds = 0;
   let nextId = FIRST_ID;
   let deferred: (() => void)[] = [];
+  const { profile } = options;
+  let untilSample = profile?.interval ?? Number.POSITIVE_INFINITY;
   /** What waits for the machine to have nothing to run. */
   const idleActions = new Set<() => void>();
   let random = (options.seed ?? 0) | 0;
@@ -189,6 +194,20 @@ export function createHypervisor(options: HypervisorOptions): Hypervisor {
     measuredNs = measuredNs === 0 ? took : measuredNs * 0.9 + took * 0.1;
   }
 
+  /** Runs the core, where the guest is profiled in steps that end at its samples. */
+  function runCore(vcpu: MachineVcpu, budget: number): Exit {
+    const { core } = vcpu;
+    if (profile === undefined) return core.run(budget, exact);
+    const before = core.count;
+    const exit = core.run(Math.min(budget, untilSample), exact);
+    untilSample -= core.count - before;
+    if (untilSample <= spare) {
+      untilSample = profile.interval;
+      profile.sample(vcpu);
+    }
+    return exit;
+  }
+
   function runVcpu(vcpu: MachineVcpu, limit: number): void {
     const { core } = vcpu;
     const { personality } = vcpu.domain;
@@ -209,7 +228,7 @@ export function createHypervisor(options: HypervisorOptions): Hypervisor {
       personality.beforeRun(vcpu);
       if (!vcpu.mayRun || vcpu.yielded) break;
       const untilTimer = Math.ceil((timers.next - now()) / turnNs);
-      const exit = core.run(Math.max(Math.min(untilTimer, remaining), least), exact);
+      const exit = runCore(vcpu, Math.max(Math.min(untilTimer, remaining), least));
       if (exit.reason === 'budget') continue;
       exits[exit.reason] = (exits[exit.reason] ?? 0) + 1;
       personality.handleExit(vcpu, exit);

@@ -17,6 +17,7 @@ import { createDomainControl, type OwnedControl } from './control.js';
 import { describeCrash, type SymbolSource, symbolSource } from './crash.js';
 import { attachDisks, type Disks } from './disks.js';
 import { createEarlyOutput, type EarlyOutput } from './early-output.js';
+import { createGuestProfile, type GuestProfile, PROFILE_INTERVAL } from './profile.js';
 import { attachVifs, type Vifs } from './vifs.js';
 
 const PAGES_PER_MIB = 256;
@@ -39,6 +40,7 @@ class BootedDomain implements RunningDomain {
   private readonly hypervisor: Hypervisor;
   private readonly guest: PvDomain;
   private readonly symbols: SymbolSource;
+  private readonly profile: GuestProfile | undefined;
   private console!: ConsoleBackend;
   private earlyOutput!: EarlyOutput;
   private disks!: Disks;
@@ -64,6 +66,7 @@ class BootedDomain implements RunningDomain {
       random: () => (random() << 32n) | random(),
       jit: request.engine !== 'interpreter',
     });
+    this.profile = request.profile ? createGuestProfile(engine, () => this.guest.xen) : undefined;
     const hypervisor = createHypervisor({
       mmu,
       engine,
@@ -72,6 +75,7 @@ class BootedDomain implements RunningDomain {
       seed: Number(BigInt.asUintN(32, seed ^ (seed >> 32n))),
       epoch: request.epoch * 1e6,
       log: (message) => request.log?.('info', message),
+      ...(this.profile === undefined ? {} : { profile: { interval: PROFILE_INTERVAL, sample: this.profile.sample } }),
     });
     this.hypervisor = hypervisor;
     this.symbols = symbolSource(image);
@@ -121,8 +125,16 @@ class BootedDomain implements RunningDomain {
       guestMilliseconds: (systemTimeNs ?? 0) / 1e6,
       // Runs in wall time are never equal, and to look at all memory takes its time.
       ...(this.request.clock === 'virtual' ? { stateHash: hypervisor.stateHash(guest.domain) } : {}),
-      counters: { ...counters, ...this.disks.counters(), ...this.vifs.counters() },
+      counters: { ...counters, ...this.tlbHits(counters), ...this.disks.counters(), ...this.vifs.counters() },
+      ...(this.profile === undefined ? {} : { hottest: this.profile.hottest(this.symbols.find(guest, 0)) }),
     };
+  }
+
+  /** The part of the accesses that the TLB answered; how many there were is known from samples. */
+  private tlbHits({ tlbMisses = 0 }: Readonly<Record<string, number>>): Readonly<Record<string, number>> {
+    const accesses = (this.profile?.accessing ?? 0) * this.hypervisor.instructions;
+    if (accesses === 0) return {};
+    return { tlbHitPercent: Math.max(0, Math.round(1e5 * (1 - tlbMisses / accesses)) / 1e3) };
   }
 
   destroy(): void {

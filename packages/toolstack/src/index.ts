@@ -51,6 +51,7 @@ export {
   type DomainStats,
   type DomainStore,
   type EngineKind,
+  type HotSpot,
   type LogLevel,
   logLevels,
   type Machine,

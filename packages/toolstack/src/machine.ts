@@ -49,6 +49,8 @@ export interface BootRequest {
   /** The host's monotonic clock in milliseconds; the machine reads it only where `clock` is `wall`. */
   now(): number;
   log?(level: LogLevel, message: string): void;
+  /** Whether it is looked where the guest spends its instructions; `DomainStats.hottest` tells. Results are the same. */
+  readonly profile?: boolean;
   /** Takes one line for each event between the guest and the hypervisor. */
   trace?(line: string): void;
 }
@@ -135,4 +137,13 @@ export interface DomainStats {
   readonly stateHash?: string;
   /** Further figures, by name, for `--stats`. */
   readonly counters: Readonly<Record<string, number | bigint>>;
+  /** Where the guest's instructions were, the hottest first. Only of a domain that is profiled. */
+  readonly hottest?: readonly HotSpot[];
+}
+
+export interface HotSpot {
+  /** A function of the kernel, or a page of code. */
+  readonly where: string;
+  /** Of all instructions, from 0 to 1. */
+  readonly share: number;
 }

@@ -78,11 +78,12 @@ function readFiles(
 }
 
 /** How to leave, while the terminal still listens. */
-function sayLeaving(context: CliContext, configs: readonly DomainConfig[], { escape }: RunFlags): void {
+function sayLeaving(context: CliContext, configs: readonly DomainConfig[], { escape, stats }: RunFlags): void {
   if (!context.stdin.isTTY || escape.byte === undefined) return;
   const key = keyName(escape.byte);
   const guests = configs.map(({ name, memory }) => `"${name}" with ${memory} MiB`).join(', ');
-  const keys = configs.length === 1 ? `${key} leaves` : `${key} and a number shows another guest, ${key} q ends all`;
+  const one = stats ? `${key} s shows figures, ${key} twice leaves` : `${key} leaves`;
+  const keys = configs.length === 1 ? one : `${key} and a number shows another guest, ${key} q ends all`;
   say(context, `booting ${guests}; ${keys}`);
 }
 
