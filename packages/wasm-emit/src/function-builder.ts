@@ -16,8 +16,9 @@ export interface Statements {
 type Statement =
   | { kind: 'op'; args: readonly Expr[]; bytes: readonly number[] }
   | { kind: 'block' | 'loop'; label: Label; body: Statement[] }
-  | { kind: 'if'; label: Label; condition: Expr; then: Statement[]; otherwise: Statement[] }
-  | { kind: 'br'; label: Label; condition: Expr | null }
+  | { kind: 'hole'; body: Statement[] }
+  | { kind: 'if'; label: Label; condition: Expr; then: Statement[]; otherwise: Statement[]; unlikely: boolean }
+  | { kind: 'br'; label: Label; condition: Expr | null; unlikely: boolean }
   | { kind: 'table'; index: Expr; labels: Label[]; fallback: Label };
 
 const TYPE_BYTES: Record<ValueType, number> = { i: 0x7f, l: 0x7e, f: 0x7d, d: 0x7c, v: 0x7b };
@@ -28,12 +29,21 @@ export class FunctionBuilder {
   private free: Record<ValueType, number[]> = { i: [], l: [], f: [], d: [], v: [] };
   private taken: { type: ValueType; local: number }[] | null = null;
   private body: Statement[] = [];
+  private level = 0;
 
   constructor(
     readonly params: readonly ValueType[],
     readonly results: readonly ValueType[],
   ) {}
 
+  /** Locals so far, parameters included. */
+  get localCount(): number {
+    return this.params.length + this.locals.length;
+  }
+  /** Blocks, loops and arms that the next statement will be within. */
+  get depth(): number {
+    return this.level;
+  }
   param(index: number): Expr {
     return { kind: 'get', type: this.params[index]!, local: index };
   }
@@ -83,7 +93,9 @@ export class FunctionBuilder {
   private within(build: () => void): Statement[] {
     const outer = this.body;
     this.body = [];
+    this.level++;
     build();
+    this.level--;
     const inner = this.body;
     this.body = outer;
     return inner;
@@ -95,6 +107,12 @@ export class FunctionBuilder {
   splice(code: Statements): void {
     this.body.push(...code.body);
   }
+  /** A place in the code for statements that are not known yet; the answer builds them there. */
+  hole(): (build: () => void) => void {
+    const body: Statement[] = [];
+    this.body.push({ kind: 'hole', body });
+    return (build) => void body.push(...this.within(build));
+  }
   block(build: (end: Label) => void, name = ''): void {
     const label = { name };
     this.body.push({ kind: 'block', label, body: this.within(() => build(label)) });
@@ -104,19 +122,30 @@ export class FunctionBuilder {
     this.body.push({ kind: 'loop', label, body: this.within(() => build(label)) });
   }
   if(condition: Expr, then: () => void, otherwise: () => void = () => undefined): void {
+    this.pushIf(condition, then, otherwise, false);
+  }
+  /** The same with a hint for the host that the condition is seldom true. */
+  ifUnlikely(condition: Expr, then: () => void, otherwise: () => void = () => undefined): void {
+    this.pushIf(condition, then, otherwise, true);
+  }
+  private pushIf(condition: Expr, then: () => void, otherwise: () => void, unlikely: boolean): void {
     this.body.push({
       kind: 'if',
       label: { name: 'if' },
       condition,
       then: this.within(then),
       otherwise: this.within(otherwise),
+      unlikely,
     });
   }
   br(label: Label): void {
-    this.body.push({ kind: 'br', label, condition: null });
+    this.body.push({ kind: 'br', label, condition: null, unlikely: false });
   }
   brIf(condition: Expr, label: Label): void {
-    this.body.push({ kind: 'br', label, condition });
+    this.body.push({ kind: 'br', label, condition, unlikely: false });
+  }
+  brIfUnlikely(condition: Expr, label: Label): void {
+    this.body.push({ kind: 'br', label, condition, unlikely: true });
   }
   brTable(index: Expr, labels: Label[], fallback: Label): void {
     this.body.push({ kind: 'table', index, labels, fallback });
@@ -124,11 +153,20 @@ export class FunctionBuilder {
   return(...values: Expr[]): void {
     this.body.push({ kind: 'op', args: values, bytes: [0x0f] });
   }
+  /** Leaves by a tail call of a function with the same results. */
+  returnCall(index: number, ...args: Expr[]): void {
+    this.body.push({ kind: 'op', args, bytes: [0x12, ...leb(index)] });
+  }
+  /** Leaves by a tail call through table 0, of a function with the same results. */
+  returnCallIndirect(typeIndex: number, slot: Expr, ...args: Expr[]): void {
+    this.body.push({ kind: 'op', args: [...args, slot], bytes: [0x13, ...leb(typeIndex), 0] });
+  }
   unreachable(): void {
     this.body.push({ kind: 'op', args: [], bytes: [0x00] });
   }
 
-  encode(): Writer {
+  /** The function's body; `hints` takes the offsets in it of the branches that are seldom taken. */
+  encode(hints: number[] = []): Writer {
     const out = new Writer();
     const groups: [ValueType, number][] = [];
     for (const type of this.locals) {
@@ -141,7 +179,7 @@ export class FunctionBuilder {
       out.u32(count);
       out.byte(typeByte(type));
     }
-    encodeStatements(out, this.body, []);
+    encodeStatements(out, this.body, [], hints);
     out.byte(0x0b);
     return out;
   }
@@ -169,7 +207,7 @@ function encodeExpr(out: Writer, expr: Expr): void {
   }
 }
 
-function encodeStatements(out: Writer, statements: readonly Statement[], scopes: Label[]): void {
+function encodeStatements(out: Writer, statements: readonly Statement[], scopes: Label[], hints: number[]): void {
   const depth = (label: Label): number => {
     const at = scopes.lastIndexOf(label);
     if (at < 0) throw new TypeError(`label ${label.name} is not in scope`);
@@ -185,24 +223,29 @@ function encodeStatements(out: Writer, statements: readonly Statement[], scopes:
       case 'loop':
         out.raw([statement.kind === 'block' ? 0x02 : 0x03, 0x40]);
         scopes.push(statement.label);
-        encodeStatements(out, statement.body, scopes);
+        encodeStatements(out, statement.body, scopes, hints);
         scopes.pop();
         out.byte(0x0b);
         break;
+      case 'hole':
+        encodeStatements(out, statement.body, scopes, hints);
+        break;
       case 'if':
         encodeExpr(out, statement.condition);
+        if (statement.unlikely) hints.push(out.length);
         out.raw([0x04, 0x40]);
         scopes.push(statement.label);
-        encodeStatements(out, statement.then, scopes);
+        encodeStatements(out, statement.then, scopes, hints);
         if (statement.otherwise.length > 0) {
           out.byte(0x05);
-          encodeStatements(out, statement.otherwise, scopes);
+          encodeStatements(out, statement.otherwise, scopes, hints);
         }
         scopes.pop();
         out.byte(0x0b);
         break;
       case 'br':
         if (statement.condition) encodeExpr(out, statement.condition);
+        if (statement.unlikely) hints.push(out.length);
         out.byte(statement.condition ? 0x0d : 0x0c);
         out.u32(depth(statement.label));
         break;

@@ -116,9 +116,31 @@ export class ModuleBuilder {
         for (const index of this.table) w.u32(index);
       });
     }
+    const hinted: { index: number; offsets: number[] }[] = [];
+    const bodies = this.functions.map(({ builder }, i) => {
+      const offsets: number[] = [];
+      const body = builder.encode(offsets);
+      if (offsets.length > 0) hinted.push({ index: this.imports.length + i, offsets });
+      return body;
+    });
+    if (hinted.length > 0) {
+      // Branch hinting proposal: hosts without it skip the section.
+      section(0, (w) => {
+        w.name('metadata.code.branch_hint');
+        w.u32(hinted.length);
+        for (const { index, offsets } of hinted) {
+          w.u32(index);
+          w.u32(offsets.length);
+          for (const offset of offsets) {
+            w.u32(offset);
+            w.raw([1, 0]);
+          }
+        }
+      });
+    }
     section(10, (w) => {
-      w.u32(this.functions.length);
-      for (const { builder } of this.functions) w.sized(builder.encode());
+      w.u32(bodies.length);
+      for (const body of bodies) w.sized(body);
     });
     return out.take().slice();
   }

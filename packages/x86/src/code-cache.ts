@@ -53,6 +53,8 @@ export interface CodeCache {
   descriptor(mfn: Mfn, mode: CodeMode): number;
   /** Micro-operation of the block at an offset, decoding it if need be; null when bytes of `second` are needed. */
   block(mfn: Mfn, offset: number, mode: CodeMode, second: () => SecondPage | null): number | null;
+  /** Whether a block that begins at an offset has been decoded. */
+  hasBlock(mfn: Mfn, offset: number, mode: CodeMode): boolean;
   /** A block of exactly `count` instructions (fewer if it branches), not kept. */
   once(mfn: Mfn, offset: number, mode: CodeMode, count: number, second: () => SecondPage | null): number | null;
   /** One instruction whose accesses go through segments that are not flat; `slow` if it is defined for these alone. */
@@ -117,6 +119,8 @@ export function createCodeCache(
       return nextOnce++;
     },
   };
+
+  const wordOf = (uop: number): number => (regionWords >> 2) + ((uop - arena) >> 4);
 
   function reset(): void {
     for (const mfn of withCode) {
@@ -247,8 +251,13 @@ export function createCodeCache(
       sink.at = at;
       if (!decodeInto(mfn, offset, mode, MAX_BLOCK, false, second)) return null;
       nextUop = sink.at;
+      i32[wordOf(at)] = 0;
       i32[(descriptor(mfn, mode) >> 2) + offset] = at;
       return at;
+    },
+    hasBlock(mfn, offset, mode) {
+      const table = descriptors[mode][mfn]!;
+      return table !== 0 && i32[(table >> 2) + offset] !== 0;
     },
     once(mfn, offset, mode, count, second) {
       sink.at = arena;
@@ -303,13 +312,13 @@ export function createCodeCache(
     },
     mark,
     setRegion(uop, slot) {
-      const word = (regionWords >> 2) + ((uop - arena) >> 4);
-      i32[word] = (slot << 16) | view.getUint16(uop, true);
+      i32[wordOf(uop)] = (slot << 16) | view.getUint16(uop, true);
       view.setUint16(uop, SpecialOp.region, true);
     },
     clearRegion(uop) {
-      const word = i32[(regionWords >> 2) + ((uop - arena) >> 4)]!;
-      if (view.getUint16(uop, true) === SpecialOp.region) view.setUint16(uop, word & 0xffff, true);
+      if (view.getUint16(uop, true) !== SpecialOp.region) return;
+      view.setUint16(uop, i32[wordOf(uop)]! & 0xffff, true);
+      i32[wordOf(uop)] = 0;
     },
     isPlain(uop, mfn, mode) {
       const table = descriptors[mode][mfn]!;

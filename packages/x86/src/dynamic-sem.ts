@@ -17,6 +17,8 @@ export interface HandlerSite {
   readonly ip: Expr;
   /** Address-space tag, i64. */
   readonly tag: Expr;
+  /** `placeOfTag` */
+  readonly tagPlace: Expr;
   readonly tlbBase: number;
   readonly functions: { miss: number; eflags: number; condition: number };
   readonly flagKind: Expr;
@@ -122,7 +124,7 @@ export class DynamicSem extends Sem {
     const { f, site } = this;
     const va = this.let(address);
     const low = this.let(op('i32.wrap_i64', va));
-    const entry = this.let(entryOffset(va, site.tag));
+    const entry = this.let(entryOffset(va, site.tagPlace));
     // The tag is that of the last byte: an access over two pages never matches.
     const last = bytes === 1 ? va : op('i64.add', va, i64(bytes - 1));
     const tagged = op('i64.or', op('i64.and', last, i64(-4096)), site.tag);

@@ -43,6 +43,8 @@ export interface EngineParts {
   readonly jit: Jit | null;
   /** Instructions until the next sample of where code runs. */
   untilSample: number;
+  /** Instructions of them that compiled code has done. */
+  compiled: number;
   readonly random: () => bigint;
   /** The vCPU whose code runs now. */
   current: X86Vcpu | null;
@@ -73,8 +75,9 @@ export function createX86Engine(options: EngineOptions): Engine {
     cache,
     run: instance.exports.run as RunFunction,
     eflags: instance.exports.eflags as EngineParts['eflags'],
-    jit: options.jit === false ? null : createJit(mmu, cache, table, image.tableSlots, options.maxRegions),
+    jit: options.jit === false ? null : createJit(mmu, cache, areas, table, image.tableSlots, options.maxRegions),
     untilSample: SAMPLE_INTERVAL,
+    compiled: 0,
     random: options.random ?? (() => 0x9e3779b97f4a7c15n),
     current: null,
   };

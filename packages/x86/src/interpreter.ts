@@ -23,8 +23,8 @@ import { DynamicSem, type HandlerSite } from './dynamic-sem.js';
 import { conditionFunction, eflagsFunction } from './flag-functions.js';
 import { type HandlerShape, handlerShapes } from './handlers.js';
 import { DEFINITIONS } from './semantics/definitions.js';
-import { MAX_REGION, State, Stop, UOP_BYTES, Uop } from './state.js';
-import { entryOffset } from './tlb-probe.js';
+import { MAX_REGION, REGION, REGION_ROOM, SCRATCH_TOP, State, Stop, UOP_BYTES, Uop } from './state.js';
+import { entryOffset, placeOfTag } from './tlb-probe.js';
 
 /** Handlers that are no instruction. */
 export const SpecialOp = {
@@ -139,6 +139,9 @@ function isHot({ mnemonic, width, forms, key }: HandlerShape): boolean {
   return true;
 }
 
+/** Entries of a block, by calls and from compiled code, between two reports of it to the engine. A power of two. */
+const HOT_ENTRIES = 4096;
+
 export interface InterpreterImage {
   bytes: Uint8Array;
   /** Handler number by key. */
@@ -188,11 +191,13 @@ export function buildInterpreter(machine: InterpreterOptions): InterpreterImage 
     module.tableSlot(module.add(coldFunction(shape, tlbBase, functions, commit)));
   });
   const coldType = module.type(['i', 'i', 'l'], ['i']);
+  const regionType = module.type(REGION.params, REGION.results);
   module.add(
     loopFunction(hot, pairs, tlbBase, functions, {
       commit,
       slow,
       coldType,
+      regionType,
       coldBase,
       arena: machine.arena,
       regionWords: machine.regionWords,
@@ -216,6 +221,7 @@ function coldFunction(
     cpu,
     ip,
     tag,
+    tagPlace: placeOfTag(tag),
     tlbBase,
     functions,
     flagKind: load('i32.load', cpu, State.flagKind),
@@ -250,6 +256,7 @@ interface LoopParts {
   commit: number;
   slow: number;
   coldType: number;
+  regionType: number;
   coldBase: number;
   arena: number;
   regionWords: number;
@@ -280,6 +287,7 @@ function loopFunction(
   const retire = (extra: number): void =>
     f.set(left, op('i32.sub', left, op('i32.add', load('i32.load8_u', ip, Uop.number), i32(extra))));
 
+  const tagPlace = f.let(placeOfTag(tag));
   loadFlags();
   f.block((exit) => {
     const leave = (stop: number): void => {
@@ -297,19 +305,35 @@ function loopFunction(
         f.set(handler, load('i32.load16_u', ip, Uop.handler));
         f.brIf(condition, again);
       };
+      const wordOf = (uop: Expr): Expr =>
+        op('i32.shl', op('i32.shr_u', op('i32.sub', uop, i32(parts.arena)), i32(4)), i32(2));
+      /** Counts that the block at `ip`, whose handler is known, was entered; leaves at times where it is often. */
+      const countEntry = (): void =>
+        f.if(op('i32.ne', handler, i32(SpecialOp.region)), () => {
+          const word = f.let(wordOf(ip));
+          const count = f.let(op('i32.add', load('i32.load', word, parts.regionWords), i32(1)));
+          f.store('i32.store', word, count, parts.regionWords);
+          f.if(op('i32.eqz', op('i32.and', count, i32(HOT_ENTRIES - 1))), () =>
+            f.if(op('i32.ge_s', left, i32(0)), () => leave(Stop.hot)),
+          );
+        });
       /** Follows the link in the branch at `ip`; `extra` is 1 when the branch is an instruction. */
-      const followLink = (extra: number): void => {
+      const followLink = (extra: number, counted: boolean): void => {
         const target = f.let(load('i32.load', ip, Uop.disp));
         retire(extra);
         f.if(op('i32.eqz', target), () => leave(Stop.link));
         f.set(ip, target);
+        if (counted) {
+          f.set(handler, load('i32.load16_u', ip, Uop.handler));
+          countEntry();
+        }
         goIf(op('i32.ge_s', left, i32(0)));
         leave(Stop.budget);
       };
       /** Micro-operation of the block at a linear address, found through the TLB, or 0. */
       const lookUp = (target: Expr): Expr => {
         const low = f.let(op('i32.wrap_i64', target));
-        const entry = f.let(entryOffset(target, tag));
+        const entry = f.let(entryOffset(target, tagPlace));
         const page = op('i64.and', target, i64(-4096));
         const block = f.local('i');
         f.set(block, i32(0));
@@ -324,7 +348,7 @@ function loopFunction(
         });
         return block;
       };
-      const goTo = (target: Expr, extra: number): void => {
+      const goTo = (target: Expr, extra: number, counted: boolean): void => {
         retire(extra);
         const block = lookUp(target);
         f.if(op('i32.eqz', block), () => {
@@ -333,6 +357,10 @@ function loopFunction(
         });
         f.store('i64.store', cpu, op('i64.and', target, i64(-4096)), State.pcBase);
         f.set(ip, block);
+        if (counted) {
+          f.set(handler, load('i32.load16_u', ip, Uop.handler));
+          countEntry();
+        }
         goIf(op('i32.ge_s', left, i32(0)));
         leave(Stop.budget);
       };
@@ -369,13 +397,17 @@ function loopFunction(
             next();
             go();
           };
-          specials[SpecialOp.chain] = () => followLink(0);
+          specials[SpecialOp.chain] = () => followLink(0, false);
           specials[SpecialOp.chainFar] = () =>
-            goTo(f.let(op('i64.add', load('i64.load', cpu, State.pcBase), load('i64.load32_s', ip, Uop.disp))), 0);
+            goTo(
+              f.let(op('i64.add', load('i64.load', cpu, State.pcBase), load('i64.load32_s', ip, Uop.disp))),
+              0,
+              false,
+            );
           specials[SpecialOp.crossCheck] = () => {
             // The second page's descriptor (at imm) and its generation (at disp) must be what they were.
             const va = f.let(op('i64.add', load('i64.load', cpu, State.pcBase), i64(4096)));
-            const entry = f.let(entryOffset(va, tag));
+            const entry = f.let(entryOffset(va, tagPlace));
             const descriptor = f.let(load('i32.load', ip, Uop.imm));
             const mapped = op('i64.eq', load('i64.load', entry, tlbBase + TlbField.execTag), op('i64.or', va, tag));
             const same = op('i32.eq', load('i32.load', entry, tlbBase + TlbField.code), descriptor);
@@ -395,12 +427,7 @@ function loopFunction(
             f.store('i32.store', cpu, i32(errorCode), State.errorCode);
             leave(Stop.raise);
           };
-          const regionWord = (): Expr =>
-            load(
-              'i32.load',
-              op('i32.shl', op('i32.shr_u', op('i32.sub', ip, i32(parts.arena)), i32(4)), i32(2)),
-              parts.regionWords,
-            );
+          const regionWord = (): Expr => load('i32.load', wordOf(ip), parts.regionWords);
           /** Goes on with the handler that the region at `ip` stands for. */
           const standIn = (word: Expr): void => {
             f.store('i32.store', cpu, i32(-1), State.origin);
@@ -411,11 +438,27 @@ function loopFunction(
             const word = f.let(regionWord());
             // Within a region the budget is looked at in loops only.
             f.if(op('i32.lt_s', left, i32(MAX_REGION)), () => standIn(word));
+            // Regions take it for granted that they know a page that the stack may write.
+            const stack = f.let(op('i64.and', load('i64.load', cpu, State.gpr + 32), i64(-4096)));
+            const entry = f.let(entryOffset(stack, tagPlace));
+            const mapped = load('i64.load', entry, tlbBase + TlbField.writeTag);
+            f.if(op('i64.ne', mapped, op('i64.or', stack, tag)), () => {
+              const host = f.local('i');
+              const [low, high] = [op('i32.wrap_i64', stack), op('i32.wrap_i64', op('i64.shr_u', stack, i64(32)))];
+              f.set(host, callExpr('i', functions.miss, low, high, i32(1 | 0x100), ip));
+              f.if(op('i32.lt_u', op('i32.add', host, i32(1)), i32(SCRATCH_TOP + 1)), () => standIn(word));
+            });
+            f.store('i64.store', cpu, stack, State.stackPage);
+            f.store('i32.store', cpu, load('i32.load', entry, tlbBase + TlbField.addend), State.stackAddend);
             storeFlags();
             f.store('i32.store', cpu, i32(-1), State.origin);
             f.loop((chain) => {
-              f.set(code, callIndirect('i', parts.coldType, op('i32.shr_u', word, i32(16)), cpu, left, tag));
+              const page = load('i64.load', cpu, State.pcBase);
+              const before = f.let(op('i32.add', load('i32.load', cpu, State.compiled), left));
+              const slot = op('i32.shr_u', word, i32(16));
+              f.set(code, callIndirect('i', parts.regionType, slot, cpu, left, tag, page, i32(REGION_ROOM)));
               f.set(left, load('i32.load', cpu, State.left));
+              f.store('i32.store', cpu, op('i32.sub', before, left), State.compiled);
               const target = f.let(load('i64.load', cpu, State.rip));
               const block = f.let(lookUp(target));
               f.if(op('i32.eqz', block), () => {
@@ -425,13 +468,17 @@ function loopFunction(
               f.store('i64.store', cpu, op('i64.and', target, i64(-4096)), State.pcBase);
               f.set(ip, block);
               f.set(handler, load('i32.load16_u', ip, Uop.handler));
-              f.if(op('i32.eq', handler, i32(SpecialOp.region)), () => {
-                f.set(word, regionWord());
-                f.brIf(op('i32.and', op('i32.eqz', code), op('i32.ge_s', left, i32(MAX_REGION))), chain);
-                f.set(handler, op('i32.and', word, i32(0xffff)));
-                f.store('i32.store', cpu, i32(-1), State.origin);
-              });
               loadFlags();
+              f.if(
+                op('i32.eq', handler, i32(SpecialOp.region)),
+                () => {
+                  f.set(word, regionWord());
+                  f.brIf(op('i32.and', op('i32.eqz', code), op('i32.ge_s', left, i32(MAX_REGION))), chain);
+                  f.set(handler, op('i32.and', word, i32(0xffff)));
+                  f.store('i32.store', cpu, i32(-1), State.origin);
+                },
+                () => f.if(op('i32.eqz', code), countEntry),
+              );
               f.brIf(op('i32.ge_s', left, i32(0)), again);
               leave(Stop.budget);
             });
@@ -444,6 +491,7 @@ function loopFunction(
             cpu,
             ip,
             tag,
+            tagPlace,
             tlbBase,
             functions,
             flagKind: kind,
@@ -457,8 +505,8 @@ function loopFunction(
             fault: () => leave(Stop.fault),
             raise: () => leave(Stop.raise),
             bail: () => f.br(slowLabel),
-            branchLinked: () => followLink(1),
-            branchTo: (target) => goTo(target, 1),
+            branchLinked: () => followLink(1, false),
+            branchTo: (target) => goTo(target, 1, false),
           };
           /** One instruction's code; `ip` is behind it in the end. Returns the kind of the flags if it is known then. */
           const emitOne = (shape: HandlerShape, knownKind: number | null): number | null => {
@@ -488,15 +536,16 @@ function loopFunction(
               if (sem().stores.length > 0)
                 f.if(sem().inScratch(), () => f.if(callExpr('i', parts.commit), () => undefined));
             };
+            const counted = (): boolean => sem().mnemonic === 'CALL';
             return {
               ...base,
               branchLinked: () => {
                 finish();
-                base.branchLinked();
+                followLink(1, counted());
               },
               branchTo: (target) => {
                 finish();
-                base.branchTo(target);
+                goTo(target, 1, counted() || (sem().mnemonic === 'JMP' && sem().forms[0]!.kind !== 'J'));
               },
             };
           }

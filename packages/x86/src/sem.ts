@@ -326,6 +326,7 @@ export abstract class Sem {
     const sign = code === 8 ? 'i64.lt_s' : 'i64.ge_s';
     if (kind < FlagKind.add) {
       const direct = DIRECT[code];
+      if (direct && width === 32) return this.let(op(NARROW[direct], op('i32.wrap_i64', a), op('i32.wrap_i64', b)));
       if (direct) return this.let(op(direct, a, b));
       if (code === 8 || code === 9) return this.let(op(sign, this.signExtend(op('i64.sub', a, b), width), i64(0)));
     } else if (kind >= FlagKind.result && kind < FlagKind.bits) {
@@ -357,22 +358,10 @@ export abstract class Sem {
   }
 }
 
+type Comparison = 'lt_u' | 'ge_u' | 'eq' | 'ne' | 'le_u' | 'gt_u' | 'lt_s' | 'ge_s' | 'le_s' | 'gt_s';
+
 /** Comparisons that answer a condition directly from a − b. */
-const DIRECT: Partial<
-  Record<
-    number,
-    | 'i64.lt_u'
-    | 'i64.ge_u'
-    | 'i64.eq'
-    | 'i64.ne'
-    | 'i64.le_u'
-    | 'i64.gt_u'
-    | 'i64.lt_s'
-    | 'i64.ge_s'
-    | 'i64.le_s'
-    | 'i64.gt_s'
-  >
-> = {
+const DIRECT: Partial<Record<number, `i64.${Comparison}`>> = {
   2: 'i64.lt_u',
   3: 'i64.ge_u',
   4: 'i64.eq',
@@ -384,6 +373,11 @@ const DIRECT: Partial<
   14: 'i64.le_s',
   15: 'i64.gt_s',
 };
+/** The same of 32-bit operands. */
+const NARROW = Object.fromEntries(Object.values(DIRECT).map((name) => [name, name!.replace('i64', 'i32')])) as Record<
+  `i64.${Comparison}`,
+  `i32.${Comparison}`
+>;
 
 export type { Expr };
 export { f32, f64, i32, i64, load, op, select };

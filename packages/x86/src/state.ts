@@ -35,6 +35,14 @@ export const State = {
   /** Page offset of the branch by which a compiled region was left for any address, or -1. */
   origin: 0x138,
   mxcsr: 0x140,
+  /** Linear address of the page that compiled code takes the stack to be in, and the TLB's addend for it. */
+  stackPage: 0x148,
+  stackAddend: 0x150,
+  /** The same of a page that compiled code has looked for. */
+  foundPage: 0x158,
+  foundAddend: 0x160,
+  /** Instructions done in compiled code; the engine resets it. */
+  compiled: 0x164,
   /** XMM0…XMM15, 16 bytes each. */
   xmm: 0x200,
   /** Physical x87 registers R0…R7 (MM0…MM7), 16 bytes each, the upper six unused. */
@@ -125,6 +133,8 @@ export const Stop = {
   end: 8,
   /** The engine must do the instruction at `ip`. */
   slow: 9,
+  /** The block at `ip` has been entered often. */
+  hot: 10,
 } as const;
 
 /** Scratch for accesses over two pages: offsets below this in memory are not frames. */
@@ -133,3 +143,12 @@ export const SCRATCH = 0x40;
 
 /** Number of a width: 8, 16, 32, 64 bits → 0…3. */
 export const widthNumber = (width: number): number => 31 - Math.clz32(width >> 3);
+
+/**
+ * (cpu, left, tag, linear address of the page, bytes of host stack that nested regions may take) → `RegionStop`.
+ * A guest's call of code that is compiled is a call of its function, so the host's predictor of returns serves the
+ * guest's; registers and flags are in the state at every call and return.
+ */
+export const REGION = { params: ['i', 'i', 'l', 'l', 'i'], results: ['i'] } as const;
+/** What the outermost region is given of the host's stack. */
+export const REGION_ROOM = 192 << 10;

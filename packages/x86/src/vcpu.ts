@@ -26,6 +26,8 @@ import { SEGMENTED_DEFINITIONS } from './slow/near-control.js';
 import { FlagKind, MAX_BLOCK, STATE_BYTES, State, Stop, Uop } from './state.js';
 import { Stepper } from './stepper.js';
 
+/** Instructions between two samples where little is interpreted. */
+const COMPILED_INTERVAL = 16 * SAMPLE_INTERVAL;
 const ARITHMETIC_FLAGS = 0x8d5;
 const CR0_EM = 4;
 const CR0_EM_TS = CR0_EM | 8;
@@ -211,6 +213,7 @@ export class X86Vcpu implements VcpuCore {
     bytes.fill(0, State.temp, State.temp + 8);
     bytes.fill(0, State.ip, State.flagKind);
     bytes.fill(0, State.vector, State.origin + 4);
+    bytes.fill(0, State.stackPage, State.compiled + 4);
     const tail = new DataView(bytes.buffer, STATE_BYTES);
     new DataView(bytes.buffer).setBigUint64(State.rip, this.rip, true);
     tail.setFloat64(0, this.count, true);
@@ -343,14 +346,26 @@ export class X86Vcpu implements VcpuCore {
     for (;;) {
       const given = parts.jit && remaining >= 0 ? Math.min(remaining, parts.untilSample) : remaining;
       this.beyond = remaining - given;
+      this.i32[this.word + State.compiled / 4] = 0;
       const stop = parts.run(this.base, ip, given, BigInt(this.tag));
       const returned = this.i32[this.word + State.left / 4]!;
       remaining = this.beyond + returned;
       this.left = remaining;
-      if (!parts.jit) return stop;
+      const hot = stop === Stop.hot;
+      if (!hot && !parts.jit) return stop;
       parts.untilSample = Math.max(0, parts.untilSample - (given - returned));
-      if (stop !== Stop.budget || remaining < 0) return stop;
-      parts.untilSample = SAMPLE_INTERVAL;
+      parts.compiled += this.i32[this.word + State.compiled / 4]!;
+      if (!hot && (stop !== Stop.budget || remaining < 0)) return stop;
+      if (!hot) {
+        // Where nearly all of it was compiled, samples would tell of what surrounds the stop.
+        const compiled = parts.compiled;
+        parts.compiled = 0;
+        parts.untilSample = compiled > SAMPLE_INTERVAL / 2 ? COMPILED_INTERVAL : SAMPLE_INTERVAL;
+        if (compiled > SAMPLE_INTERVAL / 2) {
+          ip = this.i32[this.word + State.ip / 4]!;
+          continue;
+        }
+      }
       ip = this.i32[this.word + State.ip / 4]!;
       const page = this.view.getBigUint64(this.base + State.pcBase, true);
       const mfn = this.fetchPage(Number(page & MASK32) | 0, Number(page >> 32n) | 0);
@@ -358,7 +373,7 @@ export class X86Vcpu implements VcpuCore {
         this.rip = this.ripOf(ip);
         return Stop.link;
       }
-      parts.jit.sample(ip, mfn as never, this.mode);
+      parts.jit?.sample(ip, mfn as never, this.mode, hot);
     }
   }
 

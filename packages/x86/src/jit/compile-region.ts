@@ -1,7 +1,25 @@
-/** A region as one WebAssembly function: (cpu, left, tag) → `RegionStop`. */
-import { type Expr, FunctionBuilder, i32, i64, type Label, load, op } from '@paravane/wasm-emit';
+/** Regions as WebAssembly functions of type `REGION`, and what they call. */
+import { TlbField } from '@paravane/mmu';
+import {
+  ANY_MEMORY,
+  callExpr,
+  callIndirect,
+  type Expr,
+  FunctionBuilder,
+  i32,
+  i64,
+  type Label,
+  load,
+  ModuleBuilder,
+  op,
+} from '@paravane/wasm-emit';
+import { conditionFunction, eflagsFunction } from '../flag-functions.js';
+import { SpecialOp } from '../interpreter.js';
 import { DEFINITIONS } from '../semantics/definitions.js';
-import { MAX_REGION, State } from '../state.js';
+import { MAX_REGION, REGION, State, UOP_BYTES } from '../state.js';
+import { entryOffset, placeOfTag } from '../tlb-probe.js';
+import { FLAGS, Liveness } from './liveness.js';
+import { pagesOf } from './pages.js';
 import type { BasicBlock, Region } from './region.js';
 import { RegionSem, type RegionSite } from './region-sem.js';
 import { emitStructured } from './structure.js';
@@ -14,104 +32,271 @@ export const RegionStop = {
   interpret: 1,
 } as const;
 
-export interface RegionFunctions {
+interface RegionFunctions {
   eflags: number;
   condition: number;
+  /** `findPageFunction` */
+  findForRead: number;
+  findForWrite: number;
+  /** `findRegionFunction` */
+  find: number;
+  /** Type of `REGION`. */
+  type: number;
 }
 
-export function compileRegion(region: Region, tlbBase: number, functions: RegionFunctions): FunctionBuilder {
-  const f = new FunctionBuilder(['i', 'i', 'l'], ['i']);
-  const [cpu, left, tag] = [f.param(0), f.param(1), f.param(2)];
-  const pcBase = f.local('l');
+export interface RegionPlaces {
+  tlbBase: number;
+  arena: number;
+  regionWords: number;
+}
+
+/** A module of regions, exported as r0, r1, …; it takes `env.memory` and `env.table`. */
+export function regionModule(regions: readonly Region[], places: RegionPlaces, shared: boolean): Uint8Array {
+  const module = new ModuleBuilder({ ...ANY_MEMORY, shared }, true);
+  const type = module.type(REGION.params, REGION.results);
+  const eflags = module.add(eflagsFunction());
+  const functions = {
+    type,
+    eflags,
+    condition: module.add(conditionFunction(eflags)),
+    findForRead: module.add(findPageFunction(places, false)),
+    findForWrite: module.add(findPageFunction(places, true)),
+    find: module.add(findRegionFunction(places)),
+  };
+  for (const [i, region] of regions.entries()) module.add(compileRegion(region, places, functions), `r${i}`);
+  return module.encode();
+}
+
+/** (linear address, tag, left, room) → table slot of the region there; 0 if there is none, or not enough left or room. */
+function findRegionFunction({ tlbBase, arena, regionWords }: RegionPlaces): FunctionBuilder {
+  const f = new FunctionBuilder(['l', 'l', 'i', 'i'], ['i']);
+  const [target, tag] = [f.param(0), f.param(1)];
+  const none = (condition: Expr): void => f.ifUnlikely(condition, () => f.return(i32(0)));
+  none(op('i32.lt_s', f.param(2), i32(MAX_REGION)));
+  none(op('i32.lt_s', f.param(3), i32(0)));
+  const entry = f.let(entryOffset(target, placeOfTag(tag)));
+  const page = op('i64.or', op('i64.and', target, i64(-4096)), tag);
+  none(op('i64.ne', load('i64.load', entry, tlbBase + TlbField.execTag), page));
+  const descriptor = f.let(load('i32.load', entry, tlbBase + TlbField.code));
+  none(op('i32.eqz', descriptor));
+  const offset = op('i32.shl', op('i32.and', op('i32.wrap_i64', target), i32(4095)), i32(2));
+  const uop = f.let(load('i32.load', op('i32.add', descriptor, offset)));
+  none(op('i32.eqz', uop));
+  none(op('i32.ne', load('i32.load16_u', uop), i32(SpecialOp.region)));
+  const shift = Math.log2(UOP_BYTES / 4);
+  const word = load('i32.load', op('i32.shr_u', op('i32.sub', uop, i32(arena)), i32(shift)), regionWords);
+  f.return(op('i32.shr_u', word, i32(16)));
+  return f;
+}
+
+/**
+ * (cpu, linear address of the first byte, of the last one, tag) → whether all of it lies in one page that the TLB has;
+ * then `State.foundPage` and `State.foundAddend` tell of it.
+ */
+function findPageFunction({ tlbBase }: RegionPlaces, write: boolean): FunctionBuilder {
+  const f = new FunctionBuilder(['i', 'l', 'l', 'l'], ['i']);
+  const [cpu, address, last, tag] = [f.param(0), f.param(1), f.param(2), f.param(3)];
+  const entry = f.let(entryOffset(address, placeOfTag(tag)));
+  // An access over two pages finds the first one's entry and asks for the second's tag.
+  const page = f.let(op('i64.and', last, i64(-4096)));
+  const known = load('i64.load', entry, tlbBase + (write ? TlbField.writeTag : TlbField.readTag));
+  f.if(op('i64.ne', known, op('i64.or', page, tag)), () => f.return(i32(0)));
+  f.store('i64.store', cpu, page, State.foundPage);
+  f.store('i32.store', cpu, load('i32.load', entry, tlbBase + TlbField.addend), State.foundAddend);
+  f.return(i32(1));
+  return f;
+}
+
+interface Flags {
+  kind: Expr;
+  a: Expr;
+  b: Expr;
+}
+
+function storeFlags(f: FunctionBuilder, cpu: Expr, { kind, a, b }: Flags): void {
+  f.store('i32.store', cpu, kind, State.flagKind);
+  f.store('i64.store', cpu, a, State.flagA);
+  f.store('i64.store', cpu, b, State.flagB);
+}
+
+/**
+ * Registers are in locals and, at all times, in the state too: an exit has nothing to write back, so the many of them
+ * stay small. Flags are in locals; an exit writes them where they were changed since they were last in the state.
+ */
+function compileRegion(region: Region, { tlbBase }: RegionPlaces, functions: RegionFunctions): FunctionBuilder {
+  const f = new FunctionBuilder(REGION.params, REGION.results);
+  const [cpu, left, tag, pcBase, room] = [f.param(0), f.param(1), f.param(2), f.param(3), f.param(4)];
   const target = f.local('l');
-  const stop = f.local('i');
+  const slot = f.local('i');
+  const tagPlace = f.local('l');
+  const origin = f.local('i');
+  /** Where an instruction is left to the interpreter: the number that its block gives back << 12, and its page offset. */
+  const side = f.local('i');
+  const pages = new Map(
+    [...pagesOf(region)].map(([base, write]) => [base, { page: f.local('l'), addend: f.local('i'), write }]),
+  );
   const flags = { kind: f.local('i'), a: f.local('l'), b: f.local('l') };
   const locals = Array.from({ length: 16 }, () => f.local('l'));
-  const used = new Set<number>();
-  const written = new Set<number>();
-  let flagsUsed = false;
-  let flagsWritten = false;
+  const liveness = new Liveness(region);
   let exit!: Label;
-  const register = (n: number, write: boolean): Expr => {
-    used.add(n);
-    if (write) written.add(n);
-    return locals[n]!;
-  };
-  const giveBack = (instructions: number): void => {
-    if (instructions > 0) f.set(left, op('i32.add', left, i32(instructions)));
-  };
-  const leaveTo = (address: Expr): void => {
-    f.set(target, address);
-    f.br(exit);
+  let hop!: Label;
+  let sideExit!: Label;
+  let sideExitWithFlags!: Label;
+  const reload = (n: number): void => {
+    if (n < FLAGS) return f.set(locals[n]!, load('i64.load', cpu, State.gpr + n * 8));
+    f.set(flags.kind, load('i32.load', cpu, State.flagKind));
+    f.set(flags.a, load('i64.load', cpu, State.flagA));
+    f.set(flags.b, load('i64.load', cpu, State.flagB));
   };
   const inPage = (offset: number): Expr => {
     const address = op('i64.add', pcBase, i64(offset));
     return region.mode === 64 ? address : op('i64.and', address, i64(0xffffffffn));
   };
+  const pageOf = (address: Expr): Expr => op('i64.and', address, i64(-4096));
+  /** Leaves for `target` unless a region can be run there; it is in `slot` then. */
+  const findOrLeave = (): void => {
+    f.set(slot, callExpr('i', functions.find, target, tag, left, room));
+    f.brIfUnlikely(op('i32.eqz', slot), exit);
+  };
+  /** Writes the flags to the state where that is needed. */
+  const saveFlags = (block: BasicBlock): void => {
+    const fill = f.hole();
+    liveness.exit(block, (dirty) => fill(() => dirty && storeFlags(f, cpu, flags)));
+  };
+  /** Leaves for good: `label` is for an address in the region's page, or wherever code may be compiled. */
+  const leaveTo = (block: BasicBlock, address: Expr, label: Label, from = -1): void => {
+    saveFlags(block);
+    f.set(target, address);
+    if (from !== -1) f.set(origin, i32(from));
+    f.br(label);
+  };
+  const callTo = (block: BasicBlock, address: Expr, from: number): void => {
+    saveFlags(block);
+    f.set(target, address);
+    f.set(origin, i32(from));
+    findOrLeave();
+    f.set(slot, callIndirect('i', functions.type, slot, cpu, left, tag, pageOf(target), room));
+    f.set(left, load('i32.load', cpu, State.left));
+    const elsewhere = op('i64.ne', load('i64.load', cpu, State.rip), inPage(block.next));
+    const tooLong = op('i32.lt_s', left, i32(MAX_REGION));
+    f.ifUnlikely(op('i32.or', op('i32.or', slot, elsewhere), tooLong), () => f.return(slot));
+    f.set(origin, i32(-1));
+    const fill = f.hole();
+    liveness.call(block, (live) => fill(() => live.forEach(reload)));
+  };
+
+  // Kinds of the flags on the ways into a block.
+  const kinds = new Map<number, (number | null)[]>();
+  const waysIn = new Map<number, number>();
+  for (const { taken, next } of region.blocks.values()) {
+    for (const offset of [taken, next]) waysIn.set(offset, (waysIn.get(offset) ?? 0) + 1);
+  }
 
   function body(block: BasicBlock, go: (offset: number) => void): void {
     const count = block.instructions.length;
     f.set(left, op('i32.sub', left, i32(count)));
-    let knownKind: number | null = null;
-    for (const [i, placed] of block.instructions.entries()) {
+    const before = kinds.get(block.offset) ?? [];
+    const isSettled = block.offset !== region.entry && before.length === waysIn.get(block.offset);
+    let knownKind = isSettled && before.every((kind) => kind === before[0]) ? before[0]! : null;
+    const goOn = (offset: number): void => {
+      kinds.set(offset, [...(kinds.get(offset) ?? []), knownKind]);
+      go(offset);
+    };
+    for (const [i, { insn, offset }] of block.instructions.entries()) {
+      const depth = f.depth;
       const site: RegionSite = {
         f,
         cpu,
         tag,
+        tagPlace,
         pcBase,
         tlbBase,
         functions,
         flags,
-        register,
-        useFlags(write) {
-          flagsUsed = true;
-          flagsWritten ||= write;
+        pages,
+        read(n) {
+          liveness.use(block, n);
+          return locals[n]!;
+        },
+        write(n, value) {
+          // Where it is written under a condition only, the value before must be there too.
+          if (f.depth === depth) liveness.define(block, n);
+          else liveness.use(block, n);
+          f.set(locals[n]!, value);
+          f.store('i64.store', cpu, locals[n]!, State.gpr + n * 8);
+        },
+        readFlags: () => liveness.use(block, FLAGS),
+        writeFlags() {
+          const always = f.depth === depth;
+          if (!always) liveness.use(block, FLAGS);
+          liveness.define(block, FLAGS);
+          return always;
         },
         sideExit() {
-          giveBack(count - i);
-          f.set(stop, i32(RegionStop.interpret));
-          leaveTo(inPage(placed.offset));
+          f.set(side, i32(((count - i) << 12) | offset));
+          const fill = f.hole();
+          liveness.exit(block, (dirty) => fill(() => f.br(dirty ? sideExitWithFlags : sideExit)));
         },
-        leaveTo,
-        branchNear: () => go(block.taken),
+        branchTo(address) {
+          if (insn.mnemonic === 'CALL' && block.next >= 0) callTo(block, address, offset);
+          else leaveTo(block, address, insn.mnemonic === 'RET' ? exit : hop, offset);
+        },
+        branchNear: () => goOn(block.taken),
       };
       f.scope(() => {
-        const s = new RegionSem(site, placed, knownKind);
-        DEFINITIONS.get(placed.insn.mnemonic)!(s);
-        knownKind = s.knownKind;
+        const s = new RegionSem(site, block.instructions[i]!, knownKind);
+        DEFINITIONS.get(insn.mnemonic)!(s);
+        knownKind = insn.mnemonic === 'CALL' ? null : s.knownKind;
       });
     }
-    if (block.next >= 0) go(block.next);
+    if (block.next >= 0) goOn(block.next);
   }
 
-  const code = f.detached(() =>
+  // Unoptimized code keeps each local on the host's stack.
+  const frame = f.local('i');
+  const code = f.detached(() => {
     f.block((end) => {
       exit = end;
-      emitStructured(f, region, {
-        body,
-        leave: (_, offset) => leaveTo(inPage(offset)),
-        loopBack(offset) {
-          f.if(op('i32.lt_s', left, i32(MAX_REGION)), () => leaveTo(inPage(offset)));
-        },
+      f.block((before) => {
+        sideExit = before;
+        f.block((beforeWithFlags) => {
+          sideExitWithFlags = beforeWithFlags;
+          f.block((jump) => {
+            hop = jump;
+            emitStructured(f, region, {
+              body,
+              leave: (from, offset) => leaveTo(from, inPage(offset), hop),
+              loopBack(from, offset) {
+                f.ifUnlikely(op('i32.lt_s', left, i32(MAX_REGION)), () => leaveTo(from, inPage(offset), exit));
+              },
+            });
+          });
+          findOrLeave();
+          f.returnCallIndirect(functions.type, slot, cpu, left, tag, pageOf(target), op('i32.add', room, frame));
+        });
+        storeFlags(f, cpu, flags);
       });
-    }),
-  );
-  f.set(pcBase, load('i64.load', cpu, State.pcBase));
-  for (const n of used) f.set(locals[n]!, load('i64.load', cpu, State.gpr + n * 8));
-  if (flagsUsed) {
-    f.set(flags.kind, load('i32.load', cpu, State.flagKind));
-    f.set(flags.a, load('i64.load', cpu, State.flagA));
-    f.set(flags.b, load('i64.load', cpu, State.flagB));
+      const address = op('i64.add', pcBase, op('i64.extend_i32_u', op('i32.and', side, i32(4095))));
+      f.store('i32.store', cpu, op('i32.add', left, op('i32.shr_u', side, i32(12))), State.left);
+      f.store('i64.store', cpu, region.mode === 64 ? address : op('i64.and', address, i64(0xffffffffn)), State.rip);
+      f.return(i32(RegionStop.interpret));
+    });
+  });
+  f.set(origin, i32(-1));
+  f.set(frame, i32(16 * f.localCount + 160));
+  f.set(room, op('i32.sub', room, frame));
+  f.set(tagPlace, placeOfTag(tag));
+  // Any page will do at first, as long as it is known.
+  for (const { page, addend } of pages.values()) {
+    f.set(page, load('i64.load', cpu, State.stackPage));
+    f.set(addend, load('i32.load', cpu, State.stackAddend));
   }
+  liveness.solve().forEach(reload);
   f.splice(code);
-  for (const n of written) f.store('i64.store', cpu, locals[n]!, State.gpr + n * 8);
-  if (flagsWritten) {
-    f.store('i32.store', cpu, flags.kind, State.flagKind);
-    f.store('i64.store', cpu, flags.a, State.flagA);
-    f.store('i64.store', cpu, flags.b, State.flagB);
-  }
   f.store('i64.store', cpu, target, State.rip);
+  f.store('i64.store', cpu, pcBase, State.pcBase);
+  f.store('i32.store', cpu, origin, State.origin);
   f.store('i32.store', cpu, left, State.left);
-  f.return(stop);
+  f.return(i32(RegionStop.go));
   return f;
 }

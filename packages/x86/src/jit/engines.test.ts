@@ -1,45 +1,7 @@
-import type { VcpuCore } from '@paravane/engine-api';
-import { createMmu, Pte } from '@paravane/mmu';
-import type { DomId, Maddr, Mfn } from '@paravane/types';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { assembleProgram } from '../assemble.js';
-import { CORE_BYTES, createX86Engine } from '../index.js';
-
-const GUEST = 1 as DomId;
-const CODE = 0x400000n;
-const DATA = 0x600000n;
-const DATA_PAGES = 64;
-
-function createCore(jit: boolean) {
-  const mmu = createMmu({ frames: 128, coreBytes: CORE_BYTES });
-  const engine = createX86Engine({ mmu, jit, maxRegions: 34 });
-  const take = (): Mfn => mmu.frames.allocate(GUEST) as Mfn;
-  const [root, l3, l2] = [take(), take(), take()];
-  const bits = BigInt(Pte.present | Pte.rw | Pte.user);
-  const set = (table: Mfn, index: number, mfn: Mfn): void =>
-    mmu.writeU64((table * 4096 + index * 8) as Maddr, (BigInt(mfn) << 12n) | bits);
-  let codeFrame = 0 as Mfn;
-  set(root, 0, l3);
-  set(l3, 0, l2);
-  for (const [base, pages] of [
-    [CODE, 1],
-    [DATA, DATA_PAGES],
-  ] as const) {
-    const l1 = take();
-    set(l2, Number(base >> 21n), l1);
-    for (let i = 0; i < pages; i++) {
-      const mfn = take();
-      set(l1, (Number(base >> 12n) & 511) + i, mfn);
-      if (base === CODE) codeFrame = mfn;
-    }
-  }
-  const vcpu = engine.createVcpu();
-  vcpu.space = { root, domid: GUEST, paging: 'long', user: true, wp: true, nxe: true, physical: null };
-  return { mmu, engine, vcpu, codeFrame };
-}
-
-const state = (vcpu: VcpuCore): unknown => [[...vcpu.regs], vcpu.rip, vcpu.rflags, vcpu.count, vcpu.readFxState()];
+import { CODE, createCore, DATA, DATA_PAGES, state } from '../testing/jit-core.js';
 
 /** Endless loops that mix what compiled code does inline with what it leaves by side exits. */
 const BODIES = [
@@ -57,7 +19,7 @@ const BODIES = [
 
 describe('compiled code and the interpreter', () => {
   it('agree on registers, flags, memory and counts at every stop', () => {
-    const cores = [true, false].map(createCore);
+    const cores = [true, false].map((jit) => createCore(jit));
     fc.assert(
       fc.property(
         fc.array(fc.constantFrom(...BODIES), { minLength: 1, maxLength: 3 }),
@@ -71,8 +33,8 @@ describe('compiled code and the interpreter', () => {
             `start: ${inner.join('; ')}; jmp start`.replaceAll('; ', '\n').replaceAll(': ', ':\n'),
             CODE,
           ).bytes;
-          for (const { mmu, vcpu, codeFrame } of cores) {
-            mmu.write(codeFrame, 0, code);
+          for (const { mmu, vcpu, codeFrames } of cores) {
+            mmu.write(codeFrames[0]!, 0, code);
             vcpu.rip = CODE;
             vcpu.rflags = 2;
             vcpu.regs.set([
@@ -116,14 +78,14 @@ it('see a change of code that was compiled without having been run', () => {
     CODE,
   ).bytes;
   for (const jit of [true, false]) {
-    const { mmu, engine, vcpu, codeFrame } = createCore(jit);
-    mmu.write(codeFrame, 0, program);
+    const { mmu, engine, vcpu, codeFrames } = createCore(jit);
+    mmu.write(codeFrames[0]!, 0, program);
     vcpu.rip = CODE;
     vcpu.regs.fill(0n);
     vcpu.run(1_500_000);
     expect(engine.stats().compiledRegions).toBe(jit ? 1 : undefined);
     // add rbx, 1 becomes add rbx, 5; the jump behind it has five bytes.
-    mmu.write(codeFrame, program.length - 6, Uint8Array.of(5));
+    mmu.write(codeFrames[0]!, program.length - 6, Uint8Array.of(5));
     vcpu.regs[1] = 1n;
     vcpu.run(6_000);
     // Six instructions in each turn.
@@ -135,8 +97,8 @@ it('keep linear addresses of 32-bit code in 32 bits, where a segment has a base'
   // again: mov eax, fs:[ecx]; add ebx, eax; mov eax, fs:[0xffffff00]; add edx, eax; jmp again
   const code = Uint8Array.from([0x64, 0x8b, 0x01, 1, 0xc3, 0x64, 0xa1, 0, 255, 255, 255, 1, 0xc2, 0xeb, 0xf1]);
   for (const jit of [true, false]) {
-    const { mmu, vcpu, codeFrame } = createCore(jit);
-    mmu.write(codeFrame, 0, code);
+    const { mmu, vcpu, codeFrames } = createCore(jit);
+    mmu.write(codeFrames[0]!, 0, code);
     mmu.writeVirtual(vcpu.space, DATA, Uint8Array.of(7));
     vcpu.mode = 32;
     vcpu.rip = CODE;

@@ -8,15 +8,13 @@
 import type { CodeMode } from '@paravane/engine-api';
 import type { Mmu } from '@paravane/mmu';
 import type { Mfn } from '@paravane/types';
-import { ANY_MEMORY, ModuleBuilder } from '@paravane/wasm-emit';
 import type { CodeCache } from '../code-cache.js';
-import { conditionFunction, eflagsFunction } from '../flag-functions.js';
-import { compileRegion } from './compile-region.js';
-import { findRegion, hasLoop, type Region } from './region.js';
+import { type RegionPlaces, regionModule } from './compile-region.js';
+import { findRegion, isLoop, isWorthwhile, type Region } from './region.js';
 
-/** Instructions between two samples. */
+/** Interpreted instructions between two samples. */
 export const SAMPLE_INTERVAL = 12_000;
-/** Samples of a block that make it hot. */
+/** Samples that make the head of a loop hot. What is often called is told of without samples. */
 const HOT_SAMPLES = 3;
 /** Regions in a module; fewer when this many samples have passed since the first was queued. */
 const BATCH = 32;
@@ -31,19 +29,21 @@ interface Queued {
 }
 
 export interface Jit {
-  /** The next block to run begins at `uop`, on this frame. */
-  sample(uop: number, mfn: Mfn, mode: CodeMode): void;
+  /** The next block to run begins at `uop`, on this frame. `hot` where it is known to be entered often. */
+  sample(uop: number, mfn: Mfn, mode: CodeMode, hot: boolean): void;
   stats(): Record<string, number>;
 }
 
 export function createJit(
   mmu: Mmu,
   cache: CodeCache,
+  areas: Omit<RegionPlaces, 'tlbBase'>,
   table: WebAssembly.Table,
   firstSlot: number,
   maxRegions = MAX_REGIONS,
 ): Jit {
   const { machine } = mmu;
+  const places = { ...areas, tlbBase: mmu.tlb.base };
   const samples = new Map<number, number>();
   let queue: Queued[] = [];
   let waited = 0;
@@ -62,16 +62,16 @@ export function createJit(
     const batch = queue.filter(({ uop, mfn, region }) => cache.isPlain(uop, mfn, region.mode));
     queue = [];
     if (batch.length === 0) return;
-    const module = new ModuleBuilder({ ...ANY_MEMORY, shared: machine.shared });
-    const eflags = module.add(eflagsFunction());
-    const functions = { eflags, condition: module.add(conditionFunction(eflags)) };
-    batch.forEach(({ region }, i) => {
-      module.add(compileRegion(region, mmu.tlb.base, functions), `r${i}`);
-      instructions += region.instructions;
-    });
-    const bytes = module.encode();
+    const bytes = regionModule(
+      batch.map(({ region }) => region),
+      places,
+      machine.shared,
+    );
+    for (const { region } of batch) instructions += region.instructions;
     bytesOut += bytes.length;
-    const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), { env: { memory: machine.memory } });
+    const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), {
+      env: { memory: machine.memory, table },
+    });
     modules++;
     batch.forEach(({ uop }, i) => {
       if (nextSlot >= table.length) table.grow(1024);
@@ -94,7 +94,7 @@ export function createJit(
   }
 
   return {
-    sample(uop, mfn, mode) {
+    sample(uop, mfn, mode, hot) {
       if (cache.resets !== resets) {
         resets = cache.resets;
         evict(false);
@@ -103,10 +103,13 @@ export function createJit(
       if (!cache.isPlain(uop, mfn, mode)) return;
       const count = (samples.get(uop) ?? 0) + 1;
       samples.set(uop, count);
-      if (count !== HOT_SAMPLES) return;
-      const region = findRegion(machine.u8, machine.frameBase + mfn * 4096, cache.offsetOf(uop), mode);
-      // Entering and leaving a region costs more than the interpreter takes for a few instructions.
-      if (!region || !hasLoop(region)) return;
+      if (!hot && count % HOT_SAMPLES !== 0) return;
+      if (queue.some((queued) => queued.uop === uop)) return;
+      const region = findRegion(machine.u8, machine.frameBase + mfn * 4096, cache.offsetOf(uop), mode, (offset) =>
+        cache.hasBlock(mfn, offset, mode),
+      );
+      if (!region || !isWorthwhile(region)) return;
+      if (!hot && !isLoop(region)) return;
       // Also of code that has not been run: the region goes when any of its bytes change.
       for (const { instructions } of region.blocks.values()) {
         for (const { offset, insn } of instructions) cache.mark(mfn, offset, insn.length);

@@ -4,39 +4,70 @@
  * had any effect; the interpreter then does it.
  */
 import { TlbField } from '@paravane/mmu';
-import { callExpr, type Expr, type FunctionBuilder, i32, i64, load, op } from '@paravane/wasm-emit';
+import {
+  callExpr,
+  type Expr,
+  type FunctionBuilder,
+  i32,
+  i64,
+  load,
+  OPERATORS,
+  type Operator,
+  op,
+  select,
+} from '@paravane/wasm-emit';
 import type { Operand } from '../decode.js';
 import { formsOf } from '../handlers.js';
 import { Sem } from '../sem.js';
-import { State } from '../state.js';
+import { FlagKind, State } from '../state.js';
 import { entryOffset } from '../tlb-probe.js';
+import { plainBase, STACK_POINTER } from './pages.js';
 import type { Placed } from './region.js';
+
+interface KnownPage {
+  page: Expr;
+  addend: Expr;
+  write: boolean;
+}
 
 /** What the instructions of a region share. */
 export interface RegionSite {
   readonly f: FunctionBuilder;
   readonly cpu: Expr;
   readonly tag: Expr;
+  /** `placeOfTag` */
+  readonly tagPlace: Expr;
   readonly pcBase: Expr;
   readonly tlbBase: number;
-  readonly functions: { eflags: number; condition: number };
+  readonly functions: { eflags: number; condition: number; findForRead: number; findForWrite: number };
   readonly flags: { kind: Expr; a: Expr; b: Expr };
-  /** The local of a general register; noted as used, and as changed if `write`. */
-  register(n: number, write: boolean): Expr;
-  /** Notes that flags are used or changed. */
-  useFlags(write: boolean): void;
+  /** By base register: linear address of a page that is known, what to add to an address in it, and if it is for writes. */
+  readonly pages: ReadonlyMap<number, KnownPage>;
+  /** The value of a general register. */
+  read(n: number): Expr;
+  write(n: number, value: Expr): void;
+  /** Notes that the flags are read, or changed; tells whether they are so whichever way the instruction goes. */
+  readFlags(): void;
+  writeFlags(): boolean;
   /** Leaves before the instruction, for the interpreter to do it. */
   sideExit(): void;
-  /** Leaves behind the instruction for a linear address. */
-  leaveTo(target: Expr): void;
+  /** Goes to a linear address, for good or as a call; behind a call it goes on. */
+  branchTo(target: Expr): void;
   /** The near branch at the end of the block is taken. */
   branchNear(): void;
 }
 
 type IntWidth = 8 | 16 | 32 | 64;
 
+/** 32-bit operators by the code of the 64-bit ones whose low halves depend on nothing but the operands' low halves. */
+const NARROWED = new Map<number, Operator>(
+  (['add', 'sub', 'mul', 'and', 'or', 'xor'] as const).map((name) => [OPERATORS[`i64.${name}`][0][0]!, `i32.${name}`]),
+);
+
 export class RegionSem extends Sem {
   private effective: Expr | null = null;
+  /** What the instruction's values were made of. */
+  private readonly defined = new Map<Expr, Expr>();
 
   constructor(
     private readonly site: RegionSite,
@@ -54,17 +85,17 @@ export class RegionSem extends Sem {
     return operand as Operand & { kind: K };
   }
   private extract(n: number, width: IntWidth, signed: boolean, high: boolean): Expr {
-    const whole = this.site.register(n, false);
+    const whole = this.site.read(n);
     const value = high ? op('i64.shr_u', whole, i64(8)) : whole;
     return signed ? this.signExtend(value, width) : this.zeroExtend(value, width);
   }
   private insert(n: number, value: Expr, width: IntWidth, high: boolean): void {
-    const local = this.site.register(n, true);
-    if (width >= 32) return this.f.set(local, this.zeroExtend(value, width));
+    if (width === 64) return this.site.write(n, value);
+    if (width === 32) return this.site.write(n, op('i64.extend_i32_u', this.narrow(value)));
     const shift = high ? 8 : 0;
     const mask = ((1n << BigInt(width)) - 1n) << BigInt(shift);
     const part = op('i64.and', op('i64.shl', value, i64(shift)), i64(mask));
-    this.f.set(local, op('i64.or', op('i64.and', local, i64(~mask)), part));
+    this.site.write(n, op('i64.or', op('i64.and', this.site.read(n), i64(~mask)), part));
   }
   protected readSlot(i: number, width: IntWidth, signed: boolean): Expr {
     const { n, high } = this.operand(i, 'r');
@@ -94,10 +125,9 @@ export class RegionSem extends Sem {
     if (memory.wide !== undefined) sum = i64(memory.wide);
     else if (memory.base === -2) sum = op('i64.add', this.site.pcBase, i64(memory.disp + offset + insn.length));
     else {
-      sum =
-        memory.base < 0 ? i64(memory.disp) : op('i64.add', this.site.register(memory.base, false), i64(memory.disp));
+      sum = memory.base < 0 ? i64(memory.disp) : op('i64.add', this.site.read(memory.base), i64(memory.disp));
       if (memory.index >= 0) {
-        sum = op('i64.add', sum, op('i64.shl', this.site.register(memory.index, false), i64(memory.scale)));
+        sum = op('i64.add', sum, op('i64.shl', this.site.read(memory.index), i64(memory.scale)));
       }
     }
     if (insn.addressWidth !== 64) sum = this.zeroExtend(sum, insn.addressWidth);
@@ -114,6 +144,20 @@ export class RegionSem extends Sem {
     );
     return insn.mode === 32 ? this.zeroExtend(linear, 32) : linear;
   }
+  override let(value: Expr): Expr {
+    const local = super.let(value);
+    if (local !== value) this.defined.set(local, value);
+    return local;
+  }
+  /** The low 32 bits: of sums and the like, worked out in 32 bits. */
+  private narrow(value: Expr): Expr {
+    const whole = this.defined.get(value) ?? value;
+    const name = whole.kind === 'op' && whole.args.length === 2 ? NARROWED.get(whole.bytes[0]!) : undefined;
+    if (name && whole.kind === 'op' && whole.args.every((arg) => arg.kind === 'const' || this.defined.has(arg))) {
+      return op(name, op('i32.wrap_i64', whole.args[0]!), op('i32.wrap_i64', whole.args[1]!));
+    }
+    return op('i32.wrap_i64', value);
+  }
   gpr(n: number, width: IntWidth = 64, signed = true): Expr {
     return this.extract(n, width, signed, false);
   }
@@ -125,24 +169,38 @@ export class RegionSem extends Sem {
   }
   flagKind(): Expr {
     if (this.knownKind !== null) return i32(this.knownKind);
-    this.site.useFlags(false);
+    this.site.readFlags();
     return this.site.flags.kind;
   }
   flagA(): Expr {
-    this.site.useFlags(false);
+    this.site.readFlags();
     return this.site.flags.a;
   }
   flagB(): Expr {
-    this.site.useFlags(false);
+    this.site.readFlags();
     return this.site.flags.b;
   }
+  /** Without branches, so that the host leaves it out where nobody asks for flags that keep CF. */
+  override carry(): Expr {
+    const kind = this.flagKind();
+    if (kind.kind === 'const') return super.carry();
+    const [a, b] = [this.flagA(), this.flagB()];
+    const below = op('i64.lt_u', a, b);
+    const bits = op('i32.sub', i32(64), op('i32.shl', i32(8), op('i32.and', kind, i32(3))));
+    const shift = this.let(op('i64.extend_i32_u', bits));
+    const sum = op('i64.shl', op('i64.add', a, b), shift);
+    const added = op('i64.lt_u', sum, op('i64.shl', a, shift));
+    const kept = op('i32.and', op('i32.wrap_i64', b), i32(1));
+    const other = select(op('i32.lt_u', kind, i32(FlagKind.result)), added, kept);
+    return this.let(select(op('i32.lt_u', kind, i32(FlagKind.add)), below, other));
+  }
   setFlags(kind: number, a: Expr, b: Expr): void {
-    this.site.useFlags(true);
+    const always = this.site.writeFlags();
     const { flags } = this.site;
     this.f.set(flags.kind, i32(kind));
     this.f.set(flags.a, a);
     this.f.set(flags.b, b);
-    this.knownKind = kind;
+    if (always || this.knownKind !== kind) this.knownKind = always ? kind : null;
   }
   protected eflagsOf(kind: Expr, a: Expr, b: Expr): Expr {
     return callExpr('i', this.site.functions.eflags, kind, a, b);
@@ -154,12 +212,36 @@ export class RegionSem extends Sem {
     const { site } = this;
     const va = this.let(address);
     const low = this.let(op('i32.wrap_i64', va));
-    const entry = this.let(entryOffset(va, site.tag));
+    const known = this.site.pages.get(this.baseOf(address));
+    if (known && (known.write || !write)) return this.translateKnown(known, va, low, bytes);
+    const entry = this.let(entryOffset(va, site.tagPlace));
     const last = bytes === 1 ? va : op('i64.add', va, i64(bytes - 1));
     const tagged = op('i64.or', op('i64.and', last, i64(-4096)), site.tag);
     const field = write ? TlbField.writeTag : TlbField.readTag;
-    this.f.if(op('i64.ne', load('i64.load', entry, site.tlbBase + field), tagged), () => site.sideExit());
+    this.f.ifUnlikely(op('i64.ne', load('i64.load', entry, site.tlbBase + field), tagged), () => site.sideExit());
     return this.let(op('i32.add', low, load('i32.load', entry, site.tlbBase + TlbField.addend)));
+  }
+  /** Register that an address comes from, but for a displacement; -1 if it is not so simple. */
+  private baseOf(address: Expr): number {
+    if (address === this.effective) return plainBase(this.placed.insn);
+    return /^(PUSH|POP|CALL|RET)$/.test(this.mnemonic) ? STACK_POINTER : -1;
+  }
+  /** One compare tells that all bytes lie in the page. */
+  private translateKnown({ page, addend, write }: KnownPage, va: Expr, low: Expr, bytes: number): Expr {
+    const { f, site } = this;
+    const { cpu } = site;
+    f.ifUnlikely(op('i64.gt_u', op('i64.xor', va, page), i64(4096 - bytes)), () => {
+      const last = op('i64.add', va, i64(bytes - 1));
+      const find = write ? site.functions.findForWrite : site.functions.findForRead;
+      f.if(op('i32.eqz', callExpr('i', find, cpu, va, last, site.tag)), () => site.sideExit());
+      f.set(page, load('i64.load', cpu, State.foundPage));
+      f.set(addend, load('i32.load', cpu, State.foundAddend));
+      if (page === site.pages.get(STACK_POINTER)!.page) {
+        f.store('i64.store', cpu, page, State.stackPage);
+        f.store('i32.store', cpu, addend, State.stackAddend);
+      }
+    });
+    return this.let(op('i32.add', low, addend));
   }
   /** A frame with code has no write tag, so every store that was translated here is plain. */
   protected stored(): void {
@@ -184,7 +266,6 @@ export class RegionSem extends Sem {
     this.branchTo(this.width === 16 ? this.zeroExtend(linear, 16) : linear);
   }
   branchTo(target: Expr): void {
-    this.f.store('i32.store', this.site.cpu, i32(this.placed.offset), State.origin);
-    this.site.leaveTo(this.mode === 64 ? target : this.zeroExtend(target, 32));
+    this.site.branchTo(this.mode === 64 ? target : this.zeroExtend(target, 32));
   }
 }

@@ -1,7 +1,7 @@
 /**
  * Regions: the control-flow graph that can be reached from a hot address without
- * leaving its page, up to a bound. Calls, returns, indirect branches and
- * instructions that generated code does not do are where control leaves it.
+ * leaving its page, up to a bound, calls passed over. Returns, indirect branches
+ * and instructions that generated code does not do are where control leaves it.
  */
 import type { CodeMode } from '@paravane/engine-api';
 import { decode, type Instruction } from '../decode.js';
@@ -41,9 +41,20 @@ export function nearTarget(placed: Placed): number {
 }
 
 const isCall = (insn: Instruction): boolean => insn.mnemonic === 'CALL';
+/** Whether control comes back behind an instruction that ends a block. */
+const comesBack = (insn: Instruction): boolean => isCall(insn) && insn.width !== 16;
 
-/** The region of a page from `entry`; null where its first instruction is not for compiled code. */
-export function findRegion(bytes: Uint8Array, page: number, entry: number, mode: CodeMode): Region | null {
+/**
+ * The region of a page from `entry`; null where its first instruction is not for compiled code. Code that only branches
+ * lead to, or calls return to, is part of it where `hasRun` says so.
+ */
+export function findRegion(
+  bytes: Uint8Array,
+  page: number,
+  entry: number,
+  mode: CodeMode,
+  hasRun: (offset: number) => boolean,
+): Region | null {
   const found = new Map<number, Placed | null>();
   const leaders = new Set([entry]);
   const queue = [entry];
@@ -60,13 +71,13 @@ export function findRegion(bytes: Uint8Array, page: number, entry: number, mode:
       found.set(offset, placed);
       count++;
       const target = isCall(insn) ? -1 : nearTarget(placed);
-      if (target >= 0) {
+      if (target >= 0 && (target === entry || hasRun(target))) {
         leaders.add(target);
         queue.push(target);
       }
       offset += insn.length;
-      if (endsBlock(insn)) break;
-      if (insn.operands[0]?.kind === 'j') leaders.add(offset);
+      if (endsBlock(insn) && !(comesBack(insn) && hasRun(offset))) break;
+      if (insn.operands[0]?.kind === 'j' || isCall(insn)) leaders.add(offset);
     }
   }
   if (!found.get(entry)) return null;
@@ -80,7 +91,7 @@ export function findRegion(bytes: Uint8Array, page: number, entry: number, mode:
       block.instructions.push(placed);
       offset += placed.insn.length;
       if (placed.insn.operands[0]?.kind === 'j' && !isCall(placed.insn)) block.taken = nearTarget(placed);
-      if (endsBlock(placed.insn)) break;
+      if (endsBlock(placed.insn) && !comesBack(placed.insn)) break;
       if (leaders.has(offset) || !found.get(offset)) {
         block.next = offset;
         break;
@@ -91,17 +102,25 @@ export function findRegion(bytes: Uint8Array, page: number, entry: number, mode:
   return { entry, mode, blocks, instructions: count };
 }
 
-/** Whether control can come back to a block without leaving the region. */
-export function hasLoop(region: Region): boolean {
-  const state = new Map<number, 'open' | 'done'>();
+/** Entering and leaving a region costs more than the interpreter takes for so many instructions. */
+const FEW = 4;
+
+/** Whether a region does more than a few instructions before one that generated code does not do. */
+export function isWorthwhile(region: Region): boolean {
+  const first = region.blocks.get(region.entry)!;
+  const last = first.instructions.at(-1)!.insn;
+  const goesOn = first.taken >= 0 || first.next < 0 || region.blocks.has(first.next) || endsBlock(last);
+  return goesOn || first.instructions.length > FEW;
+}
+
+/** Whether control can come back to the entry without leaving the region. */
+export function isLoop(region: Region): boolean {
+  const seen = new Set<number>();
   const visit = (offset: number): boolean => {
     const block = region.blocks.get(offset);
-    if (!block || state.get(offset) === 'done') return false;
-    if (state.get(offset) === 'open') return true;
-    state.set(offset, 'open');
-    const found = visit(block.taken) || visit(block.next);
-    state.set(offset, 'done');
-    return found;
+    if (!block || seen.has(offset)) return false;
+    seen.add(offset);
+    return [block.taken, block.next].some((next) => next === region.entry || visit(next));
   };
   return visit(region.entry);
 }

@@ -2,14 +2,12 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { gunzipSync } from 'node:zlib';
 import type { VcpuCore } from '@paravane/engine-api';
 import { AccessBit, type Mmu } from '@paravane/mmu';
-import { ANY_MEMORY, ModuleBuilder } from '@paravane/wasm-emit';
 import { describe, expect, it } from 'vitest';
 import { formatReport, LAYOUT, readSilicon, replay } from '../../silicon/format.js';
-import { conditionFunction, eflagsFunction } from '../flag-functions.js';
-import { State } from '../state.js';
+import { REGION_ROOM, State } from '../state.js';
 import { createCaseRunner } from '../testing/silicon-runner.js';
 import type { X86Vcpu } from '../vcpu.js';
-import { compileRegion, RegionStop } from './compile-region.js';
+import { RegionStop, regionModule } from './compile-region.js';
 import { findRegion } from './region.js';
 
 const folder = new URL('../../silicon/', import.meta.url);
@@ -32,16 +30,13 @@ function runCompiled(mmu: Mmu, core: VcpuCore): boolean {
   const at = LAYOUT.instructionAt;
   walker.walk(vcpu.space, at, 0, AccessBit.fetch);
   const page = machine.frameBase + walker.result.mfn * 4096;
-  const region = findRegion(machine.u8, page, at & 4095, 64);
+  const region = findRegion(machine.u8, page, at & 4095, 64, () => true);
   if (!region) return false;
-  const module = new ModuleBuilder({ ...ANY_MEMORY, shared: false });
-  const eflags = module.add(eflagsFunction());
-  module.add(compileRegion(region, tlb.base, { eflags, condition: module.add(conditionFunction(eflags)) }), 'region');
-  const { exports } = new WebAssembly.Instance(new WebAssembly.Module(module.encode()), {
-    env: { memory: machine.memory },
-  });
-  machine.view.setBigUint64(vcpu.base + State.pcBase, BigInt(at & ~4095), true);
-  const stop = (exports.region as (cpu: number, left: number, tag: bigint) => number)(vcpu.base, 100_000, BigInt(tag));
+  const module = new WebAssembly.Module(regionModule([region], { tlbBase: tlb.base, arena: 0, regionWords: 0 }, false));
+  const table = new WebAssembly.Table({ element: 'anyfunc', initial: 0 });
+  const { exports } = new WebAssembly.Instance(module, { env: { memory: machine.memory, table } });
+  const run = exports.r0 as (cpu: number, left: number, tag: bigint, page: bigint, room: number) => number;
+  const stop = run(vcpu.base, 100_000, BigInt(tag), BigInt(at & ~4095), REGION_ROOM);
   const rip = machine.view.getBigUint64(vcpu.base + State.rip, true);
   // A side exit in mid-instruction must have changed nothing: the engine does it from the same state.
   if (rip >= LAYOUT.codeBase && rip < LAYOUT.codeBase + LAYOUT.codeSize) vcpu.rip = rip;

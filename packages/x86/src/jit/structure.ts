@@ -12,7 +12,7 @@ export interface BlockEmitter {
   /** Emits leaving the region for a page offset. */
   leave(from: BasicBlock, target: number): void;
   /** Emits what comes before a jump back to a loop's head at `target`. */
-  loopBack(target: number): void;
+  loopBack(from: BasicBlock, target: number): void;
 }
 
 interface Node {
@@ -105,7 +105,7 @@ export function emitStructured(f: FunctionBuilder, region: Region, emitter: Bloc
       const head = heads.get(to);
       // Not a back edge to a loop that encloses this one: an irreducible graph.
       if (!head || !dominates(to, from)) return emitter.leave(from.block, target);
-      emitter.loopBack(target);
+      emitter.loopBack(from.block, target);
       f.br(head);
     } else if (merges(to)) {
       f.br(labels.get(to)!);
