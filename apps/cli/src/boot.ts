@@ -23,6 +23,7 @@ import {
 } from '@paravane/toolstack';
 import { type Consoles, createConsoles, fileOf } from './consoles.js';
 import { type CliContext, say, sayError } from './context.js';
+import { openMedium } from './disks.js';
 import { statusOfAll, statusOfOutcome } from './exit-status.js';
 import type { MachineFlags } from './machine-flags.js';
 import { createFigures, type Figures } from './stats.js';
@@ -132,7 +133,7 @@ async function openControl(
   run: DomainRun,
 ): Promise<ControlSocket | undefined> {
   try {
-    return await openControlSocket(controlFolder(context.process.env), { name, memory, vcpus, run });
+    return await openControlSocket(controlFolder(context.process.env), { name, memory, vcpus, run, openMedium });
   } catch (error) {
     say(context, `no other command will reach "${name}": ${error instanceof Error ? error.message : String(error)}`);
     return undefined;

@@ -2,11 +2,14 @@
 import { buildCommand, buildRouteMap } from '@stricli/core';
 import type { ConsoleFlags } from './commands/console.js';
 import type { ListFlags, RebootFlags, ShutdownFlags } from './commands/control.js';
+import type { SizeArgument } from './commands/image.js';
 import type { LsFlags, WatchFlags } from './commands/store.js';
 import type { CliContext } from './context.js';
 import { parseEscape, parseMemory } from './flags.js';
+import { parseNewDiskSize } from './image-flags.js';
 
 const load = () => import('./commands/control.js');
+const loadDisks = () => import('./commands/disks.js');
 const loadStore = () => import('./commands/store.js');
 
 const guest = {
@@ -204,6 +207,47 @@ function parseCount(text: string): number {
   return Number(text);
 }
 
+const vdev = { brief: 'The disk as the guest knows it, such as xvda', parse: String, placeholder: 'VDEV' } as const;
+
+const blockResize = buildCommand<object, [string, string, SizeArgument], CliContext>({
+  loader: async () => (await loadDisks()).blockResize,
+  parameters: {
+    flags: {},
+    positional: {
+      kind: 'tuple',
+      parameters: [guest, vdev, { brief: 'The new size, such as 4G', parse: parseNewDiskSize, placeholder: 'SIZE' }],
+    },
+  },
+  docs: {
+    brief: "Change the size of a running guest's disk",
+    fullDescription: `Gives a disk and its image another size, and tells the guest. What is cut off is lost.\n\n${statuses}`,
+  },
+});
+
+const cdInsert = buildCommand<object, [string, string, string], CliContext>({
+  loader: async () => (await loadDisks()).cdInsert,
+  parameters: {
+    flags: {},
+    positional: {
+      kind: 'tuple',
+      parameters: [guest, vdev, { brief: 'The image of the medium', parse: String, placeholder: 'FILE' }],
+    },
+  },
+  docs: {
+    brief: "Put a medium into a running guest's CD-ROM drive",
+    fullDescription: `Puts a raw image into a drive that the guest has (devtype=cdrom), in place of what was in it.\n\n${statuses}`,
+  },
+});
+
+const cdEject = buildCommand<object, [string, string], CliContext>({
+  loader: async () => (await loadDisks()).cdEject,
+  parameters: { flags: {}, positional: { kind: 'tuple', parameters: [guest, vdev] } },
+  docs: {
+    brief: "Empty a running guest's CD-ROM drive",
+    fullDescription: `Takes the medium out of a drive, whether or not the guest still uses it.\n\n${statuses}`,
+  },
+});
+
 export const controlRoutes = {
   list,
   console: attach,
@@ -214,6 +258,9 @@ export const controlRoutes = {
   sysrq,
   memSet,
   destroy,
+  blockResize,
+  cdInsert,
+  cdEject,
   store: buildRouteMap({
     routes: { ls, read, write, rm, watch },
     docs: { brief: 'Read, change and watch the xenstore of a running guest' },

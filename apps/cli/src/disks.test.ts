@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { createMemoryImage } from '@paravane/images';
-import { startGuest } from '@paravane/machine';
+import { createMachine, startGuest } from '@paravane/machine';
 import { readDisk } from '@paravane/toolstack';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
@@ -143,6 +143,86 @@ describe("Debian's front end", () => {
       expect(stdout).toContain(`${sha256(content)}  /dev/xvdb`);
       expect(Buffer.compare(readFileSync(file('rings.img')), content)).toBe(0);
       expect(stderr).toMatch(/^disk\.xvdb\.errors: 0$/m);
+    },
+    patience,
+  );
+});
+
+describe('Debian, while it runs', () => {
+  beforeAll(() => pull('debian'), patience);
+
+  it(
+    'sees disks of another size and other media, and shuts down when it is asked to',
+    async () => {
+      let output = '';
+      const image = createMemoryImage({ size: mebibyte });
+      const domain = await createMachine().bootDomain({
+        config: {
+          ...{ name: 'debian', type: 'pv', kernel: 'vmlinuz', memory: 128, maxmem: 128, vcpus: 1 },
+          ...{ cmdline: 'console=hvc0 shell quiet', onPoweroff: 'destroy', onReboot: 'destroy', onCrash: 'destroy' },
+        },
+        kernel: new Uint8Array(readFileSync(join(home, 'debian', 'vmlinuz'))),
+        ramdisk: new Uint8Array(readFileSync(join(home, 'debian', 'initramfs.cpio.gz'))),
+        disks: [{ config: readDisk('memory,,xvda,rw').disk!, image }, { config: readDisk(',,xvdb,cdrom').disk! }],
+        onOutput: (bytes) => void (output += Buffer.from(bytes).toString('latin1')),
+        clock: 'virtual',
+        seed: 0n,
+        epoch: 0,
+        now: () => 0,
+      });
+      const { disks } = domain.control!;
+      /** Runs the guest until it has said `text`, or a change is made. */
+      const until = async (reached: () => boolean): Promise<void> => {
+        for (let steps = 0; !reached(); steps++) {
+          const { state } = domain.step();
+          if (state === 'ended' || steps > 20_000) throw new Error(output.slice(-2000));
+          if (state !== 'running' || steps % 8 === 0) await new Promise((resolve) => setImmediate(resolve));
+        }
+      };
+      const ask = async (command: string): Promise<string> => {
+        const from = output.length;
+        domain.input(Buffer.from(`${command}; echo "@"@said\n`));
+        await until(() => output.includes('@@said', from));
+        return output.slice(from);
+      };
+      const make = async (change: Promise<void>): Promise<void> => {
+        let made = false;
+        change.then(() => (made = true));
+        await until(() => made);
+      };
+      await until(() => output.includes('/root # '));
+      await ask('stty -echo');
+      const sizes = 'cat /sys/block/xvda/size /sys/block/xvdb/size';
+      expect(await ask(sizes)).toMatch(/^2048\r\n0\r\n/m);
+
+      await make(disks.resize('xvda', 3 * mebibyte));
+      expect(await ask(sizes)).toMatch(/^6144\r\n0\r\n/m);
+      expect(await ask('echo at the end | dd of=/dev/xvda bs=512 seek=6143 conv=sync,fsync 2>&1')).toContain(
+        '0+1 records',
+      );
+      const last = Buffer.alloc(512);
+      await image.read(3 * mebibyte - 512, last);
+      expect(last.toString('latin1')).toContain('at the end');
+
+      for (const seed of [8, 9]) {
+        const content = pattern(2 * mebibyte, seed);
+        const medium = createMemoryImage({ size: content.length });
+        await medium.write(0, content);
+        await make(disks.changeMedium('xvdb', medium));
+        expect(await ask(sizes)).toMatch(/^6144\r\n4096\r\n/m);
+        expect(await ask('sha256sum /dev/xvdb')).toContain(sha256(content));
+      }
+      await make(disks.changeMedium('xvdb', undefined));
+      expect(await ask(sizes)).toMatch(/^6144\r\n0\r\n/m);
+
+      await make(domain.control!.store.write(`/local/domain/${domain.control!.domid}/control/shutdown`, 'poweroff'));
+      let end: unknown;
+      for (let steps = 0; end === undefined && steps < 20_000; steps++) {
+        const result = domain.step();
+        if (result.state === 'ended') end = result.end;
+      }
+      expect(end).toEqual({ kind: 'poweroff' });
+      domain.destroy();
     },
     patience,
   );

@@ -31,3 +31,8 @@ async function open({ format, readOnly, snapshot }: DiskConfig, file: string): P
   const image = await openDiskImage(file, { format, readOnly: readOnly || snapshot, blocking: true });
   return snapshot && !readOnly ? createOverlay({ base: image }) : image;
 }
+
+/** What is put into a CD-ROM drive while the guest runs. */
+export function openMedium(file: string): Promise<DiskImage> {
+  return openDiskImage(file, { format: 'raw', readOnly: true, blocking: true });
+}

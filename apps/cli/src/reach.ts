@@ -59,12 +59,17 @@ function pick(guests: readonly Found[], named: string): Found {
 }
 
 async function introduce(context: CliContext, link: ControlLink): Promise<Found | undefined> {
-  const timer = setTimeout(() => link.close(), patience);
+  let late = false;
+  const timer = setTimeout(() => {
+    late = true;
+    link.close();
+  }, patience);
   try {
     return { info: await link.ask({ op: 'info' }), link };
   } catch (error) {
     // One that ends at this moment, or hangs, must not hide the others.
-    say(context, `left out a process that gave no answer: ${error instanceof Error ? error.message : String(error)}`);
+    const why = late ? `none in ${patience / 1000} seconds` : error instanceof Error ? error.message : String(error);
+    say(context, `left out a process that gave no answer: ${why}`);
     return undefined;
   } finally {
     clearTimeout(timer);

@@ -6,7 +6,7 @@
  * Trusts the caller; what a path may be is the store's to say.
  */
 import type { Hypervisor } from '@paravane/hypervisor';
-import type { BootRequest, DomainControl } from '@paravane/toolstack';
+import type { BootRequest, DomainControl, DomainDisks } from '@paravane/toolstack';
 import { ParavaneError } from '@paravane/types';
 import type { PvDomain } from '@paravane/xen';
 import type { Xenstore } from '@paravane/xenstore';
@@ -29,6 +29,7 @@ export interface ControlSetup {
   readonly store: Xenstore;
   readonly guest: PvDomain;
   readonly request: BootRequest;
+  readonly disks: DomainDisks;
 }
 
 interface Asked {
@@ -36,7 +37,7 @@ interface Asked {
   reject(error: unknown): void;
 }
 
-export function createDomainControl({ hypervisor, store, guest, request }: ControlSetup): OwnedControl {
+export function createDomainControl({ hypervisor, store, guest, request, disks }: ControlSetup): OwnedControl {
   const { inbox } = hypervisor;
   const { domain } = guest;
   /** Those who wait for their changes, in the order of the inbox. */
@@ -83,6 +84,7 @@ export function createDomainControl({ hypervisor, store, guest, request }: Contr
       remove: (path) => change(REMOVE, path),
       watch: (path, onChange) => store.watch(path, onChange),
     },
+    disks,
     get paused() {
       return release !== undefined;
     },

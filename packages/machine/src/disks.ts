@@ -5,10 +5,11 @@
 import { type BlockBackend, createBlockBackend } from '@paravane/block-back';
 import { createHostWork, type DeviceStore } from '@paravane/driver-api';
 import type { Hypervisor } from '@paravane/hypervisor';
-import { type DiskImage, imageApiVersion, imageError } from '@paravane/image-api';
 import type { BootDisk, BootRequest } from '@paravane/toolstack';
+import { ParavaneError } from '@paravane/types';
 import { createHostPeer, type PvDomain } from '@paravane/xen';
 import { addDevice } from '@paravane/xenbus';
+import { type AttachedDisk, createDrive, createMedia, type Drive, type Media } from './media.js';
 
 const SOURCE = 'disk';
 /**
@@ -17,24 +18,8 @@ const SOURCE = 'disk';
  */
 const PATIENCE_NS = { virtual: 500_000, wall: 2_000_000 } as const;
 
-/** A drive without a medium: a disk of no bytes. Front ends wait long for a drive with no back end at all. */
-const noMedium: DiskImage = {
-  apiVersion: imageApiVersion,
-  format: 'none',
-  size: 0,
-  readOnly: true,
-  logicalBlockSize: 512,
-  read() {
-    throw imageError('out-of-range', 'there is no medium in the drive');
-  },
-  write() {
-    throw imageError('read-only', 'there is no medium in the drive');
-  },
-  flush: () => undefined,
-  close: () => undefined,
-};
-
 export interface Disks {
+  readonly media: Media;
   /** In virtual time, what the host has yet to do before the guest may go on; undefined when it may. */
   waitFor(): Promise<void> | undefined;
   /** Figures by name. */
@@ -69,14 +54,20 @@ export function attachDisks({ hypervisor, store, guest, request }: DisksSetup): 
     (action) => hypervisor.services.whenIdle(action, PATIENCE_NS[request.clock]),
   );
   const peer = createHostPeer(guest.xen);
-  const backends = (request.disks ?? []).map((disk) => ({ name: disk.config.vdev.name, backend: attachDisk(disk) }));
+  const backends = (request.disks ?? []).map((disk): AttachedDisk => {
+    const drive = disk.config.cdrom ? createDrive(disk) : undefined;
+    return { disk, drive, backend: attachDisk(disk, drive) };
+  });
+  const media = createMedia({ hypervisor, disks: backends, work, wake: () => request.wake?.() });
   // Declared only where there are disks: a machine without any takes the same inputs as ever.
   if (backends.length > 0) {
     inbox.source(SOURCE, (data) => work.deliver(new DataView(data.buffer, data.byteOffset).getUint32(0, true)));
   }
 
-  function attachDisk({ config, image = noMedium }: BootDisk): BlockBackend {
+  function attachDisk({ config, image: fixed }: BootDisk, drive: Drive | undefined): BlockBackend {
     const { vdev, cdrom } = config;
+    const image = drive?.image ?? fixed;
+    if (!image) throw new ParavaneError('disk-empty', `the disk "${vdev.name}" has no image: only a CD-ROM drive may`);
     const readOnly = config.readOnly || image.readOnly;
     const nodes = addDevice(store, {
       type: 'vbd',
@@ -116,6 +107,7 @@ export function attachDisks({ hypervisor, store, guest, request }: DisksSetup): 
   }
 
   return {
+    media,
     waitFor() {
       if (!virtual) return undefined;
       if (work.inFlight > 0) return work.idle();
@@ -126,7 +118,8 @@ export function attachDisks({ hypervisor, store, guest, request }: DisksSetup): 
     },
     counters() {
       const counters: Record<string, number> = {};
-      for (const { name, backend } of backends) {
+      for (const { disk, backend } of backends) {
+        const { name } = disk.config.vdev;
         const { stats } = backend;
         for (const [figure, value] of Object.entries(stats)) {
           if (figure !== 'inFlight') counters[`disk.${name}.${figure}`] = value;
@@ -141,6 +134,7 @@ export function attachDisks({ hypervisor, store, guest, request }: DisksSetup): 
       return counters;
     },
     close() {
+      media.close();
       for (const { backend } of backends) backend.close();
     },
     settled: () => work.idle(),

@@ -195,7 +195,7 @@ class BootedDomain implements RunningDomain {
     });
     this.disks = attachDisks({ hypervisor, store, guest, request });
     this.vifs = attachVifs({ hypervisor, store, guest, request });
-    this.control = createDomainControl({ hypervisor, store, guest, request });
+    this.control = createDomainControl({ hypervisor, store, guest, request, disks: this.disks.media });
     store.introduceDomain(id);
     request.log?.('info', `built "${config.name}": ${config.memory} MiB, ${config.vcpus} vCPUs`);
     return guest;

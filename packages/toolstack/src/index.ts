@@ -47,6 +47,7 @@ export {
   type ClockMode,
   type CrashReport,
   type DomainControl,
+  type DomainDisks,
   type DomainEnd,
   type DomainStats,
   type DomainStore,

@@ -17,8 +17,11 @@ export type LogLevel = (typeof logLevels)[number];
 
 export interface BootDisk {
   readonly config: DiskConfig;
-  /** Open, and the caller's to close once the domain has ended. Undefined for a drive without a medium. */
-  readonly image?: DiskImage;
+  /**
+   * Open, and the caller's to close once the domain has ended. Undefined for a drive without a medium; the machine sets
+   * what has been put into a drive.
+   */
+  image?: DiskImage | undefined;
 }
 
 export interface BootVif {
@@ -84,6 +87,7 @@ export interface DomainControl {
   /** MiB that the domain has now. */
   readonly memory: number;
   readonly store: DomainStore;
+  readonly disks: DomainDisks;
   /** Stops the vCPUs: `step` answers `waiting` until `unpause`. Doing it again changes nothing. */
   pause(): void;
   unpause(): void;
@@ -106,6 +110,14 @@ export interface DomainStore {
   remove(path: string): Promise<void>;
   /** Calls `onChange` once now, and after every change at or below the path. The result ends the watch. */
   watch(path: string, onChange: (path: string) => void): () => void;
+}
+
+/** The domain's disks, each by the name or number of its virtual device. What can't be done is a ParavaneError. */
+export interface DomainDisks {
+  /** Gives a disk and its image another size, in bytes, and tells the guest. */
+  resize(vdev: string, size: number): Promise<void>;
+  /** Puts a medium into a CD-ROM drive, which closes what was in it; undefined leaves it empty. */
+  changeMedium(vdev: string, medium: DiskImage | undefined): Promise<void>;
 }
 
 export type StepResult =

@@ -1,9 +1,12 @@
+import type { DiskImage } from '@paravane/image-api';
+import { ParavaneError } from '@paravane/types';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
   bytesToText,
   type ControlConnection,
   createControlClient,
+  type DomainDisks,
   type DomainRun,
   type DomainStore,
   type EndKind,
@@ -43,7 +46,16 @@ function fakeGuest() {
       return () => watches.delete(onChange);
     },
   };
-  const control = { domid: 1, memory: 48, store, pause: () => undefined, unpause: () => undefined };
+  const disks: DomainDisks = {
+    async resize(vdev, size) {
+      if (vdev !== 'xvda') throw new ParavaneError('disk-missing', `no disk "${vdev}"`);
+      did.push(`resize ${vdev} ${size}`);
+    },
+    async changeMedium(vdev, medium) {
+      did.push(`${vdev} has ${medium?.size ?? 'nothing'}`);
+    },
+  };
+  const control = { domid: 1, memory: 48, store, disks, pause: () => undefined, unpause: () => undefined };
   const run: DomainRun = {
     input: (bytes) => void did.push(`input ${bytesToText(bytes)}`),
     interrupt: () => undefined,
@@ -71,7 +83,18 @@ function fakeGuest() {
   return {
     did,
     nodes,
-    guest: { name: 'guest', memory: 64, vcpus: 2, run, pid: 77, cpuSeconds: () => 3 },
+    guest: {
+      name: 'guest',
+      memory: 64,
+      vcpus: 2,
+      run,
+      pid: 77,
+      cpuSeconds: () => 3,
+      async openMedium(target: string) {
+        if (target === '/none') throw new ParavaneError('file-unreadable', `cannot open ${target}`);
+        return { size: target.length } as DiskImage;
+      },
+    },
     print(text: string) {
       for (const show of viewers) show(textToBytes(text));
     },
@@ -151,6 +174,20 @@ describe('the control protocol', () => {
     for (const op of ['store-read', 'store-list', 'store-remove'] as const) {
       await expect(client.ask({ op, path: 'data' })).rejects.toMatchObject({ code: 'store-missing' });
     }
+  });
+
+  it('changes sizes of disks and media of drives', async () => {
+    const { client, did } = connected();
+    await client.ask({ op: 'block-resize', vdev: 'xvda', size: 4096 });
+    await client.ask({ op: 'cd-insert', vdev: 'xvdb', target: '/a/cd.iso' });
+    await client.ask({ op: 'cd-eject', vdev: 'xvdb' });
+    expect(did).toEqual(['resize xvda 4096', 'xvdb has 9', 'xvdb has nothing']);
+    await expect(client.ask({ op: 'block-resize', vdev: 'xvdz', size: 4096 })).rejects.toMatchObject({
+      code: 'disk-missing',
+    });
+    await expect(client.ask({ op: 'cd-insert', vdev: 'xvdb', target: '/none' })).rejects.toMatchObject({
+      code: 'file-unreadable',
+    });
   });
 
   it('streams the console over restarts, and changes of the store until the domain ends', async () => {
@@ -234,6 +271,13 @@ describe('malformed messages', () => {
     ['{"id":1,"op":"mem-set","memory":"64"}', 1],
     ['{"id":1,"op":"input","data":"\u0100"}', 1],
     ['{"id":1,"op":"input"}', 1],
+    ['{"id":1,"op":"cd-eject"}', 1],
+    ['{"id":1,"op":"cd-eject","vdev":"../xvda"}', 1],
+    ['{"id":1,"op":"cd-insert","vdev":"xvda","target":""}', 1],
+    ['{"id":1,"op":"cd-insert","vdev":"xvda","target":"a\\u0000b"}', 1],
+    ['{"id":1,"op":"block-resize","vdev":"xvda","size":0}', 1],
+    ['{"id":1,"op":"block-resize","vdev":"xvda","size":1000}', 1],
+    ['{"id":1,"op":"block-resize","vdev":"xvda","size":1e300}', 1],
     ['{"id":1,"op":"store-read"}', 1],
     ['{"id":1,"op":"store-read","path":"a\\u0000b"}', 1],
     [`{"id":1,"op":"store-read","path":"/${'a'.repeat(4000)}"}`, 1],

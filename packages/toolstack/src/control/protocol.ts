@@ -26,6 +26,11 @@ interface ControlArguments extends Record<(typeof plain)[number], object> {
   shutdown: { readonly reason: ShutdownReason };
   sysrq: { readonly key: string };
   'mem-set': { readonly memory: number };
+  /** `size` is in bytes. */
+  'block-resize': { readonly vdev: string; readonly size: number };
+  /** `target` is a file of the host. */
+  'cd-insert': { readonly vdev: string; readonly target: string };
+  'cd-eject': { readonly vdev: string };
   input: { readonly data: string };
   'store-list': { readonly path: string };
   'store-read': { readonly path: string };
@@ -68,6 +73,9 @@ export interface ControlResults {
   shutdown: { readonly state: string };
   sysrq: { readonly state: string };
   'mem-set': { readonly state: string };
+  'block-resize': null;
+  'cd-insert': null;
+  'cd-eject': null;
   input: null;
   wait: { readonly end: string };
   /** A stream: ends when the guest is gone. */
@@ -118,6 +126,7 @@ export function parseRequest(claimedLine: string): ParsedRequest {
     if (!isBytes(claimed.data, longestRequest)) return { id, wrong: '"data" is text of one character per byte' };
     return { id, request: { op, data: claimed.data } };
   }
+  if (op === 'block-resize' || op === 'cd-insert' || op === 'cd-eject') return parseOnDisk(id, op, claimed);
   const pathed = withPath.find((name) => name === op);
   if (pathed === undefined && op !== 'store-write') return { id, wrong: '"op" names no request of this protocol' };
   const { path, value } = claimed;
@@ -127,6 +136,23 @@ export function parseRequest(claimedLine: string): ParsedRequest {
     return { id, wrong: `"value" is text of one character per byte, ${longestValue} at most` };
   }
   return { id, request: { op: 'store-write', path, value } };
+}
+
+function parseOnDisk(
+  id: number,
+  op: 'block-resize' | 'cd-insert' | 'cd-eject',
+  { vdev, size, target }: Record<string, unknown>,
+): ParsedRequest {
+  if (typeof vdev !== 'string' || !/^[0-9a-z]{1,16}$/i.test(vdev)) return { id, wrong: '"vdev" names a virtual disk' };
+  if (op === 'cd-eject') return { id, request: { op, vdev } };
+  if (op === 'cd-insert') {
+    if (typeof target !== 'string' || !/^[^\0]{1,4096}$/.test(target)) return { id, wrong: '"target" names a file' };
+    return { id, request: { op, vdev, target } };
+  }
+  if (!isId(size) || size === 0 || size % 512 !== 0) {
+    return { id, wrong: '"size" is a number of bytes, a multiple of 512' };
+  }
+  return { id, request: { op, vdev, size } };
 }
 
 /** An answer, or undefined for a line that is none. What a result holds is not looked at. */

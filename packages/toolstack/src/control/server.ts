@@ -3,9 +3,10 @@
  * that text comes in by and lines go out by; what carries them is the host's. A malformed request is answered with an
  * error, and nothing that a client sends throws here.
  */
+import type { DiskImage } from '@paravane/image-api';
 import { isParavaneError } from '@paravane/types';
 import type { DomainRun } from '../life-cycle.js';
-import type { DomainControl, DomainStore } from '../machine.js';
+import type { DomainControl, DomainDisks, DomainStore } from '../machine.js';
 import {
   bytesToText,
   type ControlAnswer,
@@ -25,6 +26,8 @@ export interface ControlledGuest {
   readonly memory: number;
   readonly vcpus: number;
   readonly run: DomainRun;
+  /** Opens a file of the host as a medium for a CD-ROM drive. Undefined where there are no files. */
+  openMedium?(target: string): Promise<DiskImage>;
   /** Of the host's process. */
   readonly pid: number;
   cpuSeconds(): number;
@@ -124,6 +127,19 @@ class Connection implements ControlConnection {
       }
       case 'mem-set':
         return this.setMemory(request.memory);
+      case 'block-resize':
+        await this.domain().disks.resize(request.vdev, request.size);
+        return null;
+      case 'cd-insert': {
+        const { disks } = this.domain();
+        const medium = await this.guest.openMedium?.(request.target);
+        if (medium === undefined) throw refused('bad-request', 'there are no files here that could be inserted');
+        await disks.changeMedium(request.vdev, medium);
+        return null;
+      }
+      case 'cd-eject':
+        await this.domain().disks.changeMedium(request.vdev, undefined);
+        return null;
       case 'input':
         run.input(textToBytes(request.data));
         return null;
@@ -193,10 +209,10 @@ class Connection implements ControlConnection {
     });
   }
 
-  private domain(): { store: DomainStore; home: string } {
+  private domain(): { store: DomainStore; disks: DomainDisks; home: string } {
     const control: DomainControl | undefined = this.guest.run.control;
     if (control === undefined) throw starting;
-    return { store: control.store, home: `/local/domain/${control.domid}` };
+    return { store: control.store, disks: control.disks, home: `/local/domain/${control.domid}` };
   }
 
   private info(): GuestInfo {
