@@ -166,7 +166,11 @@ async function measure(machine: Machine): Promise<Figures[]> {
   const servers: Server[] = [];
   const figures: Figures[] = [];
   try {
-    for (const command of [...machine.prepare, `mount -t ext4 -o ro,noload /dev/${machine.system} /mnt`]) {
+    for (const command of [
+      ...machine.prepare,
+      `mount -t ext4 -o ro,noload /dev/${machine.system} /mnt`,
+      'mount --bind /dev /mnt/dev',
+    ]) {
       await guest.run(command);
     }
     for (const load of loads) {

@@ -43,15 +43,23 @@ const failures: Readonly<Record<string, HostNetFailure>> = {
 
 const codeOf = (error: unknown): string => (error as NodeJS.ErrnoException).code ?? '';
 
+/** Reads of a socket go into one buffer for all: each is copied out before the next. */
+const readBuffer = new Uint8Array(256 << 10);
+
+interface ReadsInto {
+  take: (bytes: Uint8Array) => void;
+}
+
 /** A socket as the network sees it. */
-function streamOf(socket: Socket, getUser: () => HostStreamUser): HostStream {
+function streamOf(socket: Socket, getUser: () => HostStreamUser, readsInto?: ReadsInto): HostStream {
   let failure: HostNetFailure | undefined;
   let silent = false;
   socket.setNoDelay(true);
   const tell = (run: (user: HostStreamUser) => void): void => {
     if (!silent) run(getUser());
   };
-  socket.on('data', (bytes: Buffer) => tell((user) => user.data(bytes)));
+  if (readsInto === undefined) socket.on('data', (bytes: Buffer) => tell((user) => user.data(bytes)));
+  else readsInto.take = (bytes) => tell((user) => user.data(bytes));
   socket.on('end', () => tell((user) => user.ended()));
   socket.on('error', (error) => {
     failure = failures[codeOf(error)] ?? 'other';
@@ -76,7 +84,20 @@ function streamOf(socket: Socket, getUser: () => HostStreamUser): HostStream {
 }
 
 function connectTcp({ address, port }: HostEndpoint, user: HostStreamUser): HostStream {
-  const socket = connect({ host: address, port, allowHalfOpen: true });
+  const readsInto: ReadsInto = { take: () => undefined };
+  const socket = connect({
+    host: address,
+    port,
+    allowHalfOpen: true,
+    // Whole windows at once: what a guest gets together costs it one event.
+    onread: {
+      buffer: readBuffer,
+      callback(length) {
+        readsInto.take(readBuffer.slice(0, length));
+        return true;
+      },
+    },
+  });
   socket.setTimeout(connectMilliseconds, () =>
     socket.destroy(Object.assign(new Error('timeout'), { code: 'ETIMEDOUT' })),
   );
@@ -84,7 +105,7 @@ function connectTcp({ address, port }: HostEndpoint, user: HostStreamUser): Host
     socket.setTimeout(0);
     user.connected();
   });
-  return streamOf(socket, () => user);
+  return streamOf(socket, () => user, readsInto);
 }
 
 /** A port that can't be had, in words. */

@@ -150,6 +150,50 @@ describe('what the guest sends', () => {
   });
 });
 
+describe('frames of a guest that goes on sending', () => {
+  const events = (front: ReturnType<typeof createScriptedFront>) => {
+    const { tx = 0, rx = 0 } = front.ports[0] ?? {};
+    return [front.guest.received(tx), front.guest.received(rx)];
+  };
+
+  it('are taken together when it waits, and answered with one event, a little later', () => {
+    const front = createScriptedFront({ gathers: true });
+    front.idle();
+    const [before = 0] = events(front);
+    for (let i = 0; i < 10; i++) front.sendFrame(frame(60));
+    expect([front.link.taken.length, front.idle()]).toEqual([0, 1]);
+    expect([front.link.taken.length, front.txResponses().length, events(front)[0]]).toEqual([10, 10, before]);
+    expect(front.idle()).toBe(1);
+    expect(events(front)[0]).toBe(before + 1);
+    expect(front.idle()).toBe(0);
+  });
+
+  it('are answered with the next frame that it receives, where one comes first', () => {
+    for (const split of [true, false]) {
+      const front = createScriptedFront({ gathers: true, split });
+      front.leave(4);
+      front.idle();
+      front.idle();
+      const before = front.backend.stats.eventsOut;
+      front.sendFrame(frame(60));
+      front.idle();
+      expect(front.backend.stats.eventsOut).toBe(before);
+      front.link.give({ bytes: frame(60) });
+      expect(front.backend.stats.eventsOut).toBe(before + (split ? 2 : 1));
+      front.idle();
+      expect(front.backend.stats.eventsOut).toBe(before + (split ? 2 : 1));
+    }
+  });
+
+  it('are let go with the ring', () => {
+    const front = createScriptedFront({ gathers: true });
+    front.sendFrame(frame(60));
+    front.device.close();
+    front.idle();
+    expect([front.link.taken.length, front.guest.uses(), front.guest.portsHeld()]).toEqual([0, 0, 0]);
+  });
+});
+
 describe('a rate limit', () => {
   /** A clock that stands still until `pass`. */
   function manualClock() {
@@ -327,13 +371,28 @@ describe('what the guest receives', () => {
 describe('a hostile front end', () => {
   it('gets nothing, breaks nothing and leaves nothing behind', () => {
     const action = fc.record({
-      kind: fc.constantFrom('put', 'put', 'scribble', 'index', 'kick', 'leave', 'give', 'state', 'restart', 'room'),
+      kind: fc.constantFrom(
+        ...([
+          'put',
+          'put',
+          'scribble',
+          'index',
+          'kick',
+          'kick',
+          'idle',
+          'leave',
+          'give',
+          'state',
+          'restart',
+          'room',
+        ] as const),
+      ),
       a: fc.nat(0xffffffff),
       b: fc.nat(0xffff),
     });
     fc.assert(
-      fc.property(fc.array(action, { maxLength: 60 }), fc.boolean(), (actions, dies) => {
-        const front = createScriptedFront();
+      fc.property(fc.array(action, { maxLength: 60 }), fc.boolean(), fc.boolean(), (actions, dies, gathers) => {
+        const front = createScriptedFront({ gathers });
         const secret = front.page(new Uint8Array(4096).fill(0x77), 'read');
         const pages = [front.page(numbered(4096)), front.page(numbered(4096))];
         const refs = [...pages.map(({ ref }) => ref), secret.ref];
@@ -345,6 +404,7 @@ describe('a hostile front end', () => {
           } else if (kind === 'scribble') words?.setUint32((b % 1024) * 4, a, true);
           else if (kind === 'index') words?.setUint32((b % 4) * 4, a % 600, true);
           else if (kind === 'kick') front.kick();
+          else if (kind === 'idle') front.idle();
           else if (kind === 'leave') front.leave(a % 8);
           else if (kind === 'give') front.link.give({ bytes: numbered(b % 20_000) }, { bytes: frame(60) });
           else if (kind === 'state') front.store.write(`${front.front}/state`, String(a % 9));
@@ -356,6 +416,7 @@ describe('a hostile front end', () => {
         }
         if (dies) front.guest.destroy();
         else front.backend.close();
+        front.idle();
         expect([front.guest.uses(), front.guest.portsHeld()]).toEqual([0, 0]);
         expect(secret.bytes().every((byte) => byte === 0x77)).toBe(true);
       }),

@@ -69,6 +69,10 @@ class Queue implements NetQueue {
   private again = false;
   private readonly goOn = (): void => this.transmit();
   private wantsRoom = false;
+  /** The transmit ring is served soon. */
+  private waitsForMore = false;
+  /** The guest is to hear of responses in the transmit ring, with the next frame or soon. */
+  private owesEvent = false;
   /** Frames that the link has not taken. */
   private waiting: Frame[] = [];
   /** The rings' bytes, as long as a call of ours lasts. */
@@ -93,7 +97,7 @@ class Queue implements NetQueue {
     this.receiver = createReceiver(rxRing, peer);
     const onTx = (): void => {
       this.options.stats.eventsIn++;
-      this.transmit();
+      this.announced();
       if (rxPort === undefined) this.roomMade();
     };
     this.txPort = peer.bind(txPort, onTx);
@@ -127,6 +131,18 @@ class Queue implements NetQueue {
     } finally {
       this.memory = outer;
     }
+  }
+
+  /** There is something to send. More may be on its way: then all of it is taken together. */
+  private announced(): void {
+    const { work } = this.options;
+    if (work.later === undefined) return this.transmit();
+    if (this.waitsForMore) return;
+    this.waitsForMore = true;
+    work.later(() => {
+      this.waitsForMore = false;
+      this.transmit();
+    });
   }
 
   transmit(): void {
@@ -202,7 +218,16 @@ class Queue implements NetQueue {
   }
 
   private publishTx(): void {
-    if (this.closed || !this.txRing.publish()) return;
+    if (this.closed || !this.txRing.publish() || this.owesEvent) return;
+    const { work } = this.options;
+    this.owesEvent = true;
+    if (work.later) work.later(() => this.payEvent());
+    else this.payEvent();
+  }
+
+  private payEvent(): void {
+    if (!this.owesEvent || this.closed) return;
+    this.owesEvent = false;
     this.options.stats.eventsOut++;
     this.txPort?.notify();
   }
@@ -224,6 +249,9 @@ class Queue implements NetQueue {
         }
       }
       if (rxRing.publish()) {
+        // One event serves both where there is one channel for both.
+        if (this.rxPort === this.txPort) this.owesEvent = false;
+        else this.payEvent();
         stats.eventsOut++;
         this.rxPort?.notify();
       }

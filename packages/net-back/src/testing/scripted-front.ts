@@ -54,6 +54,8 @@ export interface FrontOptions {
   readonly queues?: number;
   readonly offeredQueues?: number;
   readonly rate?: RateLimit;
+  /** The machine tells when the guest has nothing to do: at `idle`. */
+  readonly gathers?: boolean;
   /** Nodes in addition to, or in place of, those that the front end would write. */
   readonly nodes?: Readonly<Record<string, string | number>>;
 }
@@ -97,6 +99,8 @@ export interface ScriptedFront {
   /** Frames that came. */
   received(queue?: number): Received[];
   page(content?: Uint8Array, access?: 'read' | 'write'): { readonly ref: number; bytes(): Uint8Array };
+  /** The guest has nothing to do. How many had waited for it. */
+  idle(): number;
 }
 
 export function createScriptedFront(options: FrontOptions = {}): ScriptedFront {
@@ -104,7 +108,11 @@ export function createScriptedFront(options: FrontOptions = {}): ScriptedFront {
   const store = createXenstore();
   store.mkdir('/local/domain/1', ['n0', 'r1']);
   const guest = createMemoryPeer(4096);
-  const work = createHostWork((id) => queueMicrotask(() => work.deliver(id)));
+  const waiting: (() => void)[] = [];
+  const work = createHostWork(
+    (id) => queueMicrotask(() => work.deliver(id)),
+    options.gathers ? (action) => void waiting.push(action) : undefined,
+  );
   const nodes = addDevice(store, { type: 'vif', id: 0, frontendId: 1 });
   const log: string[] = [];
   const link = createTestLink();
@@ -157,7 +165,10 @@ export function createScriptedFront(options: FrontOptions = {}): ScriptedFront {
         written[`${prefix}event-channel`] = txPort;
       }
     }
-    return { ...written, ...options.nodes };
+    return {
+      ...written,
+      ...options.nodes,
+    };
   }
   const device = createFrontendDevice({
     store,
@@ -256,6 +267,11 @@ export function createScriptedFront(options: FrontOptions = {}): ScriptedFront {
       const page = guest.grant(access);
       if (content) page.bytes().set(content);
       return page;
+    },
+    idle() {
+      const actions = waiting.splice(0);
+      for (const action of actions) action();
+      return actions.length;
     },
   };
   return front;
