@@ -86,6 +86,18 @@ describe('engine', () => {
     expect(vectorOf(0x65, 0xc6, 0x45, 0, 0)).toBe(13);
     expect(vectorOf(0x53)).toBe(12);
   });
+  it('shifts 16 bits by more than 16 as processors do: the first operand comes in again behind the second', () => {
+    const shifted = (opcode: number, count: number): bigint => {
+      // shld/shrd ax, bx, count; hlt
+      const { vcpu } = machine([0x66, 0x0f, opcode, 0xd8, count, 0xf4]);
+      vcpu.regs[0] = 0x5678n;
+      vcpu.regs[3] = 0x3d34n;
+      vcpu.run(100);
+      return vcpu.regs[0]!;
+    };
+    expect([0x10, 0x11, 0x12].map((count) => shifted(0xac, count))).toEqual([0x3d34n, 0x1e9an, 0x0f4dn]);
+    expect([0x10, 0x11, 0x1f].map((count) => shifted(0xa4, count))).toEqual([0x3d34n, 0x7a68n, 0x2b3cn]);
+  });
   it('stores over two pages', () => {
     const { vcpu, mmu } = machine([0x48, 0x89, 0x07, 0x48, 0x8b, 0x1f, 0xf4]);
     vcpu.regs[0] = 0x0102030405060708n;

@@ -27,6 +27,7 @@ import type { Maddr } from '@paravane/types';
 import type { XenDomain, XenVcpu } from './domain.js';
 import { sendVirq } from './events/channels.js';
 import { unblock } from './events/delivery.js';
+import { kernelSpace } from './mm/index.js';
 
 /** 2^31 with a shift of 1: multiplication by one. */
 const MUL = 0x80000000;
@@ -144,9 +145,9 @@ export function runstateBytes(vcpu: XenVcpu): Uint8Array {
 export function updateRunstateArea(vcpu: XenVcpu): void {
   const { area } = vcpu.runstate;
   if (area === 0n) return;
-  const { domain, core } = vcpu;
+  const { domain } = vcpu;
   const offsets = RUNSTATE_OFFSETS[domain.is64 ? 64 : 32];
-  const space = core.space.root === vcpu.kernelRoot ? core.space : { ...core.space, root: vcpu.kernelRoot };
+  const space = kernelSpace(vcpu);
   const bytes = runstateBytes(vcpu);
   if (domain.vmAssist & (1 << VMASST_TYPE.runstate_update_flag)) {
     const view = new DataView(bytes.buffer);

@@ -118,7 +118,10 @@ const rotateThroughCarry =
     });
   };
 
-/** SHLD and SHRD: bits of the second operand come in. For 16 bits and a count over 16 the result is undefined. */
+/**
+ * SHLD and SHRD: bits of the second operand come in. For 16 bits and a count over 16 the manual leaves the result
+ * undefined; processors have the first operand follow the second once more.
+ */
 const doubleShift =
   (left: boolean) =>
   (s: Sem): void => {
@@ -129,11 +132,22 @@ const doubleShift =
     const count = maskedCount(s, 2);
     unlessZero(s, count, signed, () => {
       const rest = s.let(op('i64.sub', i64(width), count));
-      const moved = left
-        ? op('i64.or', op('i64.shl', a, count), op('i64.shr_u', b, rest))
-        : op('i64.or', op('i64.shr_u', a, count), op('i64.shl', b, rest));
+      const one = op('i64.sub', count, i64(1));
+      let moved: Expr;
+      let out: Expr;
+      if (width === 16) {
+        const around = s.let(op('i64.or', op('i64.or', a, op('i64.shl', b, i64(16))), op('i64.shl', a, i64(32))));
+        const back = s.let(op('i64.sub', i64(32), count));
+        moved = op('i64.shr_u', around, left ? back : count);
+        out = op('i64.shr_u', around, left ? op('i64.add', back, i64(16)) : one);
+      } else if (left) {
+        moved = op('i64.or', op('i64.shl', a, count), op('i64.shr_u', b, rest));
+        out = op('i64.shr_u', a, rest);
+      } else {
+        moved = op('i64.or', op('i64.shr_u', a, count), op('i64.shl', b, rest));
+        out = op('i64.shr_u', a, one);
+      }
       const result = s.let(s.signExtend(moved));
-      const out = left ? op('i64.shr_u', a, rest) : op('i64.shr_u', a, op('i64.sub', count, i64(1)));
       const carry = s.let(op('i32.and', op('i32.wrap_i64', out), i32(1)));
       const overflow = op('i32.xor', topBit(s, result), topBit(s, a));
       const bits = s.let(op('i32.or', carry, s.bit(overflow, EFL.OF)));

@@ -7,6 +7,7 @@ import { VMASST_TYPE } from '@paravane/abi-xen';
 import { Flag, Gpr, type PrivilegedInstruction, Seg } from '@paravane/engine-api';
 import type { XenVcpu } from '../domain.js';
 import { readGuest, writeGuest } from '../guest-memory.js';
+import { kernelSpace } from '../mm/index.js';
 import { hex, trace } from '../trace.js';
 import { injectPageFault } from '../traps/exceptions.js';
 
@@ -27,7 +28,11 @@ function portsAllowed(vcpu: XenVcpu, port: number, bytes: number): boolean {
   if (ioplAllows(vcpu)) return true;
   const { address, ports } = vcpu.ioBitmap;
   if (address === 0n || port + bytes > ports) return false;
-  const map = readGuest(vcpu, address + BigInt(port >> 3), 2) ?? readGuest(vcpu, address + BigInt(port >> 3), 1);
+  // The bitmap is the kernel's, and mapped nowhere else.
+  const { mmu } = vcpu.domain;
+  const space = kernelSpace(vcpu);
+  const at = address + BigInt(port >> 3);
+  const map = mmu.readVirtual(space, at, 2) ?? mmu.readVirtual(space, at, 1);
   if (!map) return false;
   const bits = (map[0] | ((map[1] ?? 0xff) << 8)) >> (port & 7);
   return (bits & ((1 << bytes) - 1)) === 0;

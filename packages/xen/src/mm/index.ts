@@ -16,5 +16,14 @@ export { mmuextOp } from './mmuext.js';
 export { getPageAndType, getPageType, hostMayWrite, putPageAndType, putPageType } from './page-type.js';
 export { handlePageFault } from './ptwr.js';
 export { relinquish } from './relinquish.js';
-export { initialTables, loadRoots, rootOf, setCr3, setKernelRoot, setUserRoot, toggleGuestMode } from './roots.js';
+export {
+  initialTables,
+  kernelSpace,
+  loadRoots,
+  rootOf,
+  setCr3,
+  setKernelRoot,
+  setUserRoot,
+  toggleGuestMode,
+} from './roots.js';
 export * from './state.js';

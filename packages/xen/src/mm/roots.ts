@@ -6,7 +6,7 @@
  * Invariant: a root that is set holds a reference and the type of a root.
  */
 import { Errno } from '@paravane/abi-xen';
-import { FrameFlag, FrameType } from '@paravane/mmu';
+import { type AddressSpace, FrameFlag, FrameType } from '@paravane/mmu';
 import type { Mfn } from '@paravane/types';
 import type { XenDomain, XenVcpu } from '../domain.js';
 import { flushTlb } from './flush.js';
@@ -43,6 +43,12 @@ export function loadRoots(vcpu: XenVcpu): void {
 }
 
 /** Kernel to user mode or back. The caller swaps the GS bases. */
+/** The guest kernel's own view of its memory, wherever the guest is now. */
+export function kernelSpace({ core, domain, guestKernel, kernelRoot }: XenVcpu): AddressSpace {
+  if (guestKernel) return core.space;
+  return domain.mm.pae ? { ...core.space, user: false } : { ...core.space, root: kernelRoot };
+}
+
 export function toggleGuestMode(vcpu: XenVcpu): void {
   vcpu.guestKernel = !vcpu.guestKernel;
   loadRoots(vcpu);

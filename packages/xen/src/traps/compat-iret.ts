@@ -8,7 +8,7 @@ import type { XenVcpu } from '../domain.js';
 import { readGuest } from '../guest-memory.js';
 import { injectException } from './exceptions.js';
 import { setUpcallMask } from './frame.js';
-import { codeSegmentFault, dropInnerSegments, loadSegment, setCodeSegment } from './segments.js';
+import { codeSegmentFault, dropInnerSegments, dropNullSelectors, loadSegment, setCodeSegment } from './segments.js';
 
 const IRET_BYTES = 16;
 
@@ -54,5 +54,6 @@ export function compatIret(vcpu: XenVcpu): void {
     return;
   }
   setCodeSegment(vcpu, cs);
+  dropNullSelectors(vcpu);
   if (outer) dropInnerSegments(vcpu);
 }

@@ -11,7 +11,7 @@ import { enterKernel } from './bounce.js';
 import { returnBySysret } from './exceptions.js';
 import { NO_ERROR_CODE, setUpcallMask } from './frame.js';
 import { switchMode } from './mode.js';
-import { canReturnTo, setCodeSegment } from './segments.js';
+import { canReturnTo, dropNullSelectors, setCodeSegment } from './segments.js';
 
 const FRAME_BYTES = 72;
 /** RFLAGS bits that a guest can't set through a return. */
@@ -40,12 +40,14 @@ export function iret(vcpu: XenVcpu): void {
   core.selectors[Seg.ss] = view.getUint16(64, true) | 3;
   setCodeSegment(vcpu, cs | 3);
   core.rflags = (flags & ~FILTERED) | Flag.IF | 2;
-  regs[Gpr.rsp] = view.getBigUint64(56, true);
+  const rsp = view.getBigUint64(56, true);
+  regs[Gpr.rsp] = core.mode === 32 ? BigInt.asUintN(32, rsp) : rsp;
   regs[Gpr.rax] = view.getBigUint64(0, true);
   if (view.getUint32(24, true) & VGCF_IN_SYSCALL) {
     regs[Gpr.rcx] = rip;
     regs[Gpr.r11] = BigInt(core.rflags);
   } else {
+    dropNullSelectors(vcpu);
     regs[Gpr.r11] = view.getBigUint64(8, true);
     regs[Gpr.rcx] = view.getBigUint64(16, true);
   }

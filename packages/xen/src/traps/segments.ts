@@ -82,6 +82,11 @@ export function setCodeSegment(vcpu: XenVcpu, selector: number): void {
   if (!vcpu.domain.is64) setRing(vcpu, selector);
 }
 
+/** What IRET to an outer ring does to null selectors of data segments: their RPL goes. */
+export function dropNullSelectors({ core: { selectors } }: XenVcpu): void {
+  for (const register of [Seg.es, Seg.ds, Seg.fs, Seg.gs]) if (selectors[register]! <= 3) selectors[register] = 0;
+}
+
 /** Loads SS without a question, as the hypervisor does. */
 export function setStackSegment(vcpu: XenVcpu, selector: number): void {
   const value = descriptor(vcpu, selector);

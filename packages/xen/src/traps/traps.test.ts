@@ -117,6 +117,18 @@ describe('iret', () => {
     expect(guest.vcpu.guestKernel).toBe(true);
   });
 
+  it('drops the RPL of null selectors and the upper half of a 32-bit stack pointer, as IRET does', () => {
+    const guest = createTestGuest();
+    const { core } = guest;
+    core.selectors.set([3, core.selectors[1]!, core.selectors[2]!, 1, 2, 0xe02b]);
+    guest.vcpu.userRoot = guest.vcpu.kernelRoot;
+    core.regs[4] = guest.put(0, 0, 0, 0, 0x400000n, 0xe023n, 0x202, 0x8badf00d5aadc0den, 0xe02bn);
+    core.regs[0] = BigInt(hypercall.iret);
+    guest.exit({ reason: 'syscall' });
+    expect([core.selectors[0], ...core.selectors.slice(3)]).toEqual([0, 0, 0, 0xe02b]);
+    expect(core.regs[4]).toBe(0x5aadc0den);
+  });
+
   it('to user mode needs user page tables', () => {
     const guest = createTestGuest();
     guest.core.regs[4] = guest.put(0, 0, 0, 0, 0x400000n, 0x33, 0x202, 0, 0x2b);
@@ -263,6 +275,25 @@ describe('privileged instructions', () => {
     enterUser(guest);
     expect([0, 1].map((iopl) => faults(iopl) && (enterUser(guest), true))).toEqual([true, true]);
     expect(faults(3)).toBe(false);
+  });
+
+  it('of ports go by the bitmap, which only the tables of the kernel map', () => {
+    const guest = createTestGuest();
+    withHandler(guest, 13, 0xffffffff80001000n);
+    guest.call(hypercall.stack_switch, KERNEL_SS, guest.page().address + 4096n);
+    const bitmap = guest.putBytes(Uint8Array.from({ length: 32 }, (_, at) => (at === 0x10 ? 0xfe : 0xff)));
+    expect(guest.call(hypercall.physdev_op, 7, guest.put(bitmap, 256))).toBe(0n);
+    enterUser(guest);
+    const { core } = guest;
+    // Tables of a program, with nothing in them.
+    core.space = { ...core.space, root: guest.page().frame as never };
+    const faults = (port: bigint): boolean => {
+      core.rip = 0x1000n;
+      core.regs[2] = port;
+      guest.privileged({ mnemonic: 'OUT', width: 8, length: 1 });
+      return core.rip !== 0x1001n;
+    };
+    expect([0x80n, 0x81n].map(faults)).toEqual([false, true]);
   });
 
   it("store the limits and addresses of Xen's tables for SGDT and SIDT", () => {
