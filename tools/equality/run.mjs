@@ -17,8 +17,9 @@ import { choices } from './random.mjs';
 const BATCH = 32;
 /** Each program has two pages, and begins anywhere in the first. */
 const ROOM = 8192;
-/** Instructions of the first run of each program. */
-const WARM_UP = 100_000;
+/** Instructions of the first run of each program, and of one that is slow. */
+const WARM_UP = 500_000;
+const SHORT_WARM_UP = 60_000;
 /** Batches that share a pair of machines. */
 const GENERATION = 16;
 /** Stops that are not the budget's, in one run of a program. */
@@ -82,7 +83,7 @@ function makeMachines() {
 function runBatch(batch) {
   const programs = Array.from({ length: BATCH }, (_, i) => makeProgram(batch * BATCH + i, i));
   for (const program of programs) for (const machine of machines) machine.load(program.offset, program.bytes);
-  for (const program of programs) compare(program, [WARM_UP]);
+  for (const program of programs) compare(program, [program.slow ? SHORT_WARM_UP : WARM_UP]);
   for (const program of programs) {
     if (program.failed) continue;
     // What a program did to itself is undone.
@@ -95,7 +96,7 @@ function runBatch(batch) {
 function makeProgram(seed, place) {
   const random = choices(seed);
   const mode = random.rarely(3) ? 32 : 64;
-  const text = writeProgram(random, mode);
+  const { text, slow } = writeProgram(random, mode);
   // Page ends are worth more than chance gives them.
   const wish = place * ROOM + (random.rarely(3) ? random.below(4000) & ~15 : random.rarely(2) ? 4000 & ~15 : 0);
   const assembled = (offset) => ({ offset, bytes: assembleProgram(text, BigInt(CODE + offset), mode).bytes });
@@ -106,6 +107,7 @@ function makeProgram(seed, place) {
     seed,
     mode,
     text,
+    slow,
     ...placed,
     random,
     failed: false,
