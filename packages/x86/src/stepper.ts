@@ -21,8 +21,9 @@ export class Stepper {
   private trapFlag = false;
   /** Data breakpoints that the instruction has hit, and those held back by a load of SS before it. */
   private hits = 0;
-  /** The instruction before loaded SS. */
+  /** The instruction before loaded SS; and the one before that. */
   private shadow = false;
+  private shadowed = false;
 
   constructor(private readonly vcpu: X86Vcpu) {}
 
@@ -46,13 +47,13 @@ export class Stepper {
     this.trapFlag = false;
     this.hits = 0;
     this.shadow = false;
+    this.shadowed = false;
   }
 
   /** Runs one instruction, or one iteration of a repeated one, with the traps before and behind it. */
   step(): Exit {
     const { vcpu } = this;
-    const shadowed = this.shadow;
-    if (!shadowed) {
+    if (!this.shadow) {
       this.hits = 0;
       const before = vcpu.systemFlags & Flag.RF ? 0 : this.match(DR7_EXECUTE, vcpu.codeAddress, 1n);
       if (before !== 0) {
@@ -73,6 +74,7 @@ export class Stepper {
   /** Runs one instruction; `debugTrap` tells what is due behind it. */
   one(): Exit {
     const { vcpu } = this;
+    this.shadowed = this.shadow;
     this.shadow = false;
     this.trapFlag = (vcpu.systemFlags & Flag.TF) !== 0;
     const { access } = vcpu.parts;
@@ -88,8 +90,9 @@ export class Stepper {
   debugTrap(loadedSs = false): number {
     const { vcpu } = this;
     vcpu.systemFlags &= ~Flag.RF;
-    this.shadow = loadedSs;
-    if (loadedSs) return 0;
+    // Of two loads in a row the second holds nothing back.
+    this.shadow = loadedSs && !this.shadowed;
+    if (this.shadow) return 0;
     const due = this.hits | (this.trapFlag ? BS : 0);
     this.hits = 0;
     this.trapFlag = false;

@@ -6,7 +6,9 @@
  * next case into the interrupted context, and returns into it. Freestanding (no C library), so that FS and GS belong to
  * the cases and nothing but the handler uses the processor's state between two cases.
  *
- * The memory layout is LAYOUT in packages/x86/silicon/state.ts.
+ * The memory layout is LAYOUT in packages/x86/silicon/state.ts. A request may name selectors: of the segments of
+ * SEGMENTS in packages/xen/silicon/segments.ts, which are this program's LDT, and of Linux's flat ones. With TF set
+ * the processor stops it behind one instruction, whatever code it is.
  */
 #include <stddef.h>
 #include <stdint.h>
@@ -16,6 +18,7 @@
 #include <asm/ucontext.h>
 #include <asm/unistd.h>
 #include <asm/prctl.h>
+#include <asm/ldt.h>
 #include <linux/mman.h>
 
 #define DATA_BASE 0x10000000ul
@@ -28,7 +31,10 @@
 #define FS_BASE 0x10000180ul
 #define GS_BASE 0x10001180ul
 
+#define USER_CS 0x33
+#define USER_SS 0x2b
 #define FXSAVE_USED 416
+#define TRAP_DB 1
 #define TRAP_BP 3
 /*
  * Bits that a case may leave set: AC and DF must not reach this program's own code, and NT and ID are not restored by
@@ -36,8 +42,12 @@
  */
 #define HOSTILE_FLAGS 0x244400ul
 
+enum { ES, CS, SS, DS, FS, GS, SEGMENTS };
+
 struct request {
   uint8_t code[16];
+  uint16_t selectors[SEGMENTS]; /* all 0: those of this program */
+  uint32_t instruction_pointer; /* with selectors */
   uint32_t length;
   uint32_t rflags;
   uint64_t gpr[16];
@@ -52,13 +62,30 @@ struct answer {
   uint64_t vector; /* ~0 if the instruction completed */
   uint64_t error_code;
   uint64_t address;
+  uint16_t selectors[SEGMENTS];
+  uint32_t unused;
   uint8_t fx[FXSAVE_USED];
   uint8_t data[DATA_SIZE];
+};
+
+/* SEGMENTS of packages/xen/silicon/segments.ts: base, limit, 32-bit, contents, read-only or execute-only, pages, absent. */
+static const struct {
+  uint32_t base, limit;
+  uint8_t big, contents, restricted, pages, absent;
+} segments[] = {
+    {DATA_BASE, 0x1fff, 1, 0, 0, 0, 0},          {DATA_BASE, 0xff, 1, 0, 0, 0, 0},
+    {DATA_BASE, 0x1fff, 1, 0, 1, 0, 0},          {DATA_BASE, 0xfff, 1, 1, 0, 0, 0},
+    {DATA_BASE - 0xe000, 0xefff, 0, 1, 0, 0, 0}, {DATA_BASE, 0x1fff, 0, 0, 0, 0, 0},
+    {CODE_BASE, 0x1fff, 1, 2, 0, 0, 0},          {CODE_BASE, 0x1fff, 0, 2, 0, 0, 0},
+    {CODE_BASE, 0x81f, 1, 2, 1, 0, 0},           {CODE_BASE, 0x1fff, 1, 3, 0, 0, 1},
+    {DATA_BASE, 0x1fff, 1, 0, 0, 0, 1},          {CODE_BASE, 0x1fff, 1, 2, 0, 0, 1},
+    {DATA_BASE, 1, 1, 0, 0, 1, 0},               {CODE_BASE, 0x81f, 0, 2, 0, 0, 0},
 };
 
 static struct request request;
 static struct answer answer;
 static int running;
+static int has_selectors;
 static uint8_t signal_stack[1 << 17] __attribute__((aligned(64)));
 
 static long call(long number, long a, long b, long c, long d, long e, long f) {
@@ -127,9 +154,37 @@ static void store_answer(struct sigcontext *context) {
     answer.vector = ~0ul;
     answer.error_code = 0;
   }
+  if (context->trapno == TRAP_DB) {
+    answer.vector = ~0ul;
+    answer.error_code = 0;
+  }
+  answer.selectors[CS] = context->cs;
+  answer.selectors[SS] = context->ss;
+  __asm__ volatile("mov %%es, %0" : "=m"(answer.selectors[ES]));
+  __asm__ volatile("mov %%ds, %0" : "=m"(answer.selectors[DS]));
+  __asm__ volatile("mov %%fs, %0" : "=m"(answer.selectors[FS]));
+  __asm__ volatile("mov %%gs, %0" : "=m"(answer.selectors[GS]));
   copy(answer.fx, context->fpstate, FXSAVE_USED);
   copy(answer.data, (void *)DATA_BASE, DATA_SIZE);
   write_fully(&answer, sizeof answer);
+}
+
+/* A case begins with these; the others come back with the context. */
+static void load_selectors(struct sigcontext *context) {
+  if (request.selectors[CS] == 0 && !has_selectors) return;
+  has_selectors = request.selectors[CS] != 0;
+  context->cs = has_selectors ? request.selectors[CS] : USER_CS;
+  context->ss = has_selectors ? request.selectors[SS] : USER_SS;
+  __asm__ volatile("mov %0, %%es" : : "r"((uint32_t)request.selectors[ES]));
+  __asm__ volatile("mov %0, %%ds" : : "r"((uint32_t)request.selectors[DS]));
+  __asm__ volatile("mov %0, %%fs" : : "r"((uint32_t)request.selectors[FS]));
+  __asm__ volatile("mov %0, %%gs" : : "r"((uint32_t)request.selectors[GS]));
+  if (has_selectors) {
+    context->rip = request.instruction_pointer;
+    return;
+  }
+  call(__NR_arch_prctl, ARCH_SET_FS, FS_BASE, 0, 0, 0, 0);
+  call(__NR_arch_prctl, ARCH_SET_GS, GS_BASE, 0, 0, 0, 0);
 }
 
 static void load_request(struct sigcontext *context) {
@@ -138,6 +193,7 @@ static void load_request(struct sigcontext *context) {
   copy((void *)DATA_BASE, request.data, DATA_SIZE);
   for (int i = 0; i < 16; i++) *slot(context, i) = request.gpr[i];
   context->rip = INSTRUCTION_AT;
+  load_selectors(context);
   context->eflags = request.rflags;
   uint8_t *area = (uint8_t *)context->fpstate;
   copy(area, request.fx, 24);
@@ -183,7 +239,22 @@ static uint8_t background(uint32_t offset) {
   return (uint8_t)((word ^ (word >> 13)) >> ((offset & 3) * 8));
 }
 
+static void install_segments(void) {
+  for (unsigned i = 0; i < sizeof segments / sizeof *segments; i++) {
+    struct user_desc entry = {.entry_number = i,
+                              .base_addr = segments[i].base,
+                              .limit = segments[i].limit,
+                              .seg_32bit = segments[i].big,
+                              .contents = segments[i].contents,
+                              .read_exec_only = segments[i].restricted,
+                              .limit_in_pages = segments[i].pages,
+                              .seg_not_present = segments[i].absent};
+    if (call(__NR_modify_ldt, 0x11, (long)&entry, sizeof entry, 0, 0, 0) != 0) leave(8);
+  }
+}
+
 __attribute__((used)) static void start(void) {
+  install_segments();
   map(DATA_BASE, DATA_SIZE);
   map(READ_ONLY_BASE, READ_ONLY_SIZE);
   map(CODE_BASE, CODE_SIZE);

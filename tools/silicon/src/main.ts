@@ -5,6 +5,7 @@
  *         --scale N      N times as many cases of each form (1000 and more per form with --scale 40)
  *         --salt N       other cases than the stored ones
  *         --out FOLDER   instead of DIRECTORY
+ *     segments RUNNER DIRECTORY                 the same for segments and single-step: to the folder of packages/xen
  *     check RUNNER DIRECTORY [GROUP...]         replays the stored cases on this processor and prints differences
  *     show DIRECTORY GROUP [NAME]               counts per form, or the cases of one form
  */
@@ -19,6 +20,7 @@ import { createDraft } from './draft.js';
 import { type Form, parseLine } from './form.js';
 import { prepareCase } from './prepare.js';
 import { identifyProcessor, runOnProcessor } from './processor.js';
+import { askSegments } from './segments.js';
 import { GROUPS } from './tables/groups.js';
 import { encodeFile, encodeForm } from './write.js';
 
@@ -142,8 +144,15 @@ function show(directory: string, group: string, name: string | undefined): void 
 const [command, ...rest] = process.argv.slice(2);
 if (command === 'generate' && rest.length >= 2) generate(rest[0], rest[1], rest.slice(2));
 else if (command === 'check' && rest.length >= 2) check(rest[0], rest[1], rest.slice(2));
-else if (command === 'show' && rest.length >= 2) show(rest[0], rest[1], rest[2]);
+else if (command === 'segments' && rest.length >= 2) {
+  const { text, cases } = askSegments(rest[0]);
+  const packed = gzipSync(text, { level: 9 });
+  writeFileSync(`${rest[1]}/../../xen/silicon/segments.json.gz`, packed);
+  process.stdout.write(`segments: ${cases} cases, ${packed.length} bytes\n`);
+} else if (command === 'show' && rest.length >= 2) show(rest[0], rest[1], rest[2]);
 else {
-  process.stderr.write('usage: (generate | check) RUNNER DIRECTORY [GROUP...] | show DIRECTORY GROUP [NAME]\n');
+  process.stderr.write(
+    'usage: (generate | check) RUNNER DIRECTORY [GROUP...] | segments RUNNER DIRECTORY | show DIRECTORY GROUP [NAME]\n',
+  );
   process.exitCode = 2;
 }

@@ -6,13 +6,15 @@ import type { CaseResult } from '../../../packages/x86/silicon/case.js';
 import { type CpuSnapshot, LAYOUT, SNAPSHOT_FLAGS } from '../../../packages/x86/silicon/state.js';
 
 const FX_SIZE = 416;
-const REQUEST_SIZE = 16 + 8 + 128 + FX_SIZE + LAYOUT.dataSize;
-const ANSWER_SIZE = 128 + 40 + FX_SIZE + LAYOUT.dataSize;
+const REQUEST_SIZE = 16 + 16 + 8 + 128 + FX_SIZE + LAYOUT.dataSize;
+const ANSWER_SIZE = 128 + 40 + 16 + FX_SIZE + LAYOUT.dataSize;
 const BATCH = 2048;
 
 export interface Question {
   code: Uint8Array;
   initial: CpuSnapshot;
+  /** ES, CS, SS, DS, FS, GS, and then `initial.rip` counts; without them the runner's own. */
+  selectors?: readonly number[];
 }
 
 function writeFx(view: DataView, at: number, from: CpuSnapshot): void {
@@ -29,20 +31,22 @@ function writeFx(view: DataView, at: number, from: CpuSnapshot): void {
   bytes.set(from.xmm, at + 160);
 }
 
-function writeRequest(view: DataView, at: number, { code, initial }: Question): void {
+function writeRequest(view: DataView, at: number, { code, initial, selectors }: Question): void {
   const bytes = new Uint8Array(view.buffer, view.byteOffset);
   bytes.set(code, at);
-  view.setUint32(at + 16, code.length, true);
-  view.setUint32(at + 20, initial.rflags, true);
-  for (let i = 0; i < 16; i++) view.setBigUint64(at + 24 + i * 8, initial.gpr[i], true);
-  writeFx(view, at + 152, initial);
-  bytes.set(initial.data, at + 152 + FX_SIZE);
+  selectors?.forEach((selector, i) => view.setUint16(at + 16 + i * 2, selector, true));
+  if (selectors) view.setUint32(at + 28, Number(initial.rip), true);
+  view.setUint32(at + 32, code.length, true);
+  view.setUint32(at + 36, initial.rflags, true);
+  for (let i = 0; i < 16; i++) view.setBigUint64(at + 40 + i * 8, initial.gpr[i], true);
+  writeFx(view, at + 168, initial);
+  bytes.set(initial.data, at + 168 + FX_SIZE);
 }
 
-function readAnswer(view: DataView, at: number): CaseResult {
+function readAnswer(view: DataView, at: number): CaseResult & { selectors: number[] } {
   const gpr = new BigUint64Array(16);
   for (let i = 0; i < 16; i++) gpr[i] = view.getBigUint64(at + i * 8, true);
-  const fx = at + 168;
+  const fx = at + 184;
   const bytes = new Uint8Array(view.buffer, view.byteOffset);
   const st = new Uint8Array(80);
   for (let i = 0; i < 8; i++) st.set(bytes.subarray(fx + 32 + i * 16, fx + 42 + i * 16), i * 10);
@@ -64,12 +68,17 @@ function readAnswer(view: DataView, at: number): CaseResult {
     },
     data: bytes.slice(fx + FX_SIZE, fx + FX_SIZE + LAYOUT.dataSize),
   };
-  if (vector === 0xffff_ffff_ffff_ffffn) return { final };
+  const selectors = Array.from({ length: 6 }, (_, i) => view.getUint16(at + 168 + i * 2, true));
+  if (vector === 0xffff_ffff_ffff_ffffn) return { final, selectors };
   const errorCode = Number(view.getBigUint64(at + 152, true));
-  return { final, exception: { vector: Number(vector), errorCode, address: view.getBigUint64(at + 160, true) } };
+  return {
+    final,
+    selectors,
+    exception: { vector: Number(vector), errorCode, address: view.getBigUint64(at + 160, true) },
+  };
 }
 
-function runBatch(runner: string, questions: Question[]): CaseResult[] {
+function runBatch(runner: string, questions: Question[]): ReturnType<typeof readAnswer>[] {
   const input = new Uint8Array(questions.length * REQUEST_SIZE);
   const view = new DataView(input.buffer);
   questions.forEach((question, i) => writeRequest(view, i * REQUEST_SIZE, question));
@@ -88,7 +97,10 @@ function runBatch(runner: string, questions: Question[]): CaseResult[] {
 }
 
 /** Answers in the order of the questions. */
-export function* runOnProcessor(runner: string, questions: Iterable<Question>): Generator<CaseResult> {
+export function* runOnProcessor(
+  runner: string,
+  questions: Iterable<Question>,
+): Generator<ReturnType<typeof readAnswer>> {
   let batch: Question[] = [];
   for (const question of questions) {
     batch.push(question);

@@ -50,9 +50,14 @@ export const SEGMENTED_DEFINITIONS: ReadonlyMap<string, SlowDefinition> = new Ma
     POP: integerSlow.POP!,
     JMP: (c) => c.jump(target(c)),
     CALL: (c) => {
+      // The return address is written before the target is looked at, as on processors; the pointer moves at the end.
       const to = target(c);
-      c.jump(to);
+      const before = c.regs[4]!;
       push(c, next(c));
+      const pushed = c.regs[4]!;
+      c.regs[4] = before;
+      c.jump(to);
+      c.regs[4] = pushed;
     },
     RET: (c) => {
       const from = stackPointer(c);

@@ -5,11 +5,11 @@ import type { SlowCpu } from './slow-cpu.js';
 export const stackPointer = (c: SlowCpu): bigint => BigInt.asUintN(c.stackWidth, c.regs[4]!);
 export const setStackPointer = (c: SlowCpu, value: bigint): void => c.setGpr(4, value, c.stackWidth);
 
-/** Pushes at the operand size. */
-export function push(c: SlowCpu, value: bigint): void {
+/** Pushes at the operand size, of which `written` bytes are stored. */
+export function push(c: SlowCpu, value: bigint, written = c.insn.width / 8): void {
   const size = c.insn.width / 8;
   const at = BigInt.asUintN(c.stackWidth, stackPointer(c) - BigInt(size));
-  c.store(c.linear(Seg.ss, at), size, value);
+  c.store(c.linear(Seg.ss, at), written, value);
   setStackPointer(c, at);
 }
 

@@ -53,6 +53,7 @@ const repeated =
   (
     one: (c: SlowCpu, p: Plan) => void,
     bulk: (c: SlowCpu, p: Plan, max: number) => { done: number; ended: boolean },
+    compares = false,
   ): SlowDefinition =>
   (c) => {
     const p = plan(c);
@@ -60,10 +61,15 @@ const repeated =
     // With a 32-bit address size the registers are cut to it even if nothing is repeated.
     if (p.addressWidth === 32) for (const n of [1, RSI, RDI]) if (uses(c, n)) c.setGpr(n, c.regs[n]!, 32);
     let counted = 0;
+    const flags = compares ? c.eflags : 0;
     for (;;) {
       const count = index(c, 1, p);
       if (count === 0n) return;
-      if (counted >= c.allowance) c.interrupt();
+      if (counted >= c.allowance) {
+        // The flags are written at the end only.
+        if (compares) c.eflags = flags;
+        c.interrupt();
+      }
       const max = Math.min(c.allowance - counted, Number(count < 0x100000n ? count : 0x100000n));
       const { done, ended } = bulk(c, p, max);
       // The first repetition is the one that every instruction counts.
@@ -107,8 +113,9 @@ function compare(c: SlowCpu, a: bigint, b: bigint, width: number): void {
   c.eflags = (c.eflags & ~(Flag.CF | Flag.ZF | Flag.SF | Flag.OF | Flag.AF | Flag.PF)) | bits;
 }
 const cmpsOne = (c: SlowCpu, p: Plan): void => {
-  const a = c.load(source(c, p), p.size);
+  // Processors read through ES first.
   const b = c.load(destination(c, p), p.size);
+  const a = c.load(source(c, p), p.size);
   advance(c, RSI, p.step, p);
   advance(c, RDI, p.step, p);
   compare(c, a, b, c.insn.width);
@@ -183,6 +190,6 @@ export const stringSlow: SlowDefinitions = {
     return { done: run, ended: false };
   }),
   LODS: repeated(lodsOne, oneByOne(lodsOne)),
-  CMPS: repeated(cmpsOne, whileEqual(cmpsOne)),
-  SCAS: repeated(scasOne, whileEqual(scasOne)),
+  CMPS: repeated(cmpsOne, whileEqual(cmpsOne), true),
+  SCAS: repeated(scasOne, whileEqual(scasOne), true),
 };

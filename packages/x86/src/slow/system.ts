@@ -147,7 +147,8 @@ export const systemSlow: SlowDefinitions = {
   },
   PUSH_SEG: (c) => {
     const selector = BigInt(c.view.getUint16(c.base + State.selectors + selectorRegister(c, 0) * 2, true));
-    push(c, selector);
+    // Of 32 bits only the selector is written, as on most processors (Intel SDM vol. 2, PUSH).
+    push(c, selector, c.insn.width === 32 ? 2 : c.insn.width / 8);
   },
   POP_SEG: (c) => {
     const size = c.insn.width / 8;

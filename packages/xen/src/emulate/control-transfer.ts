@@ -77,27 +77,34 @@ function pop(vcpu: XenVcpu, size: number, count: number, skip = 0): bigint[] | n
   });
 }
 
-/** Pushes words, the last one first; false after the fault was delivered. */
-function push(vcpu: XenVcpu, size: number, words: readonly bigint[]): boolean {
+/** Writes words below the stack pointer, the last one first; what it is to become, or null after the fault was delivered. */
+function pushed(vcpu: XenVcpu, size: number, words: readonly bigint[], long = isLong(vcpu)): bigint | null {
   const bytes = Uint8Array.from(
     words.flatMap((word) => Array.from({ length: size }, (_, byte) => Number((word >> BigInt(8 * byte)) & 0xffn))),
   );
-  const sp = BigInt.asUintN(stackWidth(vcpu), stackPointer(vcpu) - BigInt(bytes.length));
-  const at = onStack(vcpu, sp, bytes.length);
-  if (at === null) return false;
+  const width = long ? 64 : stackWidth(vcpu);
+  const sp = BigInt.asUintN(width, vcpu.core.regs[Gpr.rsp]! - BigInt(bytes.length));
+  const at = long ? sp : onStack(vcpu, sp, bytes.length);
+  if (at === null) return null;
   if (!writeGuest(vcpu, at, bytes)) {
-    injectPageFault(vcpu, PF_WRITE, at);
-    return false;
+    // Reported is the first word that could not be written, from above.
+    const fits = (word: number): boolean =>
+      vcpu.domain.mmu.translate(vcpu.core.space, at + BigInt(word * size), 'write') !== null;
+    let word = words.length - 1;
+    while (word > 0 && fits(word)) word--;
+    injectPageFault(vcpu, PF_WRITE, at + BigInt(word * size));
+    return null;
   }
-  setStackPointer(vcpu, sp);
-  return true;
+  return sp;
 }
+
+const isLongCode = (vcpu: XenVcpu, selector: number): boolean =>
+  vcpu.domain.is64 && (segmentOf(descriptor(vcpu, selector)!).rights & SegmentRights.long) !== 0;
 
 /** Whether an instruction pointer lies outside the code segment that is about to be entered. */
 function isOutside(vcpu: XenVcpu, selector: number, rip: bigint): boolean {
-  const { limit, rights } = segmentOf(descriptor(vcpu, selector)!);
-  if (vcpu.domain.is64 && rights & SegmentRights.long) return !isCanonical(rip);
-  return (rip & MASK32) > BigInt(limit);
+  if (isLongCode(vcpu, selector)) return !isCanonical(rip);
+  return (rip & MASK32) > BigInt(segmentOf(descriptor(vcpu, selector)!).limit);
 }
 function enter(vcpu: XenVcpu, selector: number, rip: bigint): void {
   setCodeSegment(vcpu, selector);
@@ -180,9 +187,14 @@ export function farTransfer(
   const cpl = cplOf(vcpu);
   const fault = (selector & 3) > cpl ? generalFault(selector) : codeSegmentFault(vcpu, selector, cpl);
   if (fault) return raise(vcpu, fault);
+  // The return address is written before the target is looked at, as on processors.
+  // A call into 64-bit code uses the stack as that does.
+  const frame = [next, BigInt(core.selectors[Seg.cs]!)];
+  const sp = isCall ? pushed(vcpu, size, frame, isLong(vcpu) || isLongCode(vcpu, selector)) : null;
+  if (isCall && sp === null) return;
   if (isOutside(vcpu, selector, offset)) return raise(vcpu, generalFault(0));
-  if (isCall && !push(vcpu, size, [next, BigInt(core.selectors[Seg.cs]!)])) return;
   enter(vcpu, (selector & 0xfffc) | cpl, offset);
+  if (sp !== null) setStackPointer(vcpu, sp);
 }
 
 /** A call gate, whose DPL Xen has taken away: it leads to ring 1, with a stack switch from ring 3. */
@@ -210,5 +222,6 @@ function throughGate(vcpu: XenVcpu, gate: number, value: bigint, isCall: boolean
     setCodeSegment(vcpu, (target & 0xfffc) | ring);
   }
   core.rip = offset;
-  if (isCall) push(vcpu, 4, frame);
+  const sp = isCall ? pushed(vcpu, 4, frame) : null;
+  if (sp !== null) setStackPointer(vcpu, sp);
 }
