@@ -10,6 +10,7 @@ import {
   type TraceFile,
 } from '@paravane/host-node';
 import {
+  type BootChannel,
   type BootDisk,
   type BootVif,
   type Conductor,
@@ -34,6 +35,7 @@ export interface Guest {
   readonly ramdisk?: Uint8Array;
   readonly disks?: readonly BootDisk[];
   readonly vifs?: readonly BootVif[];
+  readonly channels?: readonly BootChannel[];
 }
 
 /** The guest's wall clock at the start of a run in virtual time: 2025-01-01. */
@@ -93,7 +95,7 @@ function start(
   number: number,
   trace?: TraceFile,
 ) {
-  const { config, kernel, ramdisk, disks, vifs } = guest;
+  const { config, kernel, ramdisk, disks, vifs, channels } = guest;
   const virtual = flags.clock === 'virtual';
   const loudest = logLevels.indexOf(flags.log);
   return runDomain(
@@ -104,6 +106,7 @@ function start(
       ...(ramdisk === undefined ? {} : { ramdisk }),
       ...(disks === undefined ? {} : { disks }),
       ...(vifs === undefined ? {} : { vifs }),
+      ...(channels === undefined ? {} : { channels }),
       onOutput: (bytes) => consoles.output(number, bytes),
       clock: flags.clock,
       engine: flags.engine,

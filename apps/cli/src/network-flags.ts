@@ -24,6 +24,13 @@ export const networkFlags = {
     withNegated: false,
     brief: "Keep guests from the host's own services, which are at 10.0.2.2 otherwise",
   },
+  tap: {
+    kind: 'parsed',
+    parse: String,
+    optional: true,
+    placeholder: 'DEVICE',
+    brief: "Lead the guests' network to this TAP device of the host (Linux), in place of the user-mode network",
+  },
   capture: {
     kind: 'parsed',
     parse: fileName,

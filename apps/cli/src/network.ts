@@ -1,7 +1,7 @@
 /** The network of a run: a switch with the guests' interfaces, and a user-mode network behind it. */
 import { createHash } from 'node:crypto';
 import { closeSync, openSync, writeSync } from 'node:fs';
-import { hostNet, hostNetworkClock } from '@paravane/host-node';
+import { hostNet, hostNetworkClock, openTap } from '@paravane/host-node';
 import type { Link } from '@paravane/link-api';
 import {
   type Capture,
@@ -24,6 +24,7 @@ export interface NetworkFlags {
   readonly publish?: readonly string[];
   readonly noHostAccess?: boolean;
   readonly capture?: string;
+  readonly tap?: string;
 }
 
 export interface RunNetwork {
@@ -79,11 +80,19 @@ export async function openNetwork(
 ): Promise<RunNetwork> {
   const forwards = (flags.publish ?? []).map(parsePublish);
   if (configs.every(({ vifs = [] }) => vifs.length === 0)) {
-    if (forwards.length === 0 && flags.capture === undefined) {
+    if (forwards.length === 0 && flags.capture === undefined && flags.tap === undefined) {
       return { vifs: [], waitsForHost: false, close: () => undefined };
     }
-    throw new ParavaneError('bad-argument', '--publish and --capture need an interface: add --vif "" or a vif key');
+    const message = '--publish, --capture and --tap need an interface: add --vif "" or a vif key';
+    throw new ParavaneError('bad-argument', message);
   }
+  if (flags.tap !== undefined && (forwards.length > 0 || virtual !== undefined)) {
+    const message =
+      'with --tap there is nothing to --publish, and no --clock virtual: the host has its own ways and time';
+    throw new ParavaneError('bad-argument', message);
+  }
+  // The first interface's network leads there.
+  const tap = flags.tap === undefined ? undefined : await openTap(flags.tap);
   const domains = configs.map(({ name, vifs = [] }) =>
     vifs.map((config, index): Interface => {
       const { mac = madeUpMac(name, index), bridge = defaultBridge } = config;
@@ -103,7 +112,13 @@ export async function openNetwork(
         ...(ip === undefined ? {} : { address: ip.split(' ')[0] as string }),
       }));
     const random = virtual === undefined ? Math.random : seededRandom(`${bridge} ${virtual.seed}`);
-    networks.set(bridge, openOne(clock, random, stations, flags.noHostAccess !== true));
+    const isFirst = networks.size === 0;
+    networks.set(
+      bridge,
+      isFirst && tap !== undefined
+        ? openTapped(clock, tap)
+        : openOne(clock, random, stations, flags.noHostAccess !== true),
+    );
   }
   const captured =
     flags.capture === undefined
@@ -116,7 +131,7 @@ export async function openNetwork(
   try {
     // A forward that names no guest means the first.
     const { user } = networks.get(interfaces[0]?.bridge as string) as OneNetwork;
-    for (const forward of forwards) await user.publish(forward);
+    for (const forward of forwards) await user?.publish(forward);
   } catch (error) {
     close();
     throw error;
@@ -128,7 +143,7 @@ export async function openNetwork(
   return {
     vifs: domains.map((vifs) => vifs.map((vif) => ({ config: vif.config, mac: vif.mac, openLink: () => link(vif) }))),
     get waitsForHost() {
-      return [...networks.values()].some(({ user }) => user.waitsForHost);
+      return [...networks.values()].some(({ user }) => user?.waitsForHost === true);
     },
     close,
   };
@@ -147,8 +162,21 @@ interface Interface {
 /** The guests of one bridge, and the way out. */
 interface OneNetwork {
   readonly hub: Switch;
-  readonly user: UserNetwork;
+  /** Absent where it is a device of the host that leads out. */
+  readonly user?: UserNetwork;
   close(): void;
+}
+
+function openTapped(clock: NetworkClock, tap: Link): OneNetwork {
+  const hub = createSwitch({ clock });
+  const leave = joinLinks(hub.port({ name: 'uplink' }), tap);
+  return {
+    hub,
+    close() {
+      leave();
+      hub.close();
+    },
+  };
 }
 
 function openOne(

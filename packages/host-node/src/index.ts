@@ -7,6 +7,7 @@ export { type ImageFileOptions, openImageFile } from './file-image.js';
 export { backingPath, type DiskImageOptions, imageDrivers, imageUnpackers, openDiskImage } from './file-images.js';
 export { fileCause, readWhole, writeWhole } from './files.js';
 export { hostNet, hostNetworkClock } from './net.js';
+export { openPty, type Pty } from './pty.js';
 export { type AptOptions, aptSource, hasApt } from './pull/apt-source.js';
 export { type CpioEntry, S_IFCHR, S_IFDIR, S_IFLNK, S_IFREG, writeCpio } from './pull/cpio.js';
 export { type DebianPackage, readDeb } from './pull/deb.js';
@@ -26,6 +27,7 @@ export {
 } from './pull/pull.js';
 export { bootstrapDone } from './pull/rootfs/bootstrap.js';
 export type { FetchedPackage, PackageRequest, PackageSource, Progress } from './pull/source.js';
+export { openTap } from './tap.js';
 export {
   type ConsoleEvents,
   type ConsoleStreams,

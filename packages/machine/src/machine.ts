@@ -13,6 +13,7 @@ import type { BootRequest, DomainEnd, DomainStats, Machine, RunningDomain, StepR
 import { CORE_BYTES, CORE_FEATURES, createX86Engine } from '@paravane/x86';
 import { createPvDomain, createXenPersonality, type PvDomain } from '@paravane/xen';
 import { createXenstore, createXenstoreRing, populateDomain, populateHost } from '@paravane/xenstore';
+import { attachChannels, type Channels } from './channels.js';
 import { createDomainControl, type OwnedControl } from './control.js';
 import { describeCrash, type SymbolSource, symbolSource } from './crash.js';
 import { attachDisks, type Disks } from './disks.js';
@@ -45,6 +46,7 @@ class BootedDomain implements RunningDomain {
   private earlyOutput!: EarlyOutput;
   private disks!: Disks;
   private vifs!: Vifs;
+  private channels!: Channels;
   control!: OwnedControl;
   /** Typed, and more than the console's back end holds. */
   private typed: Uint8Array[] = [];
@@ -142,6 +144,7 @@ class BootedDomain implements RunningDomain {
     this.control.close();
     this.disks.close();
     this.vifs.close();
+    this.channels.close();
   }
 
   settled(): Promise<void> {
@@ -195,6 +198,7 @@ class BootedDomain implements RunningDomain {
     });
     this.disks = attachDisks({ hypervisor, store, guest, request });
     this.vifs = attachVifs({ hypervisor, store, guest, request });
+    this.channels = attachChannels({ hypervisor, store, guest, request });
     this.control = createDomainControl({ hypervisor, store, guest, request, disks: this.disks.media });
     store.introduceDomain(id);
     request.log?.('info', `built "${config.name}": ${config.memory} MiB, ${config.vcpus} vCPUs`);

@@ -2,6 +2,7 @@
  * What an xl configuration file asks for, checked and normalised: from settings to a `DomainConfig`, by the rules of
  * xl.cfg(5) and of xl's own reading of it (defaults, the precedence of cmdline over root and extra).
  */
+import { type ChannelConfig, readChannel } from './channel-config.js';
 import { type DiskConfig, readDisk } from './disk-config.js';
 import { readVif, type VifConfig } from './vif-config.js';
 import { laterKeys, supportedKeys } from './xl-keys.js';
@@ -36,6 +37,8 @@ export interface DomainConfig {
   readonly disks?: readonly DiskConfig[];
   /** In order; no two have the same address or index. */
   readonly vifs?: readonly VifConfig[];
+  /** Further consoles. */
+  readonly channels?: readonly ChannelConfig[];
 }
 
 /** What the command line puts in place of the file's settings. */
@@ -112,6 +115,7 @@ class ConfigReader {
     const ramdisk = overrides.ramdisk ?? this.file('ramdisk');
     const disks = this.disks(overrides.disks ?? []);
     const vifs = this.vifs(overrides.vifs ?? []);
+    const channels = this.channels();
     return {
       name,
       type: 'pv',
@@ -126,6 +130,7 @@ class ConfigReader {
       onCrash: this.endAction('on_crash', defaults.onCrash),
       ...(disks.length === 0 ? {} : { disks }),
       ...(vifs.length === 0 ? {} : { vifs }),
+      ...(channels.length === 0 ? {} : { channels }),
     };
   }
 
@@ -289,6 +294,23 @@ class ConfigReader {
     }
     for (const text of added) add(text, this.top, `--vif ${text}`);
     return vifs;
+  }
+
+  private channels(): ChannelConfig[] {
+    const setting = this.settings.get('channel');
+    if (setting !== undefined && setting.value.kind !== 'list') {
+      this.error(setting.value.at, '"channel" takes a list of strings, such as channel = ["connection=pty"]');
+    }
+    const items = setting?.value.kind === 'list' ? setting.value.items : [];
+    return items.flatMap((item) => {
+      if (item.kind === 'list') {
+        this.error(item.at, 'a channel is a string, such as "connection=pty"');
+        return [];
+      }
+      const { channel, errors } = readChannel(item.text);
+      for (const message of errors) this.error(item.at, `channel "${item.text}": ${message}`);
+      return channel === undefined ? [] : [channel];
+    });
   }
 
   private maxmem(memory: number, overrides: ConfigOverrides): number {

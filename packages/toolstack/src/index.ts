@@ -1,5 +1,6 @@
 /** From an xl configuration file to a running domain. */
 
+export { type ChannelConfig, type ReadChannel, readChannel } from './channel-config.js';
 export {
   type ConductedClock,
   type ConductedMember,
@@ -41,6 +42,7 @@ export {
   runDomain,
 } from './life-cycle.js';
 export {
+  type BootChannel,
   type BootDisk,
   type BootRequest,
   type BootVif,

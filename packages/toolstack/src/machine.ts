@@ -32,12 +32,24 @@ export interface BootVif {
   openLink(): Link;
 }
 
+/** The host's end of a further console. */
+export interface BootChannel {
+  /** What the guest may know it by, and what a terminal of the host that shows it is called. */
+  readonly name?: string;
+  readonly tty?: string;
+  /** Takes what the guest writes. The bytes are the receiver's to keep. */
+  onOutput(bytes: Uint8Array): void;
+  /** Called at each boot with what takes input; the guest takes it at its own pace. */
+  onOpen(input: (bytes: Uint8Array) => void): void;
+}
+
 export interface BootRequest {
   readonly config: DomainConfig;
   readonly kernel: Uint8Array;
   readonly ramdisk?: Uint8Array;
   readonly disks?: readonly BootDisk[];
   readonly vifs?: readonly BootVif[];
+  readonly channels?: readonly BootChannel[];
   /** Called when the host has done what a domain that waits may be waiting for. */
   wake?(): void;
   /** Takes what the guest writes to its console. The bytes are the receiver's to keep. */

@@ -20,6 +20,7 @@ export const supportedKeys: ReadonlySet<string> = new Set([
   'on_crash',
   'disk',
   'vif',
+  'channel',
 ]);
 
 export const laterKeys: ReadonlySet<string> = new Set(
@@ -29,7 +30,7 @@ export const laterKeys: ReadonlySet<string> = new Set(
   on_watchdog on_soft_reset
   bootloader bootloader_args pvshim pvshim_path pvshim_cmdline pvshim_extra e820_host
   driver_domain max_grant_frames max_maptrack_frames max_grant_version max_event_channels nomigrate
-  vfb vkb vdispl vsnd vtpm p9 pvcalls virtio channel serial usbctrl usbdev usb usbdevice usbversion
+  vfb vkb vdispl vsnd vtpm p9 pvcalls virtio serial usbctrl usbdev usb usbdevice usbversion
   pci pci_permissive pci_msitranslate pci_seize pci_power_mgmt gfx_passthru rdm rdm_mem_boundary dtdev ioports irqs iomem
   boot hdtype hap oos shadow_memory bios bios_path_override firmware firmware_override pae acpi acpi_s3 acpi_s4
   acpi_laptop_slate apic nx hpet altp2m altp2mhvm nestedhvm cpuid mca_caps acpi_firmware smbios_firmware smbios

@@ -13,6 +13,7 @@ import {
 } from '@paravane/toolstack';
 import { ParavaneError } from '@paravane/types';
 import { boot, type Guest } from '../boot.js';
+import { type OpenChannel, openChannels } from '../channels.js';
 import { type CliContext, carryOut, say } from '../context.js';
 import { closeDisks, openDisks } from '../disks.js';
 import { exitStatus } from '../exit-status.js';
@@ -36,19 +37,32 @@ export default async function run(this: CliContext, flags: RunFlags, ...whats: s
     checkNames(configs);
     const files = sources.map(({ config, folder }) => readFiles(config, folder, flags));
     const disks: (readonly BootDisk[])[] = [];
+    const channels: (readonly OpenChannel[])[] = [];
     let network: RunNetwork | undefined;
     const conductor = conductorOf(configs, flags, () => network?.waitsForHost === true);
     try {
       for (const { config, folder } of sources) {
         disks.push(await openDisks(config.disks ?? [], (target) => located(target, undefined, folder)));
       }
+      for (const { name, channels: wanted = [] } of configs) {
+        const opened = await openChannels(wanted);
+        channels.push(opened);
+        for (const { name: channel = 'a channel', tty } of opened)
+          if (tty) say(this, `${channel} of "${name}" is ${tty}`);
+      }
       sayLeaving(this, configs, flags);
       network = await openNetwork(configs, flags, conductor && { clock: conductor.clock, seed: flags.seed ?? 0n });
       const vifs = network.vifs;
-      const guests = files.map((file, at) => ({ ...file, disks: disks[at] ?? [], vifs: vifs[at] ?? [] }));
+      const guests = files.map((file, at) => ({
+        ...file,
+        disks: disks[at] ?? [],
+        vifs: vifs[at] ?? [],
+        channels: channels[at] ?? [],
+      }));
       return await boot(this, guests, flags, conductor);
     } finally {
       network?.close();
+      for (const channel of channels.flat()) channel.close();
       for (const opened of disks) await closeDisks(opened);
     }
   });

@@ -1,0 +1,70 @@
+/** The host's ends of guests' channels: Unix sockets and pseudo-terminals. */
+import { chmodSync, rmSync } from 'node:fs';
+import { createServer, type Socket } from 'node:net';
+import { fileCause, openPty } from '@paravane/host-node';
+import type { BootChannel, ChannelConfig } from '@paravane/toolstack';
+import { ParavaneError } from '@paravane/types';
+
+export interface OpenChannel extends BootChannel {
+  close(): void;
+}
+
+/** Bytes that a program may leave unread before it is let go. */
+const mostBehind = 1 << 20;
+
+export async function openChannels(configs: readonly ChannelConfig[]): Promise<readonly OpenChannel[]> {
+  const opened: OpenChannel[] = [];
+  try {
+    for (const config of configs)
+      opened.push(config.path === undefined ? await pty(config) : await socket(config, config.path));
+    return opened;
+  } catch (error) {
+    for (const channel of opened) channel.close();
+    throw error;
+  }
+}
+
+const named = ({ name }: ChannelConfig) => (name === undefined ? {} : { name });
+
+async function pty(config: ChannelConfig): Promise<OpenChannel> {
+  let input = (_bytes: Uint8Array): void => undefined;
+  const { name: tty, write, close } = await openPty((bytes) => input(bytes));
+  return { ...named(config), tty, onOutput: write, onOpen: (take) => (input = take), close };
+}
+
+/** All who connect see what the guest writes, and all may write. */
+async function socket(config: ChannelConfig, path: string): Promise<OpenChannel> {
+  let input = (_bytes: Uint8Array): void => undefined;
+  const clients = new Set<Socket>();
+  const server = createServer((client) => {
+    clients.add(client);
+    client.on('data', (bytes) => input(bytes as Buffer));
+    client.on('error', () => client.destroy());
+    client.on('close', () => clients.delete(client));
+    client.unref();
+  });
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (cause) => {
+      const message = `cannot open the socket ${path} of a channel: ${fileCause(cause)}`;
+      reject(new ParavaneError('channel-socket', message, { cause }));
+    });
+    server.listen(path, resolve);
+  });
+  chmodSync(path, 0o600);
+  server.unref();
+  return {
+    ...named(config),
+    onOutput(bytes) {
+      for (const client of clients) {
+        client.write(bytes);
+        if (client.writableLength > mostBehind) client.destroy();
+      }
+    },
+    onOpen: (take) => (input = take),
+    close() {
+      server.close();
+      for (const client of clients) client.destroy();
+      rmSync(path, { force: true });
+    },
+  };
+}
