@@ -3,6 +3,8 @@
 // Registers: rbp is the middle of the data, rsp the stack; the counters of loops are in memory, so a program may do
 // what it likes with everything else.
 
+import { CONDITIONS } from './link.mjs';
+
 const NAMES = {
   8: ['al', 'bl', 'cl', 'dl', 'ah', 'ch'],
   16: ['ax', 'bx', 'cx', 'dx', 'si', 'di'],
@@ -11,7 +13,6 @@ const NAMES = {
 };
 const MORE32 = ['r8d', 'r11d', 'r14d'];
 const SIZES = { 8: 'byte', 16: 'word', 32: 'dword', 64: 'qword' };
-const CONDITIONS = ['o', 'no', 'b', 'ae', 'z', 'nz', 'be', 'a', 's', 'ns', 'p', 'np', 'l', 'ge', 'le', 'g'];
 const BINARY = ['add', 'or', 'adc', 'sbb', 'and', 'sub', 'xor', 'cmp'];
 const SHIFTS = ['rol', 'ror', 'rcl', 'rcr', 'shl', 'shr', 'sar'];
 const PACKED = [
@@ -33,6 +34,13 @@ const SCALAR = [
   'cvtss2sd',
   'cvtsd2ss',
 ];
+/** Distances from the base of the data: some at the ends of pages, and few enough for lines to come again. */
+const PLACES = [
+  ...Array.from({ length: 48 }, (_, i) => (i * 1109) % 7000),
+  ...Array.from({ length: 10 }, (_, i) => 4096 * (1 + (i & 1)) - (1 + i)),
+];
+const BYTES = [0, 1, 2, 0x10, 0x55, 0x7f, 0x80, 0xfe, 0xff];
+const NUMBERS = [0, 1, 2, 5, 9, 0x10, 0x3c, 0x7f, 0x80, 0xff, 0x100, 0x1234, 0x5555, 0x7fff];
 const hex = (n) => `0x${n.toString(16)}`;
 
 /** @param mode 64 or 32. `slow`: much of it is not generated code in any engine. */
@@ -58,17 +66,15 @@ export function writeProgram(random, mode) {
     if (rarely(3)) {
       const index = register(wide);
       put(`and ${index}, ${hex(one([7, 0xff, 0x7ff, 0xfff]))}`);
-      return `[${base}+${index}*${one([1, 2, 4, 8])}+${hex(below(64))}]`;
+      return `[${base}+${index}*${one([1, 2, 4, 8])}+${hex(one([0, 3, 0x20]))}]`;
     }
-    // Near the ends of pages, now and then.
-    const displacement = rarely(6) ? 4096 * below(2) + 4096 - between(1, 9) : below(7000);
-    return `[${base}+${hex(displacement)}]`;
+    return `[${base}+${hex(one(PLACES))}]`;
   };
   const memory = (bits) => {
     const at = address();
     return `${SIZES[bits]} ${at}`;
   };
-  const immediate = (bits) => hex(bits === 8 ? below(256) : rarely(2) ? below(128) : below(0x7fff));
+  const immediate = (bits) => hex(one(bits === 8 ? BYTES : NUMBERS));
   const source = (bits) =>
     one([() => register(bits), () => register(bits), () => immediate(bits), () => memory(bits)])();
 
@@ -102,7 +108,9 @@ export function writeProgram(random, mode) {
       put(`${one(['movzx', 'movsx'])} ${register(32)}, ${rarely(2) ? memory(bits) : register(bits)}`);
     },
     lea: () =>
-      put(`lea ${register(wide)}, [${register(wide)}+${register(wide)}*${one([1, 2, 4, 8])}+${hex(below(200))}]`),
+      put(
+        `lea ${register(wide)}, [${register(wide)}+${register(wide)}*${one([1, 2, 4, 8])}+${hex(one([0, 7, 0xc0]))}]`,
+      ),
     shift() {
       const bits = width();
       put(`${one(SHIFTS)} ${rarely(4) ? memory(bits) : register(bits)}, ${rarely(2) ? 'cl' : below(70)}`);
@@ -118,7 +126,7 @@ export function writeProgram(random, mode) {
         one([
           `imul ${register(bits)}, ${from}`,
           `mul ${register(bits)}`,
-          `imul ${register(bits)}, ${register(bits)}, ${hex(below(100))}`,
+          `imul ${register(bits)}, ${register(bits)}, ${hex(one([3, 0x11, 0x5b]))}`,
         ]),
       );
     },
@@ -163,7 +171,7 @@ export function writeProgram(random, mode) {
     flags: () =>
       put(one(['stc', 'clc', 'cmc', 'cld', 'sahf', 'lahf', 'cdq', 'cwde', ...(mode === 64 ? ['cqo', 'cdqe'] : [])])),
     string() {
-      put(`lea ${pointer}si, [${base}+${hex(below(5000))}]`, `lea ${pointer}di, [${base}+${hex(below(5000))}]`);
+      put(`lea ${pointer}si, [${base}+${hex(one(PLACES))}]`, `lea ${pointer}di, [${base}+${hex(one(PLACES))}]`);
       const size = one(['byte', 'word', 'dword']);
       if (rarely(2)) {
         put(
@@ -175,16 +183,16 @@ export function writeProgram(random, mode) {
     },
     packed() {
       const name = one(PACKED);
-      if (rarely(4)) put(`movups ${xmm()}, [${base}+${hex(below(7000))}]`);
+      if (rarely(4)) put(`movups ${xmm()}, [${base}+${hex(one(PLACES))}]`);
       put(`${name} ${xmm()}, ${xmm()}`);
-      if (rarely(4)) put(`movups [${base}+${hex(below(7000))}], ${xmm()}`);
+      if (rarely(4)) put(`movups [${base}+${hex(one(PLACES))}], ${xmm()}`);
     },
     scalar() {
       put(`${one(SCALAR)} ${xmm()}, ${xmm()}`);
       if (rarely(3)) put(`ucomisd ${xmm()}, ${xmm()}`);
       if (rarely(3)) put(`cvtsi2sd ${xmm()}, ${register(32)}`, `cvttsd2si ${register(32)}, ${xmm()}`);
       if (rarely(5))
-        put(`movsd ${xmm()}, [${base}+${hex(8 * below(800))}]`, `movsd [${base}+${hex(8 * below(800))}], ${xmm()}`);
+        put(`movsd ${xmm()}, [${base}+${hex(8 * below(60))}]`, `movsd [${base}+${hex(8 * below(60))}], ${xmm()}`);
     },
     control() {
       // Rounding, flush to zero and denormals are zero; exceptions stay masked.
@@ -194,7 +202,7 @@ export function writeProgram(random, mode) {
       );
     },
     x87() {
-      const at = () => `[${base}+${hex(8 * below(800))}]`;
+      const at = () => `[${base}+${hex(8 * below(60))}]`;
       put(one([`fld qword ${at()}`, `fild dword ${at()}`, 'fld1', 'fldz', `fld dword ${at()}`]));
       for (let i = below(4); i > 0; i--)
         put(
@@ -240,7 +248,14 @@ export function writeProgram(random, mode) {
     },
     fault: () =>
       put(
-        one([`mov eax, [${hex(below(4096))}]`, 'ud2', 'int3', 'cpuid', ...(mode === 64 ? ['syscall'] : []), 'rdtsc']),
+        one([
+          `mov eax, [${hex(one([0, 0x123]))}]`,
+          'ud2',
+          'int3',
+          'cpuid',
+          ...(mode === 64 ? ['syscall'] : []),
+          'rdtsc',
+        ]),
       ),
   };
   const often = [

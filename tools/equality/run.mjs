@@ -9,7 +9,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { assembleProgram } from '../../packages/x86/dist/index.js';
+import { link } from './link.mjs';
 import { CODE, createEqualityMachine, DATA_BYTES } from './machine.mjs';
 import { writeProgram } from './program.mjs';
 import { choices } from './random.mjs';
@@ -99,7 +99,7 @@ function makeProgram(seed, place) {
   const { text, slow } = writeProgram(random, mode);
   // Page ends are worth more than chance gives them.
   const wish = place * ROOM + (random.rarely(3) ? random.below(4000) & ~15 : random.rarely(2) ? 4000 & ~15 : 0);
-  const assembled = (offset) => ({ offset, bytes: assembleProgram(text, BigInt(CODE + offset), mode).bytes });
+  const assembled = (offset) => ({ offset, bytes: link(text, CODE + offset, mode) });
   const wished = assembled(wish);
   const placed = wished.bytes.length <= (place + 1) * ROOM - wish ? wished : assembled(place * ROOM);
   const budget = () => random.one([random.between(1, 40), random.between(1, 3000), random.between(1, 20_000)]);

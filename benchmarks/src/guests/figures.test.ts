@@ -49,11 +49,19 @@ describe('the figures of a run', () => {
     const kernel = [1, 2, 3].map((round) => {
       return { round, loop: 'faults', engine: 'jit' as const, unit: 'faults', nanoseconds: round * 100 };
     });
-    const text = markdown({ tables: found, boots, kernel, failures: ['b: no end\nmore'], about: ['x'] });
+    const text = markdown({
+      tables: found,
+      boots,
+      kernel,
+      failures: ['b: no end\nmore'],
+      restarts: ['c: late'],
+      about: ['x'],
+    });
     expect(text).toContain('| a | 100000 | 2.5 (2.5 – 2.5) |');
     expect(text).toContain('| **geometric mean** | | **20 (20 – 20)** |');
     expect(text).toContain('| faults | 200 (100 – 300) | faults |');
     expect(text).toContain('- b: no end\n');
+    expect(text).toContain('booted anew\n\n- c: late\n');
     const picture = plot(found);
     expect(picture.match(/<circle/g)).toHaveLength(2 + 4);
     expect(picture).not.toMatch(/NaN|undefined/);

@@ -64,7 +64,7 @@ const machines = found.filter(
   (machine) => engines.includes(machine.engine) && machine.bits.some((each) => bits.includes(each)),
 );
 const before = hostReference();
-const budget = values.quick ? 0.5 : 1.5;
+const budget = values.quick ? 0.5 : 3;
 const results = await runGuests({ programs, machines, workloads, bits, rounds, budget, say });
 const kernel = await runKernelLoops(engines, rounds, say);
 const after = hostReference();
@@ -77,7 +77,14 @@ const about = [
   `Repetitions: ${scale === 1 ? 'all' : `${scale} of all`}, as far as ${budget} processor seconds go for each workload on each machine.`,
   ...left.map((line) => `Left out: ${line}`),
 ];
-const report = markdown({ tables: figures, boots: results.boots, kernel, failures: results.failures, about });
+const report = markdown({
+  tables: figures,
+  boots: results.boots,
+  kernel,
+  failures: results.failures,
+  restarts: results.restarts,
+  about,
+});
 const out = resolve(process.env.INIT_CWD ?? '.', values.out);
 mkdirSync(out, { recursive: true });
 writeFileSync(join(out, 'bench.md'), report);

@@ -16,16 +16,19 @@ export interface Report {
   readonly boots: readonly Boot[];
   readonly kernel: readonly KernelLoop[];
   readonly failures: readonly string[];
+  readonly restarts: readonly string[];
   /** What was compared, and where: a line each. */
   readonly about: readonly string[];
 }
 
-export function markdown({ tables, boots, kernel, failures, about }: Report): string {
+export function markdown({ tables, boots, kernel, failures, restarts, about }: Report): string {
   const lines = ['# Programs in guests', '', ...about.map((line) => `- ${line}`)];
   for (const table of tables) lines.push('', `## ${table.bits} bits`, '', ...ratioTable(table));
   lines.push('', '## Boots', '', ...bootTable(boots));
   if (kernel.length > 0) lines.push('', '## Loops in our own kernel', '', ...kernelTable(kernel));
   if (failures.length > 0) lines.push('', '## What failed', '', ...failures.map((line) => `- ${firstLine(line)}`));
+  const restarted = 'What a machine did only after it was booted anew';
+  if (restarts.length > 0) lines.push('', `## ${restarted}`, '', ...restarts.map((line) => `- ${firstLine(line)}`));
   return `${lines.join('\n')}\n`;
 }
 
