@@ -23,10 +23,18 @@ export interface SymbolSource {
 }
 
 export function symbolSource(image: KernelImage): SymbolSource {
-  const { virtStart, virtEnd } = image;
   const size = image.segments.reduce((sum, { data }) => sum + data.length, 0);
-  if (size <= SMALL_IMAGE) return { virtStart, virtEnd, find: () => kernelSymbols(image) };
-  const places = image.segments.map(({ vaddr, data }) => ({ vaddr, length: data.length }));
+  return size <= SMALL_IMAGE ? symbolsOfImage(image) : symbolsInMemory(image);
+}
+
+function symbolsOfImage(image: KernelImage): SymbolSource {
+  const { virtStart, virtEnd } = image;
+  return { virtStart, virtEnd, find: () => kernelSymbols(image) };
+}
+
+/** A function of its own, whose closures know nothing of the image. */
+function symbolsInMemory({ virtStart, virtEnd, segments }: KernelImage): SymbolSource {
+  const places = segments.map(({ vaddr, data }) => ({ vaddr, length: data.length }));
   return {
     virtStart,
     virtEnd,

@@ -143,6 +143,8 @@ function createRecord(personality: XenPersonality, hv: Domain, setup: PvDomainSe
   const { machine } = personality;
   const { services } = machine;
   const handle = setup.uuid ?? randomHandle(() => services.random());
+  // The record lives as long as the domain: no closure of it may hold the setup, with the kernel's image.
+  const { symbolize } = setup;
   const domain: XenDomain = {
     id: hv.id,
     machine,
@@ -175,7 +177,7 @@ function createRecord(personality: XenPersonality, hv: Domain, setup: PvDomainSe
         reason: 'crash',
         code: 3,
         detail: reason,
-        report: crashReport(who, reason, setup.symbolize),
+        report: crashReport(who, reason, symbolize),
         vcpu: who.id,
         time: services.now(),
       });
