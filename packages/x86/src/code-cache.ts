@@ -104,9 +104,12 @@ export function createCodeCache(
   let invalidations = 0;
   let generation = 1;
   const joined = new Uint8Array(32);
+  /** Handler of the first one of two instructions by the handler of both. */
+  const firstOfPair = new Map([...fused].map(([handlers, pair]) => [pair, handlers >>> 16]));
 
   const sink: UopSink = {
     view,
+    known: new Map(),
     at: 0,
     note(offset, length) {
       const n = (this.at - arena) >> 4;
@@ -234,6 +237,28 @@ export function createCodeCache(
     return true;
   }
 
+  /** The first `count` instructions of a block, copied to `sink.at`; false where they have to be decoded again. */
+  function copyOnce(block: number, count: number): boolean {
+    for (let from = block, last = 0; ; from += UOP_BYTES) {
+      const number = view.getUint8(from + Uop.number);
+      // Behind the block's last branch lie other blocks, which are never reached.
+      if (number >= count || number < last || from >= nextUop || sink.at >= arena + (ONCE_UOPS - 1) * UOP_BYTES) {
+        writeSpecial(sink, SpecialOp.end, Math.min(number, count), offsets[(from - arena) >> 4]!);
+        return true;
+      }
+      last = number;
+      u8.copyWithin(sink.at, from, from + UOP_BYTES);
+      sink.note(offsets[(from - arena) >> 4]!, lengths[(from - arena) >> 4]!);
+      let handler = view.getUint16(from, true);
+      if (handler === SpecialOp.crossCheck) return false;
+      if (handler === SpecialOp.region) handler = i32[wordOf(from)]! & 0xffff;
+      // Of two instructions in one handler the second may be one too many.
+      if (number + 1 >= count) handler = firstOfPair.get(handler) ?? handler;
+      view.setUint16(sink.at, handler, true);
+      sink.at += UOP_BYTES;
+    }
+  }
+
   return {
     instructions,
     descriptor,
@@ -261,6 +286,9 @@ export function createCodeCache(
     },
     once(mfn, offset, mode, count, second) {
       sink.at = arena;
+      const table = descriptors[mode][mfn]!;
+      const block = table === 0 ? 0 : i32[(table >> 2) + offset]!;
+      if (block !== 0 && copyOnce(block, count)) return arena;
       nextOnce = 0;
       const whole = decodeInto(mfn, offset, mode, count, true, second);
       nextOnce = -1;

@@ -2,6 +2,7 @@
 import { type Instruction, type MemoryOperand, memorySegment } from './decode.js';
 import { formsOf, isGenerated, keyOf } from './handlers.js';
 import { SpecialOp } from './interpreter.js';
+import type { Entry } from './notation.js';
 import { baseSlot } from './segments.js';
 import { SLOW_DEFINITIONS } from './slow/definitions.js';
 import { SEGMENTED_DEFINITIONS } from './slow/near-control.js';
@@ -14,6 +15,8 @@ export interface UopSink {
   /** Notes page offset and length of the instruction that the micro-operation at `at` belongs to. */
   note(offset: number, length: number): void;
   remember(insn: Instruction): number;
+  /** Handlers by entry of the table, operand size and kinds of operands. */
+  readonly known: Map<Entry, number[]>;
 }
 
 interface Place {
@@ -110,6 +113,22 @@ function writeCheck(sink: UopSink, insn: Instruction, offset: number, n: number)
   write(sink, SpecialOp.segmentCheck, 1 << insn.segment, 0, NOWHERE, n, sink.remember(insn) << 8);
 }
 
+/** Number of the handler of an instruction, or -1 where TypeScript does it; remembered by all that it depends on. */
+function handlerOf(sink: UopSink, insn: Instruction, near: boolean, handlers: ReadonlyMap<string, number>): number {
+  const find = (): number => (isGenerated(insn) ? (handlers.get(keyOf(insn, formsOf(insn, near))) ?? -1) : -1);
+  if (insn.addressWidth !== insn.mode) return find();
+  let known = sink.known.get(insn.entry);
+  if (known === undefined) {
+    known = [];
+    sink.known.set(insn.entry, known);
+  }
+  const wide = insn.operands.some((operand) => operand.kind === 'i' && operand.wide !== undefined);
+  const kinds = (insn.memory ? 1 : 0) | (near ? 2 : 0) | (wide ? 4 : 0);
+  const index = insn.width | kinds | (insn.mode === 64 ? 0 : insn.mode === 32 ? 128 : 256);
+  known[index] ??= find();
+  return known[index];
+}
+
 /**
  * Writes the micro-operations of an instruction at `offset` in its page, number `n` of its block. `based`: all
  * segments have bases.
@@ -122,15 +141,13 @@ export function lower(
   n: number,
   based = false,
 ): void {
-  if (!isGenerated(insn)) return lowerSlow(sink, insn, offset, n);
-  if (!based && wantsCheck(insn)) writeCheck(sink, insn, offset, n);
   const branch = insn.operands[0]?.kind === 'j' ? insn.operands[0].value + offset + insn.length : 0;
   const near = branch >= 0 && branch < 4096 && insn.width !== 16;
-  const forms = formsOf(insn, near);
-  const handler = handlers.get(keyOf(insn, forms));
-  if (handler === undefined) return lowerSlow(sink, insn, offset, n);
+  const handler = handlerOf(sink, insn, near, handlers);
+  if (handler < 0) return lowerSlow(sink, insn, offset, n);
+  if (!based && wantsCheck(insn)) writeCheck(sink, insn, offset, n);
   let place = NOWHERE;
-  if (insn.memory && forms.some((form) => form.kind === 'm') && insn.mnemonic !== 'NOP') {
+  if (insn.memory && insn.operands.some(({ kind }) => kind === 'm') && insn.mnemonic !== 'NOP') {
     place = lowerMemory(sink, insn, insn.memory, offset, n, based);
   }
   const slots = [0, 0, place.base];
