@@ -171,6 +171,20 @@ describe('time', () => {
     expect(hypervisor.sleepNs).toBe(Infinity);
   });
 
+  it('takes a vCPU that yields to nobody for an idle one', () => {
+    const { hypervisor, start } = createMachine({}, 100, (vcpu) => vcpu.yield());
+    start('a');
+    const done: number[] = [];
+    hypervisor.services.whenIdle(() => done.push(hypervisor.now()), 50_000);
+    expect(hypervisor.ready).toBe(true);
+    hypervisor.runSlice();
+    expect(done).toEqual([100]);
+    start('b');
+    hypervisor.services.whenIdle(() => done.push(hypervisor.now()), 950);
+    hypervisor.run(2000);
+    expect(done).toEqual([100, 1050]);
+  });
+
   it('follows the host in the wall clock and never runs backwards', () => {
     let host = 0;
     const { hypervisor, start } = createMachine({ clock: 'wall', hostTime: () => host });

@@ -180,6 +180,11 @@ export function createHypervisor(options: HypervisorOptions): Hypervisor {
       for (const action of actions) action();
     }
   }
+  function beIdle(): void {
+    if (holds > 0 || idleActions.size === 0) return;
+    for (const action of [...idleActions]) action();
+    drainDeferred();
+  }
   function followHost(): void {
     if (clock !== 'wall') return;
     const host = Math.floor(hostTime!() - hostStart);
@@ -239,6 +244,8 @@ export function createHypervisor(options: HypervisorOptions): Hypervisor {
     time += ran * turnNs;
     vcpu.lastRun = time;
     instructions += ran;
+    // One that yields to nobody waits, only without sleeping.
+    if (vcpu.yielded && runQueue.empty) beIdle();
     runQueue.push(vcpu);
   }
 
@@ -253,10 +260,7 @@ export function createHypervisor(options: HypervisorOptions): Hypervisor {
     inbox.handOver({ step: steps, instructions, time });
     if (timers.next <= time) timers.fireDue(time);
     drainDeferred();
-    if (runQueue.empty && holds === 0 && idleActions.size > 0) {
-      for (const action of [...idleActions]) action();
-      drainDeferred();
-    }
+    if (runQueue.empty) beIdle();
     const vcpu = runQueue.shift();
     if (vcpu) {
       steps++;
@@ -328,7 +332,7 @@ export function createHypervisor(options: HypervisorOptions): Hypervisor {
     },
     runSlice,
     get ready() {
-      return !runQueue.empty || inbox.pending;
+      return !runQueue.empty || inbox.pending || (holds === 0 && idleActions.size > 0);
     },
     run(limit = Infinity) {
       const until = instructions + limit;
