@@ -50,18 +50,22 @@ beforeAll(() => {
 describe('GRUB', () => {
   beforeAll(() => pull('grub'), 5 * minute);
 
-  it.each(['ext2', 'ext4'])('lists and reads the files of an %s disk', async (type) => {
-    const tree = join(folder, `${type}-tree`);
+  it.each([
+    ['ext2', 'grub.bin'],
+    ['ext4', 'grub.bin'],
+    ['ext2', 'grub-pv32.bin'],
+  ])('lists and reads the files of an %s disk: %s', async (type, kernel) => {
+    const tree = join(folder, `${type}-${kernel}-tree`);
     mkdirSync(join(tree, 'boot/grub'), { recursive: true });
     writeFileSync(join(tree, 'hello.txt'), 'test-data\n');
     const words = Array.from({ length: 30_000 }, (_, index) => `line ${index} of many\n`).join('');
     writeFileSync(join(tree, 'boot/long.txt'), `${words}the last line\n`);
-    const file = join(folder, `${type}.img`);
+    const file = join(folder, `${type}-${kernel}.img`);
     const made = spawnSync('mke2fs', ['-q', '-F', '-t', type, '-d', tree, file, '16M'], { encoding: 'utf8' });
     expect(made.stderr).toBe('');
 
     const guest = await startGuest({
-      kernel: new Uint8Array(readFileSync(join(home, 'grub', 'grub.bin'))),
+      kernel: new Uint8Array(readFileSync(join(home, 'grub', kernel))),
       memory: 64,
       disks: [
         {

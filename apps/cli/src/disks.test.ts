@@ -250,3 +250,21 @@ describe('GRUB', () => {
     expect(guest.waitForEnd()).toEqual({ kind: 'poweroff' });
   });
 });
+
+describe('GNU Mach', () => {
+  beforeAll(() => pull('gnumach'), patience);
+
+  it(
+    'finds a disk, as on Xen',
+    async () => {
+      writeFileSync(file('ddisk.img'), Buffer.alloc(16 * mebibyte));
+      const { stdout } = await paravane(
+        ['run', 'gnumach', '--clock', 'virtual', '--memory', '64', '--disk', 'ddisk.img,raw,xvda,w'],
+        '',
+      );
+      // The line of the golden transcript.
+      expect(stdout).toContain("xvd0: dom0's VBD 51712 (ddisk.img,w) 16MB");
+    },
+    patience,
+  );
+});
