@@ -86,6 +86,46 @@ describe('engine', () => {
     expect(vectorOf(0x65, 0xc6, 0x45, 0, 0)).toBe(13);
     expect(vectorOf(0x53)).toBe(12);
   });
+  it('checks the alignment of accesses in ring 3 while AC and CR0.AM are set', () => {
+    const outcome = (code: number[], ring = 3, cr0 = 0x40000): [number, number] => {
+      const { vcpu } = machine([...code, 0xf4]);
+      vcpu.regs[0] = DATA + 1n;
+      vcpu.regs[7] = DATA + 1n;
+      vcpu.regs[6] = DATA + 2n;
+      vcpu.regs[1] = 2n;
+      vcpu.cr0 = cr0;
+      vcpu.selectors[1] = 0x30 | ring;
+      vcpu.rflags = 0x40202;
+      const exit = vcpu.run(100);
+      return [exit.reason === 'exception' ? exit.vector : 0, Number(vcpu.rip - CODE)];
+    };
+    const load = [0x8b, 0x00];
+    expect(outcome(load)).toEqual([17, 0]);
+    expect(outcome(load, 1)).toEqual([0, 2]);
+    expect(outcome(load, 3, 0)).toEqual([0, 2]);
+    expect(outcome([0x8a, 0x00])).toEqual([0, 2]);
+    expect(outcome([0x66, 0x89, 0x00])).toEqual([17, 0]);
+    expect(outcome([0x8b, 0x40, 0x03])).toEqual([0, 3]);
+    expect(outcome([0xf3, 0xa5])).toEqual([17, 0]);
+    // What is not mapped is told first. pushf; and dword [rsp], ~AC; popf; mov eax, [rax]
+    expect(outcome([0x8b, 0x80, 0, 0x40, 0, 0])).toEqual([14, 0]);
+    expect(outcome([0x9c, 0x81, 0x24, 0x24, 0xff, 0xff, 0xfb, 0xff, 0x9d, 0x8b, 0x00])).toEqual([0, 11]);
+  });
+  it('begins to check alignment behind the POPF that sets AC', () => {
+    const { vcpu } = machine([0x9c, 0x81, 0x0c, 0x24, 0, 0, 4, 0, 0x9d, 0x90, 0x8b, 0x00, 0xf4]);
+    vcpu.regs[0] = DATA + 2n;
+    vcpu.cr0 = 0x40000;
+    vcpu.selectors[1] = 0x33;
+    expect(vcpu.run(100)).toMatchObject({ reason: 'exception', vector: 17, errorCode: 0 });
+    expect(vcpu.rip).toBe(CODE + 10n);
+  });
+  it('refuses what reaches into the hole of addresses before it looks at the page', () => {
+    const { vcpu } = machine([0x8b, 0x00]);
+    vcpu.regs[0] = 0x7ffffffffffdn;
+    expect(vcpu.run(100)).toMatchObject({ reason: 'exception', vector: 13 });
+    vcpu.regs[0] = 0x7ffffffffffcn;
+    expect(vcpu.run(100)).toMatchObject({ reason: 'exception', vector: 14 });
+  });
   it('shifts 16 bits by more than 16 as processors do: the first operand comes in again behind the second', () => {
     const shifted = (opcode: number, count: number): bigint => {
       // shld/shrd ax, bx, count; hlt

@@ -34,11 +34,16 @@ export type StoreHook = {
 const wide = (lo: number, hi: number): bigint =>
   (BigInt.asUintN(32, BigInt(hi)) << 32n) | BigInt.asUintN(32, BigInt(lo));
 
+/** What an operand of so many bytes is to be a multiple of (Intel SDM vol. 3, table 6-7). */
+const alignmentOf = (bytes: number): number => (bytes >= 16 ? 16 : bytes >= 8 ? 8 : bytes >= 4 ? 4 : bytes);
+
 export class MemoryAccess {
   readonly fault: AccessFault = { vector: 0, errorCode: 0, addressLo: 0, addressHi: 0 };
   hook: StoreHook | null = null;
   /** Told of each data access while data breakpoints are armed: linear address, bytes, whether it writes. */
   watch: ((va: bigint, bytes: number, write: boolean) => void) | null = null;
+  /** Accesses that are not aligned fault: RFLAGS.AC is set where it counts (Intel SDM vol. 3, 6.15, #AC). */
+  aligned = false;
   misses = 0;
   private pending: Piece[] = [];
   private pendingAddress = 0n;
@@ -99,11 +104,8 @@ export class MemoryAccess {
     write: boolean,
   ): number {
     const top = hi >> 15;
-    if (mode === 64 ? top !== 0 && top !== -1 : hi !== 0) {
-      this.fault.vector = 13;
-      this.fault.errorCode = 0;
-      return -1;
-    }
+    const intoHole = hi === 0x7fff && lo >>> 0 > 0x100000000 - bytes;
+    if (mode === 64 ? (top !== 0 && top !== -1) || intoHole : hi !== 0) return this.refuse(13);
     this.watch?.(wide(lo, hi), bytes, write);
     const offset = lo & 0xfff;
     const access = write ? AccessBit.write : 0;
@@ -113,18 +115,17 @@ export class MemoryAccess {
     if (host === -1) return -1;
     const mfn = this.lastMfn;
     const { hasCode, machine } = this.mmu;
-    if (first === bytes && !hooked && !(write && hasCode[mfn])) return host + offset;
+    if (first === bytes) {
+      if (this.aligned && lo & (alignmentOf(bytes) - 1)) return this.refuse(17);
+      if (!hooked && !(write && hasCode[mfn])) return host + offset;
+    }
     const pieces: Piece[] = [{ host: host + offset, mfn, length: first }];
     if (first < bytes) {
       const nextLo = ((lo & ~0xfff) + 4096) | 0;
       const nextHi = nextLo === 0 && mode === 64 ? (hi + 1) | 0 : hi;
-      if (mode === 64 && nextLo === 0 && nextHi === 0x8000) {
-        this.fault.vector = 13;
-        this.fault.errorCode = 0;
-        return -1;
-      }
       const second = this.page(space, tag, nextLo, nextHi, hooked ? 0 : access);
       if (second === -1) return -1;
+      if (this.aligned) return this.refuse(17);
       pieces.push({ host: second, mfn: this.lastMfn, length: bytes - first });
     }
     let at = SCRATCH;
@@ -138,6 +139,12 @@ export class MemoryAccess {
       if (hooked) this.pendingAddress = wide(lo, hi);
     }
     return SCRATCH;
+  }
+
+  private refuse(vector: number): -1 {
+    this.fault.vector = vector;
+    this.fault.errorCode = 0;
+    return -1;
   }
 
   private isHooked(lo: number, hi: number, bytes: number): boolean {

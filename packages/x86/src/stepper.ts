@@ -1,5 +1,5 @@
 /**
- * Running one instruction at a time, while RFLAGS.TF is set or DR7 enables a
+ * Running one instruction at a time, while RFLAGS.TF is set, accesses have to be aligned, or DR7 enables a
  * breakpoint (Intel SDM vol. 3, 17.2 and 17.3). The run loop asks `active` and
  * leaves the fast path while it holds; nothing of this costs anything there.
  *
@@ -33,7 +33,7 @@ export class Stepper {
   /** Whether instructions have to go one by one. */
   get active(): boolean {
     const { vcpu } = this;
-    return vcpu.segmented || (vcpu.systemFlags & Flag.TF) !== 0 || (this.control & DR7_ENABLE) !== 0;
+    return vcpu.segmented || (vcpu.systemFlags & Flag.TF) !== 0 || vcpu.aligned || (this.control & DR7_ENABLE) !== 0;
   }
   /** Whether each data access is to be reported. */
   get watching(): boolean {
@@ -79,10 +79,12 @@ export class Stepper {
     this.trapFlag = (vcpu.systemFlags & Flag.TF) !== 0;
     const { access } = vcpu.parts;
     const watching = this.watching;
-    if (watching) access.watch = (va, bytes, write) => this.accessed(va, bytes, write);
+    if (watching || vcpu.aligned) access.watch = (va, bytes, write) => this.accessed(va, bytes, write);
+    access.aligned = vcpu.aligned;
     vcpu.interrupted = false;
-    const exit = vcpu.runOne(watching || vcpu.segmented);
+    const exit = vcpu.runOne(access.watch !== null || vcpu.segmented);
     access.watch = null;
+    access.aligned = false;
     if (exit.reason === 'exception') this.hits = 0;
     return exit;
   }

@@ -32,6 +32,7 @@ const ARITHMETIC_FLAGS = 0x8d5;
 const CR0_EM = 4;
 const CR0_EM_TS = CR0_EM | 8;
 const CR4_OSFXSR = 0x200;
+const CR0_AM = 0x40000;
 const MASK32 = 0xffffffffn;
 
 export class X86Vcpu implements VcpuCore {
@@ -187,6 +188,10 @@ export class X86Vcpu implements VcpuCore {
   get segmented(): boolean {
     return !this.segments.flat && this.mode !== 64;
   }
+  /** RFLAGS.AC counts: in ring 3, with CR0.AM. */
+  get aligned(): boolean {
+    return (this.systemFlags & Flag.AC) !== 0 && (this.cr0 & CR0_AM) !== 0 && (this.selectors[Seg.cs]! & 3) === 3;
+  }
   get codeAddress(): bigint {
     return this.segmented ? (this.rip + this.segment(Seg.cs).base) & MASK32 : this.rip;
   }
@@ -271,7 +276,7 @@ export class X86Vcpu implements VcpuCore {
         exit.reason = 'budget';
         break;
       }
-      if (this.systemFlags & Flag.TF && !this.single) {
+      if (!this.single && (this.systemFlags & Flag.TF || this.aligned)) {
         exit.reason = 'budget';
         break;
       }
@@ -592,7 +597,7 @@ export class X86Vcpu implements VcpuCore {
     if (stop === Stop.go && context.jumped) {
       after -= number + 1;
       stop = Stop.resolve;
-    } else if (stop === Stop.go && (context.codeChanged || this.systemFlags & Flag.TF)) {
+    } else if (stop === Stop.go && (context.codeChanged || this.systemFlags & (Flag.TF | Flag.AC))) {
       const next = this.wrap(this.ripOf(ip) + BigInt(insn.length));
       this.view.setBigUint64(this.base + State.rip, next, true);
       after -= number + 1;

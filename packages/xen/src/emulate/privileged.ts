@@ -19,6 +19,7 @@ import { emulateRdmsr, emulateWrmsr } from './msr.js';
 const CR0_TS = 8;
 /** PG AM WP NE ET MP PE. */
 const CR0_FIXED = 0x80050033;
+const CONTROL_REGISTERS = [0, 2, 3, 4, 8];
 /** TSD DE FSGSBASE OSXSAVE: what a guest may change in CR4. */
 const CR4_TSD = 4;
 const CR4_DE = 8;
@@ -222,6 +223,11 @@ function emulate(vcpu: XenVcpu, instruction: PrivilegedInstruction): Outcome {
       return 'undefined';
     case 'XSETBV':
       return guestKernel || !(vcpu.guestCr4 & CR4_OSXSAVE) ? setXcr0(vcpu) : 'general-protection';
+    case 'MOV_FROM_CR':
+    case 'MOV_TO_CR':
+      // No privilege makes a register that there is not.
+      if (!CONTROL_REGISTERS.includes(instruction.register)) return 'undefined';
+      break;
     default:
       break;
   }

@@ -296,6 +296,14 @@ describe('privileged instructions', () => {
     expect([0x80n, 0x81n].map(faults)).toEqual([false, true]);
   });
 
+  it('on control registers that there are not are #UD for all', () => {
+    const guest = createTestGuest();
+    withHandler(guest, 6, 0xffffffff80001000n);
+    guest.core.regs[4] = guest.page().address + 4096n;
+    guest.privileged({ mnemonic: 'MOV_TO_CR', register: 1, gpr: 3 });
+    expect(guest.core.rip).toBe(0xffffffff80001000n);
+  });
+
   it("store the limits and addresses of Xen's tables for SGDT and SIDT", () => {
     const guest = createTestGuest();
     const at = guest.put(0, 0);
