@@ -156,6 +156,13 @@ describe('Debian, while it runs', () => {
     async () => {
       let output = '';
       const image = createMemoryImage({ size: mebibyte });
+      const large = createMemoryImage({ size: mebibyte, logicalBlockSize: 4096 });
+      const securely: boolean[] = [];
+      const { discard } = large;
+      large.discard = (offset, length, options) => {
+        securely.push(options?.secure === true);
+        return discard!(offset, length, options);
+      };
       const domain = await createMachine().bootDomain({
         config: {
           ...{ name: 'debian', type: 'pv', kernel: 'vmlinuz', memory: 128, maxmem: 128, vcpus: 1 },
@@ -163,7 +170,11 @@ describe('Debian, while it runs', () => {
         },
         kernel: new Uint8Array(readFileSync(join(home, 'debian', 'vmlinuz'))),
         ramdisk: new Uint8Array(readFileSync(join(home, 'debian', 'initramfs.cpio.gz'))),
-        disks: [{ config: readDisk('memory,,xvda,rw').disk!, image }, { config: readDisk(',,xvdb,cdrom').disk! }],
+        disks: [
+          { config: readDisk('memory,,xvda,rw').disk!, image },
+          { config: readDisk(',,xvdb,cdrom').disk! },
+          { config: readDisk('memory,,xvdc,rw').disk!, image: large },
+        ],
         onOutput: (bytes) => void (output += Buffer.from(bytes).toString('latin1')),
         clock: 'virtual',
         seed: 0n,
@@ -214,6 +225,20 @@ describe('Debian, while it runs', () => {
       }
       await make(disks.changeMedium('xvdb', undefined));
       expect(await ask(sizes)).toMatch(/^6144\r\n0\r\n/m);
+
+      // Blocks of 4096 bytes, and discards of both kinds.
+      expect(await ask('cat /sys/block/xvdc/queue/logical_block_size')).toContain('4096');
+      const fill = 'yes text | dd of=/dev/xvdc bs=4k count=8 iflag=fullblock oflag=direct 2>&1';
+      expect(await ask(fill)).toContain('8+0 records');
+      const start = Buffer.alloc(8 * 4096);
+      await large.read(0, start);
+      expect(start.toString('latin1')).toBe('text\n'.repeat(8 * 4096).slice(0, 8 * 4096));
+      const give = 'blkdiscard -o 4096 -l 8192 /dev/xvdc && blkdiscard -s -o 16384 -l 4096 /dev/xvdc && echo gone';
+      expect(await ask(give)).toContain('gone\r\n');
+      expect(securely).toEqual([false, true]);
+      await large.read(0, start);
+      const zero = [0, 1, 2, 3, 4, 5, 6, 7].filter((block) => start[block * 4096] === 0);
+      expect(zero).toEqual([1, 2, 4]);
 
       await make(domain.control!.store.write(`/local/domain/${domain.control!.domid}/control/shutdown`, 'poweroff'));
       let end: unknown;
