@@ -4,7 +4,7 @@
 //   node tools/silicon/silicon.mjs show GROUP [FORM]
 // Needs gcc and a 64-bit Linux on the processor that is to be asked. Results land in packages/x86/silicon.
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -26,10 +26,24 @@ run(process.execPath, [join(root, 'node_modules', 'typescript', 'bin', 'tsc'), '
 const runner = join(out, 'runner');
 const freestanding = '-O1 -Wall -Wextra -Werror -ffreestanding -nostdlib -static -fno-pie -no-pie -fno-stack-protector';
 const restricted = '-mgeneral-regs-only -fcf-protection=none';
-const [command = '', ...rest] = process.argv.slice(2);
+const [asked = '', ...rest] = process.argv.slice(2);
+// `compare` asks anew, and the interpreter answers beside the processor; nothing is kept.
+const compares = asked === 'compare';
+const command = compares ? 'generate' : asked;
+const fresh = join(out, 'answers');
+if (compares) {
+  rmSync(fresh, { recursive: true, force: true });
+  mkdirSync(fresh);
+  rest.push('--out', fresh);
+}
 if (command !== 'show') {
   const source = join(here, 'native', 'runner.c');
   run('gcc', [...freestanding.split(' '), ...restricted.split(' '), '-o', runner, source]);
 }
 const places = command === 'show' ? [answers] : [runner, answers];
 run(process.execPath, [join(out, 'tools', 'silicon', 'src', 'main.js'), command, ...places, ...rest]);
+if (compares) {
+  process.env.SILICON_ANSWERS = fresh;
+  const test = ['run', 'packages/x86/src/silicon.test.ts', '-t', 'the interpreter gives', '--testTimeout', '3600000'];
+  run(process.execPath, [join(root, 'node_modules', 'vitest', 'vitest.mjs'), ...test]);
+}

@@ -16,6 +16,9 @@ export const TLB_ENTRY_BYTES = 32;
 export const TlbField = { readTag: 0, writeTag: 8, execTag: 16, addend: 24, code: 28 } as const;
 const MAX_TAG = 0xffe;
 
+/** Values of the mode bits of a tag. */
+const MODES = 64;
+
 /** Consecutive address spaces get tags far apart, so that equal pages of them lie far apart. Odd: no two are equal. */
 const TAG_STEP = 1597;
 /** A tag that no address space gets: nothing is found under it as long as nobody fills entries with it. */
@@ -81,7 +84,7 @@ export function createTlb(machine: MachineMemory): Tlb {
   return {
     base,
     tag(root, modeBits) {
-      const key = root * 16 + modeBits;
+      const key = root * MODES + modeBits;
       let tag = tags.get(key);
       if (tag === undefined) {
         if (nextTag > MAX_TAG) {
@@ -114,7 +117,7 @@ export function createTlb(machine: MachineMemory): Tlb {
     },
     flushAll,
     flushRoot(root) {
-      for (let mode = 0; mode < 16; mode++) tags.delete(root * 16 + mode);
+      for (let mode = 0; mode < MODES; mode++) tags.delete(root * MODES + mode);
     },
     flushPage(vaLo, vaHi) {
       for (const tag of tags.values()) {

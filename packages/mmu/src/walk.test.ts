@@ -39,6 +39,39 @@ beforeEach(() => {
   mmu = createMmu({ frames: FRAMES, coreBytes: 0x40000 });
 });
 
+describe('SMEP and SMAP', () => {
+  const supervisor = (rights: Partial<AddressSpace>): AddressSpace => ({
+    ...space,
+    user: false,
+    nxe: false,
+    ...rights,
+  });
+  it('keep the supervisor from executing and from reaching user pages', () => {
+    path();
+    expect(walk(VA, AccessBit.fetch, false, supervisor({}))).toBe(0);
+    const where = supervisor({ smep: true });
+    expect(walk(VA, AccessBit.fetch, false, where)).toBe(code(PfError.present, PfError.fetch));
+    expect(walk(VA, 0, false, where)).toBe(0);
+    expect(mmu.walker.result.exec).toBe(false);
+    const smap = supervisor({ smap: true });
+    expect(walk(VA, 0, false, smap)).toBe(code(PfError.present));
+    expect(walk(VA, AccessBit.write, false, smap)).toBe(code(PfError.present, PfError.write));
+    expect(walk(VA, AccessBit.ac, false, smap)).toBe(0);
+    expect(walk(VA, AccessBit.write | AccessBit.ac, false, smap)).toBe(0);
+    // What may only be fetched must not be filled as readable.
+    expect(walk(VA, AccessBit.fetch, false, smap)).toBe(0);
+    expect(mmu.walker.result.read).toBe(false);
+  });
+  it('say nothing of pages of the supervisor, or to user mode', () => {
+    path(P | W);
+    expect(walk(VA, AccessBit.fetch, false, supervisor({ smep: true, smap: true }))).toBe(0);
+    expect(mmu.walker.result).toMatchObject({ read: true, exec: true });
+    expect(walk(VA, 0, false, supervisor({ smep: true, smap: true }))).toBe(0);
+    path();
+    expect(walk(VA, AccessBit.fetch, false, { ...space, user: true, smep: true, smap: true })).toBe(0);
+  });
+});
+
 describe('4-level walks', () => {
   it('reach the page, and set accessed and dirty bits as the access asks', () => {
     const { tables, page } = path();

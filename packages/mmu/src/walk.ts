@@ -44,6 +44,10 @@ export interface AddressSpace {
   wp: boolean;
   /** EFER.NXE: entries may forbid execution. */
   nxe: boolean;
+  /** CR4.SMEP: no execution of user pages by the supervisor. */
+  smep?: boolean;
+  /** CR4.SMAP: no data access of the supervisor to user pages, unless `AccessBit.ac`. */
+  smap?: boolean;
   /**
    * Second translation, table frame numbers to machine frames; null is the
    * identity of PV. Returns -1 where the domain has nothing.
@@ -65,6 +69,8 @@ export interface WalkResult {
   /** A write through this translation needs no further walk: allowed and already dirty. */
   write: boolean;
   exec: boolean;
+  /** The translation also holds for reads: false only where SMAP forbids those to a fetch that is allowed. */
+  read: boolean;
   /** Leaf entry's place: frame of the table and byte offset in it (for write emulation). */
   leafTable: Mfn;
   leafOffset: number;
@@ -79,7 +85,11 @@ export interface Walker {
 }
 
 /** Bits of the `access` argument of `walk`. */
-export const AccessBit = { write: 1, fetch: 2 } as const;
+export const AccessBit = { write: 1, fetch: 2, /** RFLAGS.AC is set. */ ac: 4 } as const;
+
+/** SMEP and SMAP. */
+const forbidsUserPage = (space: AddressSpace, access: number): boolean =>
+  !space.user && (access & AccessBit.fetch ? space.smep === true : space.smap === true && !(access & AccessBit.ac));
 
 export function createWalker(machine: MachineMemory, frames: FrameTable, holds: GrantHolds): Walker {
   const { u32, frameBase } = machine;
@@ -88,6 +98,7 @@ export function createWalker(machine: MachineMemory, frames: FrameTable, holds: 
     error: 0,
     write: false,
     exec: false,
+    read: true,
     leafTable: 0 as Mfn,
     leafOffset: 0,
   };
@@ -106,7 +117,7 @@ export function createWalker(machine: MachineMemory, frames: FrameTable, holds: 
     if (reserved) code |= PfError.reserved | PfError.present;
     if (access & AccessBit.write) code |= PfError.write;
     if (space.user) code |= PfError.user;
-    if (access & AccessBit.fetch && space.nxe) code |= PfError.fetch;
+    if (access & AccessBit.fetch && (space.nxe || space.smep)) code |= PfError.fetch;
     result.error = code | FAULT;
     return result.error;
   }
@@ -155,6 +166,7 @@ export function createWalker(machine: MachineMemory, frames: FrameTable, holds: 
       }
       if (leaf) {
         if (space.user && !user) return fail(space, access, true);
+        if (user && forbidsUserPage(space, access)) return fail(space, access, true);
         if (write && !writable && (space.user || space.wp)) return fail(space, access, true);
         if (access & AccessBit.fetch && !exec) return fail(space, access, true);
       }
@@ -180,7 +192,8 @@ export function createWalker(machine: MachineMemory, frames: FrameTable, holds: 
           (lo & Pte.dirty) !== 0 &&
           (flags[machineFrame]! & FrameFlag.dirty) !== 0 &&
           (write || frameAllowed(machineFrame, space.domid, true));
-        result.exec = exec;
+        result.exec = exec && !(user && forbidsUserPage(space, AccessBit.fetch));
+        result.read = !(user && forbidsUserPage(space, access & AccessBit.ac));
         result.leafTable = table as Mfn;
         result.leafOffset = index * 8;
         return 0;

@@ -44,6 +44,8 @@ export class MemoryAccess {
   watch: ((va: bigint, bytes: number, write: boolean) => void) | null = null;
   /** Accesses that are not aligned fault: RFLAGS.AC is set where it counts (Intel SDM vol. 3, 6.15, #AC). */
   aligned = false;
+  /** `AccessBit.ac` where RFLAGS.AC lets the supervisor reach user pages. */
+  override = 0;
   misses = 0;
   private pending: Piece[] = [];
   private pendingAddress = 0n;
@@ -72,8 +74,8 @@ export class MemoryAccess {
       this.fault.addressHi = hi;
       return -1;
     }
-    const { mfn, write, exec } = walker.result;
-    if (tag !== UNUSED_TAG) tlb.fill(lo, hi, tag, mfn, { write: write && !hasCode[mfn], exec });
+    const { mfn, write, exec, read } = walker.result;
+    if (tag !== UNUSED_TAG && read) tlb.fill(lo, hi, tag, mfn, { write: write && !hasCode[mfn], exec });
     this.lastMfn = mfn;
     return machine.frameBase + mfn * 4096;
   }
@@ -108,10 +110,10 @@ export class MemoryAccess {
     if (mode === 64 ? (top !== 0 && top !== -1) || intoHole : hi !== 0) return this.refuse(13);
     this.watch?.(wide(lo, hi), bytes, write);
     const offset = lo & 0xfff;
-    const access = write ? AccessBit.write : 0;
+    const access = (write ? AccessBit.write : 0) | this.override;
     const hooked = write && this.hook !== null && this.isHooked(lo, hi, bytes);
     const first = Math.min(bytes, 4096 - offset);
-    const host = this.page(space, tag, lo, hi, hooked ? 0 : access);
+    const host = this.page(space, tag, lo, hi, hooked ? this.override : access);
     if (host === -1) return -1;
     const mfn = this.lastMfn;
     const { hasCode, machine } = this.mmu;
@@ -123,7 +125,7 @@ export class MemoryAccess {
     if (first < bytes) {
       const nextLo = ((lo & ~0xfff) + 4096) | 0;
       const nextHi = nextLo === 0 && mode === 64 ? (hi + 1) | 0 : hi;
-      const second = this.page(space, tag, nextLo, nextHi, hooked ? 0 : access);
+      const second = this.page(space, tag, nextLo, nextHi, hooked ? this.override : access);
       if (second === -1) return -1;
       if (this.aligned) return this.refuse(17);
       pieces.push({ host: second, mfn: this.lastMfn, length: bytes - first });

@@ -1,10 +1,14 @@
 import { readdirSync, readFileSync } from 'node:fs';
+import { pathToFileURL } from 'node:url';
 import { gunzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import { formatReport, type ReplayReport, readSilicon, replay } from '../silicon/format.js';
 import { createCaseRunner } from './testing/silicon-runner.js';
 
-const folder = new URL('../silicon/', import.meta.url);
+/** The stored answers, or those in a folder that `silicon.mjs compare` made. */
+const folder = process.env.SILICON_ANSWERS
+  ? pathToFileURL(`${process.env.SILICON_ANSWERS}/`)
+  : new URL('../silicon/', import.meta.url);
 const groups = readdirSync(folder)
   .filter((name) => name.endsWith('.bin.gz'))
   .sort();

@@ -266,7 +266,7 @@ export class X86Vcpu implements VcpuCore {
   private runFast(budget: number, exact: boolean): Exit {
     const { parts } = this;
     parts.current = this;
-    const { mmu } = parts;
+    const { mmu, access } = parts;
     const { exit } = this;
     let left = budget - MAX_BLOCK;
     this.startLeft = left;
@@ -280,11 +280,17 @@ export class X86Vcpu implements VcpuCore {
         exit.reason = 'budget';
         break;
       }
+      access.override = this.systemFlags & Flag.AC ? AccessBit.ac : 0;
       this.tag = this.watched
         ? UNUSED_TAG
         : mmu.tlb.tag(
             this.space.root,
-            (this.space.user ? 1 : 0) | (this.mode === 32 ? 2 : 0) | (this.space.nxe ? 4 : 0) | (this.space.wp ? 8 : 0),
+            (this.space.user ? 1 : 0) |
+              (this.mode === 32 ? 2 : 0) |
+              (this.space.nxe ? 4 : 0) |
+              (this.space.wp ? 8 : 0) |
+              (this.space.smep ? 16 : 0) |
+              (this.space.smap && access.override === 0 ? 32 : 0),
           );
       const ip = this.segmented ? this.segments.block(this) : this.blockAt(this.rip, left);
       if (ip === 0) {
@@ -512,7 +518,7 @@ export class X86Vcpu implements VcpuCore {
       access.fault.errorCode = 0;
       return -1;
     }
-    const page = access.page(this.space, this.tag, lo, hi, write ? AccessBit.write : 0);
+    const page = access.page(this.space, this.tag, lo, hi, (write ? AccessBit.write : 0) | access.override);
     return page === -1 ? -1 : page + (lo & 0xfff);
   }
   /** Whether the segment in use forbids an access of a slow instruction; then the exit tells. */
@@ -523,6 +529,10 @@ export class X86Vcpu implements VcpuCore {
     const vector = this.segments.refuses(this.accessSegment, lo, bytes, write);
     if (vector !== 0) this.stopWithException(vector, 0);
     return vector !== 0;
+  }
+  /** RFLAGS.AC was changed where SMAP looks at it: translations under the present tag hold no more. */
+  private get accessChanged(): boolean {
+    return this.space.smap === true && (this.parts.access.override !== 0) !== ((this.systemFlags & Flag.AC) !== 0);
   }
   /** Whether an access at a linear address goes through SS (a non-canonical address is then #SS, not #GP). */
   private throughStack(base: number, segmented: boolean, va: bigint): boolean {
@@ -597,7 +607,10 @@ export class X86Vcpu implements VcpuCore {
     if (stop === Stop.go && context.jumped) {
       after -= number + 1;
       stop = Stop.resolve;
-    } else if (stop === Stop.go && (context.codeChanged || this.systemFlags & (Flag.TF | Flag.AC))) {
+    } else if (
+      stop === Stop.go &&
+      (context.codeChanged || this.systemFlags & (Flag.TF | Flag.AC) || this.accessChanged)
+    ) {
       const next = this.wrap(this.ripOf(ip) + BigInt(insn.length));
       this.view.setBigUint64(this.base + State.rip, next, true);
       after -= number + 1;

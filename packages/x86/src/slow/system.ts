@@ -11,6 +11,7 @@ import { push, stackPointer } from './stack.js';
 const CR4_TSD = 4;
 const CR4_FSGSBASE = 1 << 16;
 const CR4_UMIP = 1 << 11;
+const CR4_SMAP = 1 << 21;
 
 const gprOf = (c: SlowCpu, i: number): number => {
   const operand = c.insn.operands[i];
@@ -97,6 +98,14 @@ const readTsc = (c: SlowCpu): void => {
   c.regs[2] = tsc >> 32n;
 };
 
+/** CLAC and STAC: for CPL 0 with CR4.SMAP, undefined elsewhere. */
+const setAc =
+  (flag: number): SlowDefinition =>
+  (c) => {
+    if (c.cpl !== 0 || !(c.view.getUint32(c.base + State.cr4, true) & CR4_SMAP)) c.raise(6, -1);
+    c.eflags = (c.eflags & ~Flag.AC) | flag;
+  };
+
 export const systemSlow: SlowDefinitions = {
   SYSCALL: (c) => c.stop('syscall'),
   CPUID: (c) => c.stop('cpuid'),
@@ -106,9 +115,8 @@ export const systemSlow: SlowDefinitions = {
     if (c.eflags & Flag.OF) c.stop('interrupt', 4);
   },
   INT1: (c) => c.stop('interrupt', 1),
-  // CLAC and STAC are for CPL 0, and undefined above.
-  CLAC: (c) => c.raise(6, -1),
-  STAC: (c) => c.raise(6, -1),
+  CLAC: setAc(0),
+  STAC: setAc(Flag.AC),
   UD0: (c) => c.raise(6, -1),
   UD1: (c) => c.raise(6, -1),
   UD2: (c) => c.raise(6, -1),

@@ -107,6 +107,26 @@ describe('XSAVE and its kin', () => {
   });
 });
 
+describe('SMAP', () => {
+  // mov al, [rbx]; stac; mov al, [rbx]; clac; mov al, [rbx]
+  const LOAD = [0x8a, 0x03];
+  it('lets CPL 0 reach user pages between STAC and CLAC only', () => {
+    const vcpu = core.createVcpu();
+    core.writeCode(Uint8Array.from([0x0f, 0x01, 0xcb, ...LOAD, 0x0f, 0x01, 0xca, ...LOAD]));
+    vcpu.cr4 = OSFXSR | (1 << 21);
+    vcpu.selectors[1] = 0;
+    vcpu.space = { ...vcpu.space, user: false, smap: true };
+    vcpu.regs[3] = DATA;
+    vcpu.rip = CODE + 3n;
+    expect(vcpu.run(1)).toMatchObject({ reason: 'exception', vector: 14, errorCode: 1 });
+    vcpu.rip = CODE;
+    expect(vcpu.run(10)).toMatchObject({ reason: 'exception', vector: 14, errorCode: 1 });
+    expect(vcpu.rip).toBe(CODE + 8n);
+    expect(outcome([0x0f, 0x01, 0xcb])).toBe(6);
+    expect(outcome([0x0f, 0x01, 0xcb], { cpl: 0 })).toBe(6);
+  });
+});
+
 describe('CR4.UMIP', () => {
   it.each([
     [0x0f, 0x01, 0x03],
