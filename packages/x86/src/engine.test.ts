@@ -107,8 +107,8 @@ describe('engine', () => {
     expect(outcome([0x66, 0x89, 0x00])).toEqual([17, 0]);
     expect(outcome([0x8b, 0x40, 0x03])).toEqual([0, 3]);
     expect(outcome([0xf3, 0xa5])).toEqual([17, 0]);
-    // What is not mapped is told first. pushf; and dword [rsp], ~AC; popf; mov eax, [rax]
-    expect(outcome([0x8b, 0x80, 0, 0x40, 0, 0])).toEqual([14, 0]);
+    // Before what is not mapped. pushf; and dword [rsp], ~AC; popf; mov eax, [rax]
+    expect(outcome([0x8b, 0x80, 0, 0x40, 0, 0])).toEqual([17, 0]);
     expect(outcome([0x9c, 0x81, 0x24, 0x24, 0xff, 0xff, 0xfb, 0xff, 0x9d, 0x8b, 0x00])).toEqual([0, 11]);
   });
   it('begins to check alignment behind the POPF that sets AC', () => {

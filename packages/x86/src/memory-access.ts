@@ -34,16 +34,11 @@ export type StoreHook = {
 const wide = (lo: number, hi: number): bigint =>
   (BigInt.asUintN(32, BigInt(hi)) << 32n) | BigInt.asUintN(32, BigInt(lo));
 
-/** What an operand of so many bytes is to be a multiple of (Intel SDM vol. 3, table 6-7). */
-const alignmentOf = (bytes: number): number => (bytes >= 16 ? 16 : bytes >= 8 ? 8 : bytes >= 4 ? 4 : bytes);
-
 export class MemoryAccess {
   readonly fault: AccessFault = { vector: 0, errorCode: 0, addressLo: 0, addressHi: 0 };
   hook: StoreHook | null = null;
   /** Told of each data access while data breakpoints are armed: linear address, bytes, whether it writes. */
   watch: ((va: bigint, bytes: number, write: boolean) => void) | null = null;
-  /** Accesses that are not aligned fault: RFLAGS.AC is set where it counts (Intel SDM vol. 3, 6.15, #AC). */
-  aligned = false;
   /** `AccessBit.ac` where RFLAGS.AC lets the supervisor reach user pages. */
   override = 0;
   misses = 0;
@@ -117,17 +112,13 @@ export class MemoryAccess {
     if (host === -1) return -1;
     const mfn = this.lastMfn;
     const { hasCode, machine } = this.mmu;
-    if (first === bytes) {
-      if (this.aligned && lo & (alignmentOf(bytes) - 1)) return this.refuse(17);
-      if (!hooked && !(write && hasCode[mfn])) return host + offset;
-    }
+    if (first === bytes && !hooked && !(write && hasCode[mfn])) return host + offset;
     const pieces: Piece[] = [{ host: host + offset, mfn, length: first }];
     if (first < bytes) {
       const nextLo = ((lo & ~0xfff) + 4096) | 0;
       const nextHi = nextLo === 0 && mode === 64 ? (hi + 1) | 0 : hi;
       const second = this.page(space, tag, nextLo, nextHi, hooked ? this.override : access);
       if (second === -1) return -1;
-      if (this.aligned) return this.refuse(17);
       pieces.push({ host: second, mfn: this.lastMfn, length: bytes - first });
     }
     let at = SCRATCH;

@@ -80,11 +80,9 @@ export class Stepper {
     const { access } = vcpu.parts;
     const watching = this.watching;
     if (watching || vcpu.aligned) access.watch = (va, bytes, write) => this.accessed(va, bytes, write);
-    access.aligned = vcpu.aligned;
     vcpu.interrupted = false;
     const exit = vcpu.runOne(access.watch !== null || vcpu.segmented);
     access.watch = null;
-    access.aligned = false;
     if (exit.reason === 'exception') this.hits = 0;
     return exit;
   }

@@ -31,8 +31,8 @@ const COMPILED_INTERVAL = 16 * SAMPLE_INTERVAL;
 const ARITHMETIC_FLAGS = 0x8d5;
 const CR0_EM = 4;
 const CR0_EM_TS = CR0_EM | 8;
-const CR4_OSFXSR = 0x200;
 const CR0_AM = 0x40000;
+const CR4_OSFXSR = 0x200;
 const MASK32 = 0xffffffffn;
 
 export class X86Vcpu implements VcpuCore {
@@ -495,6 +495,7 @@ export class X86Vcpu implements VcpuCore {
   miss(lo: number, hi: number, how: number, ip: number): number {
     const write = (how & 0x100) !== 0;
     if (this.segmented && this.forbids(lo, how & 0xff, write)) return -1;
+    if (this.misaligned(lo, how & 0xff)) return -1;
     const host = this.parts.access.translate(this.space, this.tag, this.mode, lo, hi, how & 0xff, write);
     if (host === -1) {
       this.recordFault();
@@ -523,7 +524,16 @@ export class X86Vcpu implements VcpuCore {
   }
   /** Whether the segment in use forbids an access of a slow instruction; then the exit tells. */
   refuses(lo: number, bytes: number, write: boolean): boolean {
-    return this.mode !== 64 && this.segments.guards(this.accessSegment) && this.forbids(lo, bytes, write);
+    if (this.mode !== 64 && this.segments.guards(this.accessSegment) && this.forbids(lo, bytes, write)) return true;
+    return this.misaligned(lo, bytes);
+  }
+  /** Whether an access has to be aligned and is not (Intel SDM vol. 3, 6.15, #AC). Processors look before they translate. */
+  private misaligned(lo: number, bytes: number): boolean {
+    // The x87 environment and registers behind it are doublewords; vectors need no alignment here.
+    const unit = bytes === 28 || bytes === 108 ? 4 : bytes;
+    if (!this.aligned || (unit !== 2 && unit !== 4 && unit !== 8) || (lo & (unit - 1)) === 0) return false;
+    this.stopWithException(Vector.AC, 0);
+    return true;
   }
   private forbids(lo: number, bytes: number, write: boolean): boolean {
     const vector = this.segments.refuses(this.accessSegment, lo, bytes, write);

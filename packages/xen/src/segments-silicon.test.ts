@@ -76,6 +76,10 @@ function prepare(): void {
   expect(guest.call(hypercall.stack_switch, 0xe02b, stack)).toBe(0n);
 }
 
+const INITIAL_FX = new Uint8Array(512);
+new DataView(INITIAL_FX.buffer).setUint16(0, 0x37f, true);
+new DataView(INITIAL_FX.buffer).setUint32(24, 0x1f80, true);
+
 const HAS_CODE = new Set([8, 10, 11, 12, 13, 14, 17]);
 
 function run(one: SegmentCase): SegmentState {
@@ -90,6 +94,7 @@ function run(one: SegmentCase): SegmentState {
   for (const register of [0, 2, 3, 4, 5]) expect(loadSegment(vcpu, register, start.selectors[register]!)).toBeNull();
   setCodeSegment(vcpu, start.selectors[1]!);
   core.regs.set(start.gpr);
+  core.writeFxState(INITIAL_FX);
   core.rip = start.rip;
   core.rflags = start.rflags;
   core.debug[6] = 0xffff0ff0n;
