@@ -94,6 +94,7 @@ describe('engine', () => {
       vcpu.regs[6] = DATA + 2n;
       vcpu.regs[1] = 2n;
       vcpu.cr0 = cr0;
+      vcpu.cr4 = 0x200;
       vcpu.selectors[1] = 0x30 | ring;
       vcpu.rflags = 0x40202;
       const exit = vcpu.run(100);
@@ -106,6 +107,8 @@ describe('engine', () => {
     expect(outcome([0x8a, 0x00])).toEqual([0, 2]);
     expect(outcome([0x66, 0x89, 0x00])).toEqual([17, 0]);
     expect(outcome([0x8b, 0x40, 0x03])).toEqual([0, 3]);
+    // movups xmm0, [rax]
+    expect(outcome([0x0f, 0x10, 0x00])).toEqual([0, 3]);
     expect(outcome([0xf3, 0xa5])).toEqual([17, 0]);
     // Before what is not mapped. pushf; and dword [rsp], ~AC; popf; mov eax, [rax]
     expect(outcome([0x8b, 0x80, 0, 0x40, 0, 0])).toEqual([17, 0]);
@@ -125,6 +128,10 @@ describe('engine', () => {
     expect(vcpu.run(100)).toMatchObject({ reason: 'exception', vector: 13 });
     vcpu.regs[0] = 0x7ffffffffffcn;
     expect(vcpu.run(100)).toMatchObject({ reason: 'exception', vector: 14 });
+    // frstor [rax]: 108 bytes
+    const long = machine([0xdd, 0x20]).vcpu;
+    long.regs[0] = 0x7fffffffffa0n;
+    expect(long.run(100)).toMatchObject({ reason: 'exception', vector: 13 });
   });
   it('shifts 16 bits by more than 16 as processors do: the first operand comes in again behind the second', () => {
     const shifted = (opcode: number, count: number): bigint => {

@@ -134,7 +134,8 @@ export class MemoryAccess {
     return SCRATCH;
   }
 
-  private refuse(vector: number): -1 {
+  /** Notes a fault that no page has to do with. */
+  refuse(vector: number): -1 {
     this.fault.vector = vector;
     this.fault.errorCode = 0;
     return -1;

@@ -4,17 +4,8 @@ import { createMmu } from '@paravane/mmu';
 import { CORE_BYTES, createX86Engine } from '@paravane/x86';
 import { expect, it } from 'vitest';
 import { COMPAT_BASE, compatImage } from './testing/compat-image.js';
+import { randomNumbers, seedsFrom } from './testing/fuzz.js';
 import { createTestGuest, createTestHypervisor, type TestGuest } from './testing/test-machine.js';
-
-function randomNumbers(seed: number): (below: number) => number {
-  let state = seed;
-  return (below) => {
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    return (state >>> 0) % below;
-  };
-}
 
 /** Openings that random bytes rarely hit: calls, returns, loads of segments, port and control accesses. */
 const OPENINGS = [
@@ -38,8 +29,8 @@ const OPENINGS = [
 ];
 const EVENTS = 1_500;
 
-it('random code in rings 1 and 3', { timeout: 120_000 }, () => {
-  const random = randomNumbers(0x3c6ef372);
+it.each(seedsFrom(0x3c6ef372))('random code in rings 1 and 3 (seed %i)', { timeout: 120_000 }, (seed) => {
+  const random = randomNumbers(seed);
   const mmu = createMmu({ frames: 4096, coreBytes: CORE_BYTES });
   const on = createTestHypervisor({ mmu, engine: createX86Engine({ mmu }) });
   const canary = createTestGuest({ name: 'canary', memoryPages: 1024, maxPages: 1024 }, on);

@@ -9,6 +9,9 @@ import type { SlowCpu } from './slow-cpu.js';
 /** Leaves a definition; caught by `X86Vcpu.slow`. */
 export const LEAVE_DEFINITION = { signal: 'leave' } as const;
 
+/** Where the lower half of canonical addresses ends. */
+const CANONICAL_END = 1n << 47n;
+
 export class SlowContext implements SlowCpu {
   insn!: Instruction;
   readonly regs: BigUint64Array;
@@ -147,8 +150,15 @@ export class SlowContext implements SlowCpu {
     else this.view.setBigUint64(at, value, true);
     this.finish(at);
   }
+  outsideHole(va: bigint, length: number): void {
+    if (this.pointerWidth === 32 || va >= CANONICAL_END || va + BigInt(length) <= CANONICAL_END) return;
+    this.vcpu.parts.access.refuse(13);
+    this.vcpu.faulted(this.insn, va);
+    throw LEAVE_DEFINITION;
+  }
   private accessAll(va: bigint, length: number, write: boolean): void {
     if (this.vcpu.refuses(Number(va & 0xffffffffn) | 0, length, write)) throw LEAVE_DEFINITION;
+    this.outsideHole(va, length);
     this.vcpu.parts.access.watch?.(va, length, write);
   }
   loadBytes(va: bigint, length: number): Uint8Array {

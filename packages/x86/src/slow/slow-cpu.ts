@@ -38,6 +38,8 @@ export interface SlowCpu {
   store(va: bigint, bytes: number, value: bigint): void;
   loadBytes(va: bigint, length: number): Uint8Array;
   storeBytes(va: bigint, bytes: Uint8Array): void;
+  /** Raises #GP or #SS if bytes from the lower half of addresses on reach behind its end. */
+  outsideHole(va: bigint, length: number): void;
   /** Offset in memory of up to `bytes` bytes that lie on one page; raises #PF if the page can't be accessed so. */
   pageAt(va: bigint, write: boolean): number;
   /** Bytes that `pageAt` of a write gave were changed. */

@@ -66,6 +66,7 @@ function loadEnvironment(fpu: X87, bytes: Uint8Array): void {
 
 /** Where processors report a fault: at the first field, else at the last byte, whatever lies between. */
 function probe(c: SlowCpu, va: bigint, length: number, write: boolean): void {
+  c.outsideHole(va, length);
   c.pageAt(va, write);
   const lastOfField = va + BigInt(fieldBytes(c) - 1);
   if (lastOfField >> 12n !== va >> 12n) c.pageAt((lastOfField >> 12n) << 12n, write);
