@@ -12,8 +12,6 @@ export interface MeasuredGuest {
   run(command: string): Promise<void>;
   powerOff(): Promise<void>;
   kill(): void;
-  /** What the process wrote on standard error. */
-  readonly errors: string;
 }
 
 /** Resolves when the guest is at its prompt. */
@@ -64,9 +62,6 @@ export async function startGuest(name: string, command: readonly string[]): Prom
       if (child.exitCode === null) await new Promise((resolve) => child.once('close', resolve));
     },
     kill: () => void child.kill('SIGKILL'),
-    get errors() {
-      return errors;
-    },
   };
   try {
     await until(/\/root # /, 0);

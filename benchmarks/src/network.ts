@@ -117,7 +117,7 @@ const here: Machine = {
   name: 'here',
   command: [
     ...[process.execPath, join(root, 'apps/cli/dist/main.js'), 'run', '--kernel', kernel, '--ramdisk', initramfs],
-    ...['--memory', '256', '--stats', '--vif', '', '--cmdline', 'console=hvc0 shell quiet'],
+    ...['--memory', '256', '--vif', '', '--cmdline', 'console=hvc0 shell quiet'],
     ...['--disk', `${system},raw,xvda,r`],
   ],
   system: 'xvda',
@@ -191,13 +191,6 @@ async function measure(machine: Machine): Promise<Figures[]> {
       if (!values.json) console.error(`${machine.name}, ${load.name}: ${figure.toFixed(2)}`);
     }
     await guest.powerOff();
-    if (!values.json)
-      console.error(
-        guest.errors
-          .split('\n')
-          .filter((line) => /^(?:net|exits)\./.test(line))
-          .join('\n'),
-      );
     return figures;
   } finally {
     guest.kill();

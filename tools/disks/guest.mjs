@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 
 const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 const program = join(root, 'apps/cli/dist/main.js');
-const prompts = { shell: '/root # ', system: 'root@debian:~# ' };
+const prompt = '/root # ';
 
 /** Runs a program of the host to its end; throws with what it said unless its exit status is among `allowed`. */
 export function host(command, args, allowed = [0]) {
@@ -24,27 +24,20 @@ export function dataFolder() {
 }
 
 /**
- * Boots Debian's kernel to the shell of its initramfs, or with `system` the pulled system to a shell of root's, whose
- * disk forgets what is written. `disks` are lines of xl's disk syntax, `flags` further ones of the command line. What the
- * guest is told to do is typed; what it says to us begins with `@@`, which is never typed in one piece, so that its echo
- * is no answer.
+ * Boots Debian's kernel to the shell of its initramfs. `disks` are lines of xl's disk syntax, `flags` further ones of the
+ * command line. What the guest is told to do is typed; what it says to us begins with `@@`, which is never typed in one
+ * piece, so that its echo is no answer.
  */
-export async function bootDebian(
-  disks,
-  { memory = 128, patience = 300, stats = false, system = false, flags = [] } = {},
-) {
+export async function bootDebian(disks, { memory = 128, patience = 300, stats = false, flags = [] } = {}) {
   if (!existsSync(program)) throw new Error('the command line has not been built: run `npx --yes pnpm@10 build` first');
   const pulled = (name) => join(dataFolder(), 'debian', name);
   if (!existsSync(pulled('debian.cfg'))) throw new Error('run `paravane pull debian` first');
-  if (system && !existsSync(pulled('root.img'))) throw new Error('run `paravane pull debian --rootfs` first');
-  const prompt = system ? prompts.system : prompts.shell;
   const child = spawn(
     process.execPath,
     [
       ...[program, 'run', '--kernel', pulled('vmlinuz'), '--ramdisk', pulled('initramfs.cpio.gz')],
-      ...['--memory', String(memory), '--cmdline', `console=hvc0 quiet${system ? '' : ' shell'}`],
+      ...['--memory', String(memory), '--cmdline', 'console=hvc0 shell quiet'],
       ...(stats ? ['--stats'] : []),
-      ...(system ? ['--disk', `${pulled('root.img')},raw,xvda,rw,snapshot`] : []),
       ...disks.flatMap((disk) => ['--disk', disk]),
       ...flags,
     ],
@@ -119,16 +112,12 @@ export async function bootDebian(
       if (!ended) await new Promise((resolve) => child.once('close', resolve));
     },
     async powerOff() {
-      child.stdin.write(system ? 'poweroff\n' : 'poweroff -f\n');
+      child.stdin.write('poweroff -f\n');
       if (!ended) await new Promise((resolve) => child.once('close', resolve));
       return status;
     },
   };
   try {
-    if (system) {
-      await until((all) => all.includes('login: '), 'the login');
-      child.stdin.write('root\n');
-    }
     await until((all) => all.includes(prompt), 'the prompt');
     // Long lines are not to be broken by the terminal, nor what is typed to be repeated.
     await guest.run('stty -echo; echo 3 > /proc/sys/kernel/printk');

@@ -15,7 +15,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { bootDebian, host } from '../disks/guest.mjs';
+import { bootDebian, dataFolder, host } from '../disks/guest.mjs';
 
 const { values, positionals } = parseArgs({
   options: { size: { type: 'string', default: '1000' } },
@@ -231,11 +231,17 @@ async function apt(listen) {
         response.writeHead(content ? 200 : 404, { 'content-length': content?.length ?? 0 }).end(content);
       }),
     );
-    const guest = await bootDebian([], { memory: 256, system: true, flags: ['--vif', ''], patience: 900 });
-    const list = `echo 'deb [trusted=yes] http://10.0.2.2:${port} ./' >/etc/apt/sources.list`;
-    const update = await timed(guest, `rm -rf /etc/apt/sources.list.d; ${list}; apt-get update`);
-    const install = await timed(guest, `DEBIAN_FRONTEND=noninteractive apt-get -y install ${packages.join(' ')}`);
-    const { text } = await guest.run('hello; tree --version');
+    const disk = `${join(dataFolder(), 'debian/root.img')},raw,xvda,rw,snapshot`;
+    const guest = await bootDebian([disk], { memory: 256, flags: ['--vif', ''] });
+    const list = `echo 'deb [trusted=yes] http://10.0.2.2:${port} ./' >/mnt/etc/apt/sources.list`;
+    await timed(guest, 'mount -t ext4 /dev/xvda /mnt && for d in dev proc sys; do mount --bind /$d /mnt/$d; done');
+    await timed(guest, `rm -rf /mnt/etc/apt/sources.list.d; ${list}; cp /etc/resolv.conf /mnt/etc/resolv.conf`);
+    const inSystem = 'DEBIAN_FRONTEND=noninteractive chroot /mnt /usr/bin/env PATH=/usr/sbin:/usr/bin:/sbin:/bin';
+    const update = await timed(guest, `${inSystem} apt-get update`);
+    console.error(update.text);
+    const install = await timed(guest, `${inSystem} apt-get -y install ${packages.join(' ')}`);
+    console.error(install.text);
+    const { text } = await guest.run(`${inSystem} hello`);
     same('what an installed program says', /Hello, world!/.test(text), true);
     await guest.powerOff();
     return [
