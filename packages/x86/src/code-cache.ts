@@ -104,8 +104,12 @@ export function createCodeCache(
   let invalidations = 0;
   let generation = 1;
   const joined = new Uint8Array(32);
-  /** Handler of the first one of two instructions by the handler of both. */
-  const firstOfPair = new Map([...fused].map(([handlers, pair]) => [pair, handlers >>> 16]));
+  /** By the handler of a sequence: the handler of all but its last instruction, and how many it does. */
+  const prefixes = new Map([...fused].map(([handlers, sequence]) => [sequence, handlers >>> 16]));
+  const lengthOfSequence = (handler: number): number => {
+    const prefix = prefixes.get(handler);
+    return prefix === undefined ? 1 : lengthOfSequence(prefix) + 1;
+  };
 
   const sink: UopSink = {
     view,
@@ -178,7 +182,7 @@ export function createCodeCache(
   ): boolean {
     const page = machine.frameBase + mfn * 4096;
     let offset = start;
-    /** The micro-operation before, if it may still be fused with the next one. */
+    /** The micro-operation that does the instructions before, and may do the next one too. */
     let last = 0;
     for (let n = 0; n < limit; n++) {
       if (offset >= 4096) {
@@ -219,13 +223,11 @@ export function createCodeCache(
       }
       const at = sink.at;
       lower(sink, insn, handlers, offset, n);
-      // Two handlers in a row that have one for both: the second keeps its place, for its operands.
+      // Handlers in a row that have one for all: each keeps its place, for its operands.
       if (last !== 0 && sink.at === at + UOP_BYTES) {
-        const pair = fused.get(view.getUint16(last, true) * 65536 + view.getUint16(at, true));
-        if (pair !== undefined) {
-          view.setUint16(last, pair, true);
-          last = 0;
-        } else last = at;
+        const all = fused.get(view.getUint16(last, true) * 65536 + view.getUint16(at, true));
+        if (all !== undefined) view.setUint16(last, all, true);
+        else last = at;
       } else last = sink.at - UOP_BYTES;
       if (!once) mark(mfn, offset, Math.min(insn.length, 4096 - offset));
       offset += insn.length;
@@ -252,8 +254,8 @@ export function createCodeCache(
       let handler = view.getUint16(from, true);
       if (handler === SpecialOp.crossCheck) return false;
       if (handler === SpecialOp.region) handler = i32[wordOf(from)]! & 0xffff;
-      // Of two instructions in one handler the second may be one too many.
-      if (number + 1 >= count) handler = firstOfPair.get(handler) ?? handler;
+      // The last ones of a sequence may be too many.
+      for (let length = lengthOfSequence(handler); number + length > count; length--) handler = prefixes.get(handler)!;
       view.setUint16(sink.at, handler, true);
       sink.at += UOP_BYTES;
     }

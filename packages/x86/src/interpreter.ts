@@ -59,9 +59,9 @@ const HOT =
   /^(ADD|SUB|CMP|AND|OR|XOR|TEST|INC|DEC|NEG|NOT|ADC|SBB|IMUL|MOV|MOVZX|MOVSX|LEA|NOP|PAUSE|XCHG|PUSH|POP|LEAVE|CBW|CWD|SHL|SHR|SAR|ROL|ROR|J\w+|CALL|RET|LOOP\w*|SET\w+|CMOV\w+|BT|BTS|BTR|BSF|BSR|TZCNT|CMPXCHG|XADD|MUL|DIV|MOVUPS|MOVAPS|MOVDQA|MOVDQU|MOVD|MOVQ|PXOR|POR|PAND|XORPS|MOVSD|MOVSS|PCMPEQB|PMOVMSKB|PMINUB|PSUBB|PADDD|PADDQ|PSHUFD|PUNPCKLQDQ|MOVHPS|ADDSD|SUBSD|MULSD|COMISD|UCOMISD|CVTSI2SD|CVTTSD2SI)$/;
 
 /**
- * Pairs of instructions that one handler does without a dispatch between: the
- * first is one of these keys, the second a branch on a condition in its page, or
- * for the stack the same kind again.
+ * Sequences of instructions that one handler does without a dispatch between.
+ * Pairs whose first is one of these keys, the second a branch on a condition in
+ * its page:
  */
 const FUSED_WITH_BRANCH =
   /^(CMP (64|32) (r..,r..|r..,m..|m..,r..|r..,i|m..,i)|CMP 8 (r8,i|m8,i)|TEST (64 r64,r64|32 r32,r32|32 r32,i|8 r8,r8|8 r8,i|8 m8,i)|DEC (64 r64|32 r32)|(SUB|AND) (64|32) r..,i)$/;
@@ -98,27 +98,59 @@ const FUSED_PAIRS: readonly (readonly [string, string])[] = [
   ['XOR 32 r32,r32', 'JMP 64 j'],
 ];
 
-interface Pair {
-  first: HandlerShape;
-  second: HandlerShape;
+/** Longer sequences: how compiled functions begin, call and end. Each beginning of one has a handler too. */
+const FUSED_SEQUENCES: readonly (readonly string[])[] = (() => {
+  const [push, pop] = ['PUSH 64 r64', 'POP 64 r64'];
+  const frame = ['SUB 64 r64,i', 'MOV 64 r64,r64', 'MOV 64 r64,r64', 'MOV 64 m64,r64'];
+  return [
+    [push, push, ...frame],
+    [push, push, push, ...frame],
+    [push, push, push, push],
+    ['LEA 64 r64,m0', 'MOV 64 r64,r64', 'CALL 64 J'],
+    ['ADD 64 r64,r64', 'ADD 64 r64,i', pop, pop, pop, 'RET 64 '],
+    ['ADD 64 r64,r64', 'ADD 64 r64,i', pop, pop, 'RET 64 '],
+    ['ADD 64 r64,i', pop, pop, pop, 'RET 64 '],
+    ['ADD 64 r64,i', pop, pop, 'RET 64 '],
+    [pop, pop, pop, 'RET 64 '],
+    [pop, pop, 'RET 64 '],
+  ];
+})();
+
+/** Instructions that one handler does: those of the handler `prefix`, and one more. */
+interface Sequence {
+  number: number;
+  prefix: number;
+  shapes: HandlerShape[];
 }
 
-function fusedPairs(hot: readonly HandlerShape[]): Pair[] {
-  const branches = hot.filter((shape) => FUSED_BRANCH.test(shape.key));
+function fusedSequences(
+  hot: readonly HandlerShape[],
+  handlers: ReadonlyMap<string, number>,
+  firstNumber: number,
+): Sequence[] {
+  const branches = hot.filter((shape) => FUSED_BRANCH.test(shape.key)).map(({ key }) => key);
   const byKey = new Map(hot.map((shape) => [shape.key, shape]));
-  return [
+  const wanted = [
     ...hot
       .filter((shape) => FUSED_WITH_BRANCH.test(shape.key))
-      .flatMap((first) =>
+      .flatMap(({ key: first }) =>
         branches
-          .filter(({ key }) => first.key.startsWith('CMP') || FUSED_LOGIC_BRANCH.test(key))
-          .map((second) => ({ first, second })),
+          .filter((branch) => first.startsWith('CMP') || FUSED_LOGIC_BRANCH.test(branch))
+          .map((branch) => [first, branch]),
       ),
-    ...FUSED_PAIRS.flatMap(([a, b]) => {
-      const [first, second] = [byKey.get(a), byKey.get(b)];
-      return first && second ? [{ first, second }] : [];
-    }),
+    ...FUSED_PAIRS,
+    ...FUSED_SEQUENCES.flatMap((keys) => keys.map((_, i) => keys.slice(0, i + 1))).filter(({ length }) => length > 1),
   ];
+  const found = new Map<string, Sequence>();
+  for (const keys of wanted) {
+    const shapes = keys.flatMap((key) => byKey.get(key) ?? []);
+    const name = keys.join('; ');
+    if (shapes.length < keys.length || found.has(name)) continue;
+    const before = keys.slice(0, -1);
+    const prefix = before.length === 1 ? handlers.get(before[0]!)! : found.get(before.join('; '))!.number;
+    found.set(name, { number: firstNumber + found.size, prefix, shapes });
+  }
+  return [...found.values()];
 }
 
 /**
@@ -148,7 +180,7 @@ export interface InterpreterImage {
   handlers: ReadonlyMap<string, number>;
   /** Slots of table 0 that the module fills itself. */
   tableSlots: number;
-  /** Handler of two instructions by the handlers of each: first × 65,536 + second. */
+  /** Handler of a sequence of instructions: by that of all but the last × 65,536 + that of the last. */
   fused: ReadonlyMap<number, number>;
 }
 
@@ -178,14 +210,11 @@ export function buildInterpreter(machine: InterpreterOptions): InterpreterImage 
   const cold = shapes.filter((shape) => !isHot(shape));
   const handlers = new Map<string, number>();
   hot.forEach((shape, i) => handlers.set(shape.key, SPECIAL_COUNT + i));
-  const pairs = fusedPairs(hot);
+  const sequences = fusedSequences(hot, handlers, SPECIAL_COUNT + hot.length);
   const fused = new Map(
-    pairs.map(({ first, second }, i) => [
-      handlers.get(first.key)! * 65536 + handlers.get(second.key)!,
-      SPECIAL_COUNT + hot.length + i,
-    ]),
+    sequences.map(({ number, prefix, shapes }) => [prefix * 65536 + handlers.get(shapes.at(-1)!.key)!, number]),
   );
-  const coldBase = SPECIAL_COUNT + hot.length + pairs.length;
+  const coldBase = SPECIAL_COUNT + hot.length + sequences.length;
   cold.forEach((shape, i) => {
     handlers.set(shape.key, coldBase + i);
     module.tableSlot(module.add(coldFunction(shape, tlbBase, functions, commit)));
@@ -193,7 +222,7 @@ export function buildInterpreter(machine: InterpreterOptions): InterpreterImage 
   const coldType = module.type(['i', 'i', 'l'], ['i']);
   const regionType = module.type(REGION.params, REGION.results);
   module.add(
-    loopFunction(hot, pairs, tlbBase, functions, {
+    loopFunction(hot, sequences, tlbBase, functions, {
       commit,
       slow,
       coldType,
@@ -265,7 +294,7 @@ interface LoopParts {
 /** run(cpu, ip, left, tag) → `Stop`. Everything else goes through the state. */
 function loopFunction(
   hot: HandlerShape[],
-  pairs: Pair[],
+  sequences: readonly Sequence[],
   tlbBase: number,
   functions: HandlerSite['functions'],
   parts: LoopParts,
@@ -525,9 +554,9 @@ function loopFunction(
               emitOne(shape, null);
               go();
             });
-          const emitPair = ({ first, second }: Pair): void =>
+          const emitSequence = ({ shapes }: Sequence): void =>
             f.scope(() => {
-              emitOne(second, emitOne(first, null));
+              shapes.reduce<number | null>((kind, shape) => emitOne(shape, kind), null);
               go();
             });
           /** A call stores its return address before it branches: that store is finished first. */
@@ -567,7 +596,7 @@ function loopFunction(
             bodies.push(() => f.scope(specials[i] ?? specials[SpecialOp.invalid]!));
           }
           for (const shape of hot) bodies.push(() => emitHot(shape));
-          for (const pair of pairs) bodies.push(() => emitPair(pair));
+          for (const sequence of sequences) bodies.push(() => emitSequence(sequence));
           bodies.push(() => f.scope(coldCall));
           const labels: Label[] = [];
           const nest = (i: number): void => {
