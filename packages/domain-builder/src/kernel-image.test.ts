@@ -1,4 +1,4 @@
-import { concatenate, PT_LOAD, terminated, writeElf, writeNote } from '@paravane/elf';
+import { concatenate, PT_LOAD, parseElf, SHT_STRTAB, SHT_SYMTAB, terminated, writeElf, writeNote } from '@paravane/elf';
 import { isParavaneError } from '@paravane/types';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
@@ -39,6 +39,48 @@ describe('a kernel with Xen notes', () => {
       [0xffffffff81003000n, 0x2010n],
     ]);
     expect([image.virtStart, image.virtEnd]).toEqual([0xffffffff81000000n, 0xffffffff81005010n]);
+  });
+
+  it.each([64, 32] as const)(
+    'with BSD_SYMTAB has its symbols behind it as an ELF file of their own (%i bits)',
+    (bits) => {
+      const low = { ENTRY: 0xc0000040n, VIRT_BASE: 0xc0000000n, INIT_P2M: null, PAE_MODE: 'yes' };
+      const symbols = [
+        { name: 'start', value: 0xc0000040n, type: 2 },
+        { name: 'finish', value: 0xc0000080n, size: 4n, type: 1 },
+      ];
+      const data = new Uint8Array(0x101).fill(0x90);
+      const segments = [{ type: PT_LOAD, data, vaddr: 0xc0000000n, paddr: 0n, memsz: 0x1ffdn }];
+      const kernel = (BSD_SYMTAB: string) =>
+        readKernelImage(testKernel({ bits, segments, symbols, notes: { ...low, BSD_SYMTAB } }));
+      expect(kernel('no').virtEnd).toBe(0xc0001ffdn);
+      const image = kernel('yes');
+      const start = 0xc0002000n;
+      const memory = new Uint8Array(Number(image.virtEnd - start));
+      for (const segment of image.segments.slice(1)) memory.set(segment.data, Number(segment.vaddr - start));
+      expect(new DataView(memory.buffer).getUint32(0, true)).toBe(memory.length - 4);
+      const inner = parseElf(memory.subarray(4));
+      expect(inner).toMatchObject({ bits, machine: image.elf.machine, programHeaders: [] });
+      expect(inner.sections().map(({ type, link, entsize }) => [type, link, entsize])).toEqual([
+        [0, 0, 0n],
+        [SHT_SYMTAB, 2, bits === 64 ? 24n : 16n],
+        [SHT_STRTAB, 0, 0n],
+      ]);
+      expect([...inner.symbols()]).toEqual([...image.elf.symbols()]);
+      // Where Xen's builder puts them.
+      expect(image.segments.slice(1).map(({ vaddr }) => vaddr - start)).toEqual([
+        0n,
+        bits === 64 ? 264n : 260n,
+        bits === 64 ? 336n : 308n,
+      ]);
+    },
+  );
+
+  it('with BSD_SYMTAB and no symbols has nothing behind it', () => {
+    expect(readKernelImage(testKernel({ notes: { BSD_SYMTAB: 'yes' } })).segments).toHaveLength(2);
+    const damaged = testKernel({ notes: { BSD_SYMTAB: 'yes' }, symbols: [{ name: 'a', value: 1n }] });
+    new DataView(damaged.buffer, damaged.byteOffset).setBigUint64(40, 0xffffffffn, true);
+    expect(readKernelImage(damaged).segments).toHaveLength(2);
   });
 
   it('at virtual address 0 without FEATURES or PADDR_OFFSET is a kernel too (as GRUB is)', () => {

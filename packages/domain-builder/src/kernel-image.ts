@@ -3,6 +3,7 @@
  * Nothing here knows a domain or its memory; that begins with `planPvDomain`.
  */
 import { type ElfFile, EM_386, EM_X86_64, machineName, PT_LOAD, parseElf } from '@paravane/elf';
+import { symbolSegments } from './bsd-symtab.js';
 import { failure, hex, invalid } from './failure.js';
 import { type UnpackOptions, unpackKernel } from './unpack.js';
 import { parseXenNotes, type XenNotes } from './xen-notes.js';
@@ -43,15 +44,20 @@ export function readKernelImage(bytes: Uint8Array): KernelImage {
     throw failure('kernel-unsupported', `the kernel is for ${machineName(elf.machine)}; this machine is an x86`);
   }
   const notes = parseXenNotes(elf);
-  const segments = loadable(elf, notes);
-  const virtStart = segments[0].vaddr;
-  const virtEnd = segments.reduce((end, { vaddr, memsz }) => (vaddr + memsz > end ? vaddr + memsz : end), virtStart);
-  if (virtEnd - virtStart > LARGEST_KERNEL) {
-    throw invalid(`the kernel claims addresses ${hex(virtStart)} to ${hex(virtEnd)}, more than 4 GB`);
+  const loaded = loadable(elf, notes);
+  const virtStart = loaded[0].vaddr;
+  const loadedEnd = endOf(loaded);
+  if (loadedEnd - virtStart > LARGEST_KERNEL) {
+    throw invalid(`the kernel claims addresses ${hex(virtStart)} to ${hex(loadedEnd)}, more than 4 GB`);
   }
-  checkAddresses(notes, virtStart, virtEnd);
+  checkAddresses(notes, virtStart, loadedEnd);
+  const segments = notes.bsdSymtab ? [...loaded, ...symbolSegments(elf, loadedEnd)] : loaded;
+  const virtEnd = endOf(segments);
   return { bits: elf.bits, elf, notes, segments, virtStart, virtEnd };
 }
+
+const endOf = (segments: readonly KernelSegment[]): bigint =>
+  segments.reduce((end, { vaddr, memsz }) => (vaddr + memsz > end ? vaddr + memsz : end), 0n);
 
 /** Segments by physical address, as Xen loads them: Linux has one (per-CPU data) whose virtual address is no place. */
 function loadable(elf: ElfFile, notes: XenNotes): KernelSegment[] {

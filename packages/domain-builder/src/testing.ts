@@ -3,7 +3,15 @@
  * around them. Not part of the package's entry.
  */
 import { XEN_ELFNOTE } from '@paravane/abi-xen';
-import { concatenate, PT_LOAD, PT_NOTE, type SegmentToWrite, writeElf, writeNote } from '@paravane/elf';
+import {
+  concatenate,
+  PT_LOAD,
+  PT_NOTE,
+  type SegmentToWrite,
+  type SymbolToWrite,
+  writeElf,
+  writeNote,
+} from '@paravane/elf';
 
 export type NoteValues = { readonly [Name in keyof typeof XEN_ELFNOTE]?: string | bigint | Uint8Array | null };
 
@@ -27,6 +35,7 @@ export interface TestKernel {
   readonly notes?: NoteValues;
   readonly owner?: string;
   readonly segments?: readonly SegmentToWrite[];
+  readonly symbols?: readonly SymbolToWrite[];
 }
 
 export function xenNotes(notes: NoteValues, owner = 'Xen'): Uint8Array {
@@ -51,6 +60,7 @@ export function testKernel(kernel: TestKernel = {}): Uint8Array {
     machine: kernel.machine,
     entry: kernel.entry ?? 0xffffffff81000000n,
     segments: [...segments, { type: PT_NOTE, data: notes }],
+    symbols: kernel.symbols,
   });
 }
 
