@@ -26,6 +26,7 @@ import { type Consoles, createConsoles, fileOf } from './consoles.js';
 import { type CliContext, say, sayError } from './context.js';
 import { openMedium } from './disks.js';
 import { statusOfAll, statusOfOutcome } from './exit-status.js';
+import { type Interruption, listenForInterruption } from './interruption.js';
 import type { MachineFlags } from './machine-flags.js';
 import { createFigures, type Figures } from './stats.js';
 
@@ -40,8 +41,6 @@ export interface Guest {
 
 /** The guest's wall clock at the start of a run in virtual time: 2025-01-01. */
 export const virtualEpoch = Date.UTC(2025, 0, 1);
-
-const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 /** What all guests of a process share. */
 interface Host {
@@ -63,18 +62,24 @@ export async function boot(
 ): Promise<number> {
   const { stdin } = context;
   const names = guests.map(({ config }) => config.name);
+  const interruption = listenForInterruption(context.process.stdout);
   const traces = openTraces(names, flags.trace);
   const machine = await context.parts.createMachine();
   // In virtual time the moment at which input arrives must not depend on the host: all of it is there at the start.
-  const typedAhead = flags.clock === 'virtual' && stdin.isTTY !== true ? await readToEnd(stdin) : undefined;
+  const ahead = flags.clock === 'virtual' && stdin.isTTY !== true;
+  const typedAhead = ahead ? await Promise.race([readToEnd(stdin), interruption.done]) : undefined;
   const consoles = createConsoles(context, names, flags);
   const figures = flags.stats ? createFigures(names) : undefined;
   const host: Host = { context, flags, machine, consoles, conductor, running: guests.length };
   const runs = guests.map((guest, number) => start(host, guest, number, traces[number]));
-  if (typedAhead !== undefined) runs[0]?.input(typedAhead);
+  void interruption.done.then(() => {
+    for (const run of runs) run.interrupt();
+  });
   try {
-    const statuses = await whileConnected(host, runs, typedAhead === undefined, figures, () =>
-      Promise.all(runs.map((run, number) => finish(host, (guests[number] as Guest).config, run, runs.length > 1))),
+    if (typedAhead === undefined) connect(host, runs, interruption, figures);
+    else runs[0]?.input(typedAhead);
+    const statuses = await Promise.all(
+      runs.map((run, number) => finish(host, (guests[number] as Guest).config, run, runs.length > 1)),
     );
     if (figures !== undefined) context.process.stderr.write(figures.text(runs));
     return statusOfAll(statuses);
@@ -161,27 +166,15 @@ async function finish(host: Host, config: DomainConfig, run: DomainRun, oneOfSev
   }
 }
 
-/** Connects the terminal and the signals for as long as the domains run. */
-async function whileConnected<Result>(
-  { context, consoles }: Host,
+/** What is typed goes to the domains, before they say their first words. */
+function connect(
+  { consoles }: Host,
   runs: readonly DomainRun[],
-  typing: boolean,
+  interruption: Interruption,
   figures: Figures | undefined,
-  body: () => Promise<Result>,
-): Promise<Result> {
-  const interrupt = (): void => {
-    for (const run of runs) run.interrupt();
-  };
-  for (const signal of signals) process.on(signal, interrupt);
-  // Whoever read our output has gone: there is nobody left to run for.
-  context.process.stdout.on('error', interrupt);
+): void {
   const tell = (): string => figures?.text(runs) ?? 'there are figures with --stats\n';
-  if (typing) consoles.connect(runs, interrupt, tell);
-  try {
-    return await body();
-  } finally {
-    for (const signal of signals) process.removeListener(signal, interrupt);
-  }
+  consoles.connect(runs, interruption.now, tell);
 }
 
 function report(context: CliContext, config: DomainConfig, flags: MachineFlags, outcome: RunOutcome): void {

@@ -19,21 +19,23 @@ interface Call {
   readonly input?: string;
   readonly cwd?: string;
   readonly env?: Record<string, string>;
-  /** Called with all that was printed so far, whenever more is. */
-  readonly watch?: (output: string, signal: (name: NodeJS.Signals) => void) => void;
+  /** A signal that is sent once, when what was printed matches. */
+  readonly signal?: readonly [name: NodeJS.Signals, seen: RegExp];
 }
 
 /** Runs the built command line over the fake machine. Without `input`, standard input stays open and silent. */
-function paravane(args: string[], { input, cwd = folder, env = {}, watch }: Call = {}): Promise<Result> {
+function paravane(args: string[], { input, cwd = folder, env = {}, signal }: Call = {}): Promise<Result> {
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, [program, ...args], {
       cwd,
       env: { ...process.env, PARAVANE_HOME: home, ...env },
     });
-    let [stdout, stderr] = ['', ''];
+    let [stdout, stderr, signalled] = ['', '', false];
     child.stdout.on('data', (chunk) => {
       stdout += chunk;
-      watch?.(stdout, (name) => child.kill(name));
+      if (signalled || !signal?.[1].test(stdout)) return;
+      signalled = true;
+      child.kill(signal[0]);
     });
     child.stderr.on('data', (chunk) => {
       stderr += chunk;
@@ -91,9 +93,7 @@ describe('exit statuses', () => {
   });
 
   it.each(['SIGINT', 'SIGTERM'] as const)('130: interrupted by %s', async (name) => {
-    const { status, stderr } = await paravane(['run', 'guest.cfg'], {
-      watch: (output, signal) => output.includes('$ ') && signal(name),
-    });
+    const { status, stderr } = await paravane(['run', 'guest.cfg'], { signal: [name, /\$ /] });
     expect(stderr).toContain('"guest" was ended: interrupted');
     expect(status).toBe(130);
   });
@@ -176,10 +176,13 @@ describe('run', () => {
   });
 
   it('restarts the domain as on_reboot says', async () => {
-    const { status, stdout, stderr } = await paravane(['run', 'guest.cfg', '--timeout', '1'], { input: 'reboot\n' });
+    const { status, stdout, stderr } = await paravane(['run', 'guest.cfg'], {
+      input: 'reboot\n',
+      signal: ['SIGTERM', /cmdline:[^]*cmdline:/],
+    });
     expect(stderr).toContain('"guest" restarts after a reboot');
     expect(stdout.match(/cmdline:/g)).toHaveLength(2);
-    expect(status).toBe(4);
+    expect(status).toBe(130);
   });
 
   it('writes a trace, figures and a log', async () => {
@@ -214,8 +217,8 @@ describe('several guests', () => {
 
   it('show their consoles under their names, and write them to files', async () => {
     const { status, stdout, stderr } = await paravane(
-      ['run', 'guest.cfg', 'other.cfg', '--console-log', 'log-%n', '--timeout', '1', '--stats'],
-      { input: 'hello\npoweroff\n' },
+      ['run', 'guest.cfg', 'other.cfg', '--console-log', 'log-%n', '--stats'],
+      { input: 'hello\npoweroff\n', signal: ['SIGTERM', /got poweroff/] },
     );
     expect(stdout).toContain('guest  | cmdline: console=hvc0\nguest  | memory 64');
     expect(stdout).toContain('second | cmdline: two\nsecond | memory 128');
@@ -223,12 +226,12 @@ describe('several guests', () => {
     expect(stdout).toMatch(/second \| \$ \n$/);
     expect(readFileSync(join(folder, 'log-guest'), 'utf8')).toMatch(/^cmdline: console=hvc0\n[^]*got poweroff\n\$ $/);
     expect(readFileSync(join(folder, 'log-second'), 'utf8')).toMatch(/^cmdline: two\n[^]*\$ $/);
-    expect(stderr).toContain('"second" was ended: --timeout 1 has passed');
+    expect(stderr).toContain('"second" was ended: interrupted');
     expect(stderr).not.toContain('"guest" was ended');
     expect(stderr).toMatch(
       /\[guest\]\nguest instructions: \d+\n[^]*\[second\]\nguest instructions: [^]*\[process\]\n[^]*host seconds/,
     );
-    expect(status).toBe(4);
+    expect(status).toBe(130);
   });
 
   it.each([
@@ -238,7 +241,7 @@ describe('several guests', () => {
   ] as const)('have the gravest exit status: %j and %s make %d', async (input, name, expected) => {
     const { status, stderr } = await paravane(['run', 'guest.cfg', 'other.cfg'], {
       input,
-      watch: (output, signal) => /guest  \| \$ got/.test(output) && signal(name),
+      signal: [name, /guest  \| \$ got/],
     });
     expect(stderr).toContain('"second" was ended: interrupted');
     expect(stderr.includes('"guest" has failed')).toBe(expected === 1);
@@ -294,6 +297,20 @@ describe('on a terminal', () => {
 
   const command = `'${process.execPath}' '${program}' run guest.cfg`;
 
+  /** The same by a shell that says the number of the process first. */
+  const counted = `stty -a >before; sh -c 'echo pid $$; exec "$@"' sh ${command}; s=$?; stty -a >after; exit $s`;
+
+  /** Types `keys` at the first prompt, and calls `act` once with the number of the process. */
+  const atPrompt = (act: (pid: number) => void, keys?: string) => {
+    let acted = false;
+    return (output: string): string | undefined => {
+      if (acted || !output.includes('seed')) return undefined;
+      acted = true;
+      act(Number(/pid (\d+)/.exec(output)?.[1]));
+      return keys;
+    };
+  };
+
   it('hands every key to the guest, Ctrl-C too, and restores the terminal', async () => {
     const { status, stdout } = await onTerminal(
       `stty -a >before; ${command}; s=$?; stty -a >after; exit $s`,
@@ -315,10 +332,29 @@ describe('on a terminal', () => {
   });
 
   it('restores the terminal when it is killed by a signal or fails', async () => {
-    const killed = `stty -a >before; ${command} & p=$!; sleep 1; kill -TERM $p; wait $p; s=$?; stty -a >after; exit $s`;
-    expect((await onTerminal(`sh -c '${killed.replaceAll("'", "'\\''")}'`, () => undefined)).status).toBe(130);
+    expect(
+      (
+        await onTerminal(
+          counted,
+          atPrompt((pid) => process.kill(pid, 'SIGTERM')),
+        )
+      ).status,
+    ).toBe(130);
+    expect(readFileSync(join(folder, 'after'), 'utf8')).toBe(readFileSync(join(folder, 'before'), 'utf8'));
     const failed = `stty -a >before; ${command}; s=$?; stty -a >after; exit $s`;
     expect((await onTerminal(failed, conversation(['seed', 'throw\r']))).status).toBe(1);
+    expect(readFileSync(join(folder, 'after'), 'utf8')).toBe(readFileSync(join(folder, 'before'), 'utf8'));
+  });
+
+  it('ends at a later signal what the first one did not end, and restores the terminal', async () => {
+    let signals: NodeJS.Timeout | undefined;
+    const { status } = await onTerminal(
+      counted,
+      atPrompt((pid) => {
+        signals = setInterval(() => process.kill(pid, 'SIGINT'), 200);
+      }, 'hang\r'),
+    ).finally(() => clearInterval(signals));
+    expect(status).toBe(130);
     expect(readFileSync(join(folder, 'after'), 'utf8')).toBe(readFileSync(join(folder, 'before'), 'utf8'));
   });
 });

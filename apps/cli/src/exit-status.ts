@@ -24,6 +24,7 @@ const hostFailures: ReadonlySet<string> = new Set([
   'package-damaged',
   'package-missing',
   'package-unusable',
+  'rootfs-failed',
 ]);
 
 export function statusOfOutcome(outcome: RunOutcome): number {
@@ -39,5 +40,6 @@ export function statusOfAll(statuses: readonly number[]): number {
 
 export function statusOfError(error: unknown): number {
   if (!isParavaneError(error)) return exitStatus.hostFailure;
+  if (error.code === 'interrupted') return exitStatus.interrupted;
   return hostFailures.has(error.code) || error.code.startsWith('host-') ? exitStatus.hostFailure : exitStatus.badInput;
 }

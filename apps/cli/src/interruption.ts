@@ -1,26 +1,37 @@
-/** Ctrl-C and its like as the ordinary end of a command that would go on for ever. */
+/**
+ * Ctrl-C and its like as the ordinary end of a command that would go on for ever. The handlers stay until the process
+ * exits: a signal that comes once the command is done, while disks and files are closed, must not take its exit status.
+ */
+import { exitStatus } from './exit-status.js';
+
 const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+
+/**
+ * Milliseconds between the signal that asks for the end and one that means it. One press of Ctrl-C can arrive twice: from
+ * the terminal and from the process that started this one.
+ */
+const patience = 1000;
 
 export interface Interruption {
   /** Resolves at the first signal, or at `now`. */
   readonly done: Promise<undefined>;
   now(): void;
-  close(): void;
 }
 
 export function listenForInterruption(output: NodeJS.WritableStream): Interruption {
   let now = (): void => undefined;
+  let asked: number | undefined;
   const done = new Promise<undefined>((resolve) => {
     now = () => resolve(undefined);
   });
-  for (const signal of signals) process.on(signal, now);
-  // Whoever read our output has gone.
-  output.on('error', now);
-  return {
-    done,
-    now,
-    close() {
-      for (const signal of signals) process.removeListener(signal, now);
-    },
+  const onSignal = (): void => {
+    asked ??= performance.now();
+    // Whatever hangs, the terminal is given back: that is done at the exit of the process.
+    if (performance.now() - asked >= patience) process.exit(exitStatus.interrupted);
+    now();
   };
+  for (const signal of signals) process.on(signal, onSignal);
+  // Whoever read our output has gone: there is nobody left to run for.
+  output.on('error', now);
+  return { done, now };
 }

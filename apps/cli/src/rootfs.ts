@@ -6,6 +6,7 @@ import { createMemoryFile, createRawImage } from '@paravane/images';
 import { type DomainConfig, readDisk, runDomain } from '@paravane/toolstack';
 import { ParavaneError } from '@paravane/types';
 import type { Parts } from './context.js';
+import type { Interruption } from './interruption.js';
 
 const gibibyte = 2 ** 30;
 const size = 2 * gibibyte;
@@ -13,7 +14,7 @@ const size = 2 * gibibyte;
 const epoch = Date.UTC(2025, 0, 1);
 const tailLines = 12;
 
-export function rootfsMaker(parts: Parts, progress: Progress): RootfsMaker {
+export function rootfsMaker(parts: Parts, progress: Progress, listen: () => Interruption): RootfsMaker {
   return async ({ kernel, ramdisk, archive, file, packages }) => {
     const unfinished = `${file}.part`;
     mkdirSync(dirname(file), { recursive: true });
@@ -40,9 +41,14 @@ export function rootfsMaker(parts: Parts, progress: Progress): RootfsMaker {
         },
         { time: hostTime },
       );
-      const interrupt = (): void => run.interrupt();
-      process.once('SIGINT', interrupt);
-      const outcome = await run.outcome.finally(() => process.removeListener('SIGINT', interrupt));
+      void listen().done.then(() => run.interrupt());
+      const outcome = await run.outcome;
+      if (outcome.kind === 'interrupted') {
+        throw new ParavaneError(
+          'interrupted',
+          'the making of the root file system was interrupted; nothing is left of it',
+        );
+      }
       if (outcome.kind !== 'shutdown' || !console.done) {
         throw new ParavaneError(
           'rootfs-failed',

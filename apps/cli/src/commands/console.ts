@@ -34,7 +34,6 @@ export default async function attach(this: CliContext, flags: ConsoleFlags, gues
       return 0;
     } finally {
       terminal.close();
-      interruption.close();
     }
   });
 }

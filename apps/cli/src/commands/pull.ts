@@ -15,6 +15,7 @@ import {
 import { ParavaneError } from '@paravane/types';
 import { type CliContext, carryOut, say } from '../context.js';
 import { exitStatus } from '../exit-status.js';
+import { listenForInterruption } from '../interruption.js';
 import { rootfsMaker } from '../rootfs.js';
 
 export interface PullFlags {
@@ -41,7 +42,9 @@ export default async function pull(this: CliContext, flags: PullFlags, name: Gue
       home,
       progress,
       ...(flags.version === undefined ? {} : { version: flags.version }),
-      ...(flags.rootfs ? { rootfs: rootfsMaker(this.parts, progress) } : {}),
+      ...(flags.rootfs
+        ? { rootfs: rootfsMaker(this.parts, progress, () => listenForInterruption(this.process.stdout)) }
+        : {}),
     });
     for (const found of packages) this.process.stdout.write(`${found.name} ${found.version}\n`);
     this.process.stdout.write(`${name} is ready in ${folder}; start it with: paravane run ${name}\n`);

@@ -64,12 +64,8 @@ export async function watch(this: CliContext, { count }: WatchFlags, guest: stri
       stdout.write(`${changed}\n`);
       if (left === 0) interruption.now();
     });
-    try {
-      await Promise.race([ended, interruption.done]);
-      return 0;
-    } finally {
-      interruption.close();
-    }
+    await Promise.race([ended, interruption.done]);
+    return 0;
   });
 }
 

@@ -1,6 +1,6 @@
 /**
  * A machine for the tests of the command line: its guest is a few lines of script. A kernel that begins with `fake` is
- * accepted; the guest shows its command line and obeys poweroff, reboot, crash and spin, typed at its console.
+ * accepted; the guest shows its command line and obeys poweroff, reboot, crash, spin, throw and hang, typed at its console.
  */
 import type { BootRequest, Machine, RunningDomain, StepResult } from '@paravane/toolstack';
 import { ParavaneError } from '@paravane/types';
@@ -22,6 +22,7 @@ class FakeDomain implements RunningDomain {
   readonly guestMilliseconds = 1500;
   private steps = 0n;
   private spinning = false;
+  private hanging = false;
 
   constructor(private readonly request: BootRequest) {
     const { config, ramdisk, seed, clock } = request;
@@ -65,6 +66,11 @@ class FakeDomain implements RunningDomain {
     this.request.trace?.('0.0 0 destroy');
   }
 
+  /** A device that never lets go of the domain. */
+  async settled(): Promise<void> {
+    if (this.hanging) await new Promise((resolve) => setTimeout(resolve, 2 ** 30));
+  }
+
   private obey(line: string): StepResult {
     switch (line) {
       case 'poweroff':
@@ -86,6 +92,9 @@ class FakeDomain implements RunningDomain {
       case 'spin':
         this.spinning = true;
         return { state: 'running' };
+      case 'hang':
+        this.hanging = true;
+        return { state: 'ended', end: { kind: 'poweroff' } };
       case 'throw':
         throw new Error('the fake broke');
       default:
