@@ -6,11 +6,10 @@
 import { Errno, hypercall, TI_DPL_MASK, TI_EVENT_MASK } from '@paravane/abi-xen';
 import type { HypercallHandler } from '../domain.js';
 import { asU32, viewGuest } from '../guest-memory.js';
+import { chargeBatch, clearTraps, TRAP_BATCH } from '../traps/table.js';
 import type { HypercallTable } from './dispatch.js';
 
 const TRAP_INFO_BYTES = 8;
-/** Entries that one table may have before it counts as endless. */
-const MOST_ENTRIES = 1024;
 
 /** Raises the RPL of a selector to the guest kernel's ring, 1. */
 export const compatSelector = (selector: number): number => ((selector & 3) === 0 ? selector | 1 : selector) & 0xffff;
@@ -20,10 +19,11 @@ const wide = (args: bigint[], at: number): bigint => (args[at + 1]! << 32n) | ar
 const setTrapTable: HypercallHandler = (vcpu, args) => {
   const table = args[0]!;
   if (table === 0n) {
-    for (const trap of vcpu.traps) Object.assign(trap, { address: 0n, cs: 0 });
+    clearTraps(vcpu);
     return 0;
   }
-  for (let entry = 0; entry < MOST_ENTRIES; entry++) {
+  chargeBatch(vcpu);
+  for (let entry = 0; entry < TRAP_BATCH; entry++) {
     const view = viewGuest(vcpu, table + BigInt(entry * TRAP_INFO_BYTES), TRAP_INFO_BYTES);
     if (!view) return -Errno.EFAULT;
     const address = view.getUint32(4, true);
@@ -36,7 +36,7 @@ const setTrapTable: HypercallHandler = (vcpu, args) => {
       address: BigInt(address),
     });
   }
-  return -Errno.EINVAL;
+  return { preempted: true, args: [table + BigInt(TRAP_BATCH * TRAP_INFO_BYTES)] };
 };
 
 const setCallbacks: HypercallHandler = ({ callbacks }, args) => {

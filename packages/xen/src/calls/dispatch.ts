@@ -17,6 +17,8 @@ export type HypercallTable = readonly (HypercallHandler | undefined)[];
 
 /** The calls one after the other that one stop may work on before it is re-issued. */
 const BATCH = 256;
+/** The most work of a multicall before the rest of it waits (`MmState.spent`). */
+const WORK = 0x10000;
 /** Words of a multicall_entry: op, result, six arguments. */
 const ENTRY_WORDS = 8;
 /** Of SYSCALL, and of INT 82. */
@@ -54,6 +56,7 @@ export function dispatch(table: HypercallTable, vcpu: XenVcpu): void {
     : ARGUMENTS32.map((register) => regs[register] & 0xffffffffn);
   if (domain.trace) traceCall(vcpu, number, args);
   const rip = core.rip;
+  domain.mm.spent = 0;
   const result =
     number === hypercall.multicall ? multicall(table, vcpu, args) : (table[number]?.(vcpu, args) ?? -Errno.ENOSYS);
   if (result === LEFT) return;
@@ -98,7 +101,8 @@ function multicall(table: HypercallTable, vcpu: XenVcpu, args: bigint[]): Hyperc
     else entryView.setUint32(at, Number(BigInt.asUintN(32, value)), true);
   };
   for (let done = 0; count > 0; done++) {
-    if (done === BATCH) return { preempted: true, args: [list, BigInt(count), ...args.slice(2)] };
+    if (done === BATCH || domain.mm.spent > WORK)
+      return { preempted: true, args: [list, BigInt(count), ...args.slice(2)] };
     const view = viewGuest(vcpu, list, entryBytes);
     if (!view) return -Errno.EFAULT;
     const word = (at: number): bigint =>

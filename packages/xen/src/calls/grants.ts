@@ -26,9 +26,12 @@ import { mapRef, unmapHandle } from '../grants/map.js';
 import { growTable, setVersion, swapEntries } from '../grants/table.js';
 import { transferPage } from '../grants/transfer.js';
 import { abiOf, asS32, asU32, handleOk, readGuest, readGuestStruct, writeGuest } from '../guest-memory.js';
+import { work } from '../mm/index.js';
 
 /** Requests of an array that one call works on before it is re-issued. */
 const BATCH = 256;
+/** What a request costs, in table entries: it may copy a page. */
+const REQUEST_COST = 128;
 /** The high half of the command word belongs to continuations of cache_flush. */
 const COMMAND_MASK = 0xfff;
 
@@ -46,6 +49,7 @@ function each<M extends FieldMap>(
   if (!handleOk(vcpu, at, count, size)) return -Errno.EFAULT;
   for (let done = 0; done < count; done++) {
     if (done === BATCH) return { preempted: true, args: [args[0], at, BigInt(count - done), ...args.slice(3)] };
+    work(vcpu.domain.mm, REQUEST_COST);
     const bytes = readGuest(vcpu, at, size);
     if (!bytes) return -Errno.EFAULT;
     const view = new DataView(bytes.buffer, bytes.byteOffset, size);

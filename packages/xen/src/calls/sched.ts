@@ -16,9 +16,12 @@ import { type HypercallHandler, type HypercallResult, isDomain, type XenDomain, 
 import { channelOf } from '../events/channels.js';
 import { isPending, portLimit, upcallPending } from '../events/delivery.js';
 import { asU32, readGuestStruct, readGuestU32 } from '../guest-memory.js';
+import { work } from '../mm/index.js';
 import { setUpcallMask } from '../traps/frame.js';
 
 const POLL_LIMIT = 128;
+/** What a port costs to look at, in table entries. */
+const PORT_COST = 8;
 const WATCHDOGS = 2;
 const REASONS = ['poweroff', 'reboot', 'suspend', 'crash', 'watchdog', 'soft-reset'];
 const SECOND = 1e9;
@@ -52,6 +55,7 @@ function poll(vcpu: XenVcpu, argument: bigint): number {
   if (!request) return -Errno.EFAULT;
   if (request.nr_ports > POLL_LIMIT) return -Errno.EINVAL;
   if (upcallPending(vcpu)) return 0;
+  work(domain.mm, request.nr_ports * PORT_COST);
   let first = 0;
   for (let index = 0; index < request.nr_ports; index++) {
     const claimedPort = readGuestU32(vcpu, request.ports + BigInt(4 * index));

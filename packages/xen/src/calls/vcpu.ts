@@ -15,10 +15,11 @@ import {
   vcpu_set_periodic_timer,
 } from '@paravane/abi-xen';
 import type { Maddr, Mfn } from '@paravane/types';
-import type { HypercallHandler, XenVcpu } from '../domain.js';
+import type { HypercallHandler, HypercallResult, XenVcpu } from '../domain.js';
 import { selectAll } from '../events/delivery.js';
 import { mapWritable, unmapWritable } from '../events/pages.js';
 import { abiOf, addressOk, asU32, readGuest, readGuestStruct, viewGuest, writeGuest } from '../guest-memory.js';
+import { begin, dropAhead, end } from '../mm/index.js';
 import {
   runstateBytes,
   setRunstate,
@@ -82,13 +83,21 @@ function registerTimeArea(caller: XenVcpu, vcpu: XenVcpu, argument: bigint): num
   return 0;
 }
 
-function initialise(caller: XenVcpu, vcpu: XenVcpu, argument: bigint): number {
+function initialise(caller: XenVcpu, vcpu: XenVcpu, args: bigint[]): HypercallResult {
+  const argument = args[2];
   if (vcpu.vcpuInfoFrame === 0 && vcpu.id >= 32) return -Errno.EINVAL;
   const abi = abiOf(caller);
   const bytes = readGuest(caller, argument, vcpu_guest_context.size(abi));
   if (!bytes) return -Errno.EFAULT;
   if (vcpu.initialised) return -Errno.EEXIST;
-  return loadContext(vcpu, vcpu_guest_context.read(new DataView(bytes.buffer, bytes.byteOffset), 0, abi));
+  const { mm } = vcpu.domain;
+  if (!begin(mm)) return end(mm, { preempted: true, args });
+  const context = vcpu_guest_context.read(new DataView(bytes.buffer, bytes.byteOffset), 0, abi);
+  const rc = loadContext(vcpu, context);
+  // The tables of the new vCPU are validated in pieces.
+  if (rc === -Errno.ERESTART) return end(mm, { preempted: true, args });
+  dropAhead(vcpu);
+  return end(mm, rc);
 }
 
 function bringUp(vcpu: XenVcpu): number {
@@ -139,13 +148,14 @@ function setSingleshotTimer(vcpu: XenVcpu, argument: bigint): number {
   return 0;
 }
 
-export const vcpu_op: HypercallHandler = (caller, [command, claimedId, argument]) => {
+export const vcpu_op: HypercallHandler = (caller, args) => {
+  const [command, claimedId, argument] = args;
   const op = asU32(command);
   const vcpu = caller.domain.vcpus[asU32(claimedId)];
   if (!vcpu) return -Errno.ENOENT;
   switch (op) {
     case VCPUOP.initialise:
-      return initialise(caller, vcpu, argument);
+      return initialise(caller, vcpu, args);
     case VCPUOP.up:
       return bringUp(vcpu);
     case VCPUOP.down:

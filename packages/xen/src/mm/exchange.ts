@@ -10,6 +10,7 @@ import type { HypercallResult, XenDomain, XenVcpu } from '../domain.js';
 import { selfOnly } from './foreign.js';
 import { handleOk, readGuest, readGuestWord, wordBytes, writeGuestWord } from './guest.js';
 import { addressLimit, parseReservation, RESERVATION_BYTES, type Reservation } from './reservation.js';
+import { work } from './state.js';
 
 /** Largest order for a guest without privileges (CONFIG_DOMU_MAX_ORDER). */
 export const MAX_ORDER = 9;
@@ -42,7 +43,7 @@ export function exchange(vcpu: XenVcpu, args: bigint[]): HypercallResult {
       result = { preempted: true, args };
       break;
     }
-    mm.budget -= PAGE_COST * 2 ** Math.max(input.order, output.order);
+    work(mm, PAGE_COST * 2 ** Math.max(input.order, output.order));
     const step = exchangeChunk(vcpu, input, output, chunk, inOrder, outOrder, limit);
     if (step === 0) continue;
     result = step;

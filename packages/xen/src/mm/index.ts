@@ -14,6 +14,7 @@ export { memoryOp } from './memory-op.js';
 export { leafEntry, mmuUpdate, updateVaMapping, updateVaMappingOtherdomain } from './mmu-update.js';
 export { mmuextOp } from './mmuext.js';
 export { getPageAndType, getPageType, hostMayWrite, putPageAndType, putPageType } from './page-type.js';
+export { begin, dropAhead, end } from './preempt.js';
 export { handlePageFault } from './ptwr.js';
 export { relinquish } from './relinquish.js';
 export {

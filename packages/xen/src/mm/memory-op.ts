@@ -32,7 +32,7 @@ import {
 } from './guest.js';
 import { begin, end } from './preempt.js';
 import { addressLimit, type Reservation, readReservation } from './reservation.js';
-import { allocateExtent } from './state.js';
+import { allocateExtent, work } from './state.js';
 
 const OP_MASK = 63n;
 const EXTENT_SHIFT = 6n;
@@ -251,7 +251,7 @@ function extents(vcpu: XenVcpu, op: number, args: bigint[], claimedStart: bigint
     if (done > first && mm.budget <= 0) {
       return { preempted: true, args: [BigInt(op) | (BigInt(done) << EXTENT_SHIFT), ...args.slice(1)] };
     }
-    mm.budget -= PAGE_COST * 2 ** reservation.order;
+    work(mm, PAGE_COST * 2 ** reservation.order);
     const at = reservation.list + BigInt(done * wordBytes(vcpu));
     const ok = op === XENMEM.decrease_reservation ? giveUp(vcpu, at, reservation) : take(vcpu, op, at, reservation);
     if (!ok) break;

@@ -14,6 +14,7 @@ import { addressOk, handleOk, readGuest, viewGuest, wordBytes, writeGuestU32 } f
 import { getPageType, inTypedUse, putPageType } from './page-type.js';
 import { begin, dropAhead, end, preempted, validateAhead } from './preempt.js';
 import { entryFrame } from './pte.js';
+import { work } from './state.js';
 
 const REQUEST_BYTES = 16;
 /** What an entry costs beyond the table entries it makes the hypervisor look at. */
@@ -83,7 +84,7 @@ export function mmuUpdate(vcpu: XenVcpu, args: bigint[]): HypercallResult {
       rc = AGAIN;
       break;
     }
-    mm.budget -= REQUEST_COST;
+    work(mm, REQUEST_COST);
     const request = viewGuest(vcpu, args[0]! + BigInt(finished * REQUEST_BYTES), REQUEST_BYTES);
     if (!request) {
       rc = -Errno.EFAULT;

@@ -14,6 +14,7 @@ import { closeBatch, endsContinuation, openBatch, vcpuMaskReadable } from './mmu
 import { dropLdt, getPageAndType, putPageAndType } from './page-type.js';
 import { begin, dropAhead, end, preempted, validateAhead } from './preempt.js';
 import { setKernelRoot, setUserRoot } from './roots.js';
+import { work } from './state.js';
 
 /** struct mmuext_op of the two ABIs. */
 const OP_BYTES = { 4: 12, 8: 24 } as const;
@@ -41,7 +42,7 @@ export function mmuextOp(vcpu: XenVcpu, args: bigint[]): HypercallResult {
       rc = AGAIN;
       break;
     }
-    mm.budget -= OP_COST;
+    work(mm, OP_COST);
     const op = viewGuest(vcpu, args[0]! + BigInt(finished * opBytes), opBytes);
     if (!op) {
       rc = -Errno.EFAULT;

@@ -24,7 +24,7 @@ import {
   UPPER_DISALLOWED,
   writeEntry,
 } from './pte.js';
-import type { MmState, VcpuMm } from './state.js';
+import { type MmState, type VcpuMm, work } from './state.js';
 
 const ENTRIES = 512;
 /** Slots of an L4 that are Xen's. */
@@ -107,7 +107,7 @@ export function putPageAndType(mm: MmState, mfn: number): void {
 }
 
 function validate(mm: MmState, mfn: number, type: number): number {
-  mm.budget -= ENTRIES;
+  work(mm, ENTRIES);
   if (type === FrameType.l1) return validateL1(mm, mfn);
   if (type === FrameType.segdesc) return descriptorPageOk(mm, mfn) ? 0 : -Errno.EINVAL;
   if (isTable(type)) return validateUpper(mm, mfn, type);
@@ -115,7 +115,7 @@ function validate(mm: MmState, mfn: number, type: number): number {
 }
 
 function invalidate(mm: MmState, mfn: number, level: number): void {
-  mm.budget -= ENTRIES;
+  work(mm, ENTRIES);
   // The frame may next be a root of another domain: nothing may be found under its tag.
   if (level === (mm.pae ? FrameType.l3 : FrameType.l4)) mm.mmu.tlb.flushRoot(mfn as Mfn);
   if (level === FrameType.l1) putL1Entries(mm, mfn, ENTRIES);

@@ -50,6 +50,8 @@ export interface MmState {
   drops: number;
   /** Table entries that the hypercall in progress may still look at; infinite outside of one. */
   budget: number;
+  /** Table entries looked at since the guest was left, or other work of that size. */
+  spent: number;
   /** Tables whose last typed reference is gone but that are still to be taken apart. */
   readonly deferred: number[];
 }
@@ -64,6 +66,12 @@ export interface VcpuMm {
   readonly ldtFrames: Map<number, Mfn>;
   /** Tables validated ahead, each with a typed reference, for an operation of this vCPU that is re-issued. */
   readonly ahead: number[];
+}
+
+/** Accounts for work of the size of so many table entries. */
+export function work(mm: MmState, entries: number): void {
+  mm.budget -= entries;
+  mm.spent += entries;
 }
 
 const machines = new WeakMap<Mmu, MachineMm>();
@@ -115,6 +123,7 @@ export function createMm(domain: Pick<XenDomain, 'id' | 'mmu' | 'vcpus' | 'is64'
     stale: false,
     drops: 0,
     budget: Infinity,
+    spent: 0,
     deferred: [],
   };
 }

@@ -24,6 +24,7 @@ import { compatSelector } from '../calls/compat.js';
 import type { HypercallHandler, XenVcpu } from '../domain.js';
 import { asU32, readGuest, readGuestStruct } from '../guest-memory.js';
 import { descriptor, isUsable, segmentOf } from './segments.js';
+import { chargeBatch, clearTraps, TRAP_BATCH } from './table.js';
 
 const CR0_TS = 8;
 const TRAP_INFO_BYTES = 16;
@@ -40,11 +41,11 @@ function fixSelector(selector: number, flat: number): number {
 export const set_trap_table: HypercallHandler = (vcpu, args) => {
   const table = args[0];
   if (table === 0n) {
-    for (const trap of vcpu.traps) trap.address = 0n;
+    clearTraps(vcpu);
     return 0;
   }
-  // Each vector at most a few times: a table without end is no reason to loop for ever.
-  for (let entry = 0; entry < 1024; entry++) {
+  chargeBatch(vcpu);
+  for (let entry = 0; entry < TRAP_BATCH; entry++) {
     const bytes = readGuest(vcpu, table + BigInt(entry * TRAP_INFO_BYTES), TRAP_INFO_BYTES);
     if (!bytes) return -Errno.EFAULT;
     const view = new DataView(bytes.buffer, bytes.byteOffset);
@@ -59,7 +60,7 @@ export const set_trap_table: HypercallHandler = (vcpu, args) => {
       address,
     });
   }
-  return -Errno.EINVAL;
+  return { preempted: true, args: [table + BigInt(TRAP_BATCH * TRAP_INFO_BYTES)] };
 };
 
 export const set_callbacks: HypercallHandler = (vcpu, [event, failsafe, syscall]) => {

@@ -397,3 +397,34 @@ describe('privileged instructions', () => {
     expect(mask(guest)).toBe(1);
   });
 });
+
+describe('a trap table', () => {
+  const entry = (vector: number, address: bigint): [bigint, bigint] => [BigInt(vector) | (KERNEL_CS << 16n), address];
+
+  it('of any length is taken in pieces', () => {
+    const guest = createTestGuest();
+    const entries = Array.from({ length: 200 }, (_, at) => entry(at, 0xffffffff80001000n + BigInt(at)));
+    expect(guest.call(hypercall.set_trap_table, guest.put(...entries.flat(), 0, 0))).toBe(0n);
+    expect(guest.vcpu.traps[199].address).toBe(0xffffffff80001000n + 199n);
+  });
+
+  it('without an end is read to where it can be read no more', () => {
+    const guest = createTestGuest();
+    let last = guest.page();
+    const endless = new Uint8Array(new BigUint64Array(Array.from({ length: 256 }, () => entry(3, 16n)).flat()).buffer);
+    const first = last.address;
+    for (let page = 0; page < 4; page++) {
+      guest.hypervisor.mmu.write(last.frame as never, 0, endless);
+      if (page < 3) last = guest.page();
+    }
+    expect(guest.call(hypercall.update_va_mapping, last.address, 0, 2)).toBe(0n);
+    expect(guest.call(hypercall.set_trap_table, first)).toBe(-14n);
+  });
+
+  it('of none is all handlers gone', () => {
+    const guest = createTestGuest();
+    withHandler(guest, 13, 0xffffffff80001000n, 7);
+    expect(guest.call(hypercall.set_trap_table, 0)).toBe(0n);
+    expect(guest.vcpu.traps[13]).toEqual({ address: 0n, cs: 0, dpl: 0, masksEvents: false });
+  });
+});
