@@ -5,6 +5,7 @@
 
 import { CONDITIONS } from './link.mjs';
 
+const X87_ARITHMETIC = ['add', 'sub', 'subr', 'mul', 'div', 'divr'];
 const NAMES = {
   8: ['al', 'bl', 'cl', 'dl', 'ah', 'ch'],
   16: ['ax', 'bx', 'cx', 'dx', 'si', 'di'],
@@ -203,22 +204,49 @@ export function writeProgram(random, mode) {
     },
     x87() {
       const at = () => `[${base}+${hex(8 * below(60))}]`;
-      put(one([`fld qword ${at()}`, `fild dword ${at()}`, 'fld1', 'fldz', `fld dword ${at()}`]));
-      for (let i = below(4); i > 0; i--)
+      if (rarely(6)) {
+        // Any rounding and precision; seldom an exception that is not masked.
+        const word = 0x7f | (below(4) << 10) | (below(4) << 8);
+        put(`mov word [${base}+0x1f08], ${hex(rarely(8) ? word & ~(1 << below(6)) : word)}`);
+        put(`fldcw word [${base}+0x1f08]`);
+      }
+      const pushes = ['fild dword', 'fild word', 'fild qword', 'fld dword', 'fld qword', 'fld tword'];
+      const loads = () => one([...pushes.map((name) => `${name} ${at()}`), 'fld1', 'fldz', 'fldpi', 'fld st0']);
+      const depth = between(1, 3);
+      for (let i = 0; i < depth; i++) put(rarely(2) ? `fild dword ${at()}` : loads());
+      const other = () => `st${below(rarely(20) ? 8 : depth)}`;
+      for (let i = below(6); i > 0; i--) {
+        const name = one(X87_ARITHMETIC);
         put(
           one([
-            'fadd st0, st0',
-            'fmul st0, st0',
-            'fchs',
-            'fabs',
-            'fsqrt',
-            'frndint',
-            `fadd qword ${at()}`,
-            `fmul dword ${at()}`,
-            `fdiv qword ${at()}`,
+            `f${name} st0, ${other()}`,
+            `f${name} ${other()}, st0`,
+            `f${name} ${one(['qword', 'dword'])} ${at()}`,
+            `fi${name} ${one(['word', 'dword'])} ${at()}`,
+            `fxch ${other()}`,
+            `fcmov${one(['b', 'nb', 'e', 'ne', 'be', 'nbe', 'u', 'nu'])} st0, ${other()}`,
+            `fst ${one(['qword', 'dword'])} ${at()}`,
+            `fist ${one(['word', 'dword'])} ${at()}`,
+            `${one(['fcom', 'fucom'])} st0, ${other()}`,
+            one(['fchs', 'fabs', 'fsqrt', 'frndint', 'ftst', 'fincstp', 'fdecstp', 'fnop']),
           ]),
         );
-      put(one([`fstp qword ${at()}`, `fstp dword ${at()}`, `fistp dword ${at()}`]));
+        if (rarely(3)) put(`${one(['fcomi', 'fucomi'])} st0, ${other()}`, `set${one(CONDITIONS)} ${register(8)}`);
+        if (rarely(6)) put('fnstsw');
+      }
+      for (let i = 1; i < depth; i++)
+        put(one([`f${one(X87_ARITHMETIC)}p st1, st0`, `fstp ${other()}`, `fcomip st0, st1`, `fisttp dword ${at()}`]));
+      const stores = [
+        'fstp qword',
+        'fstp dword',
+        'fstp tword',
+        'fistp word',
+        'fistp dword',
+        'fistp qword',
+        'fisttp qword',
+      ];
+      put(`${one(stores)} ${at()}`);
+      if (rarely(30)) put('fninit');
     },
     branch() {
       const label = `b${labels++}`;

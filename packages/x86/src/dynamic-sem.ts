@@ -9,6 +9,7 @@ import type { HandlerShape } from './handlers.js';
 import { Sem } from './sem.js';
 import { SCRATCH_TOP, State, Uop } from './state.js';
 import { entryOffset } from './tlb-probe.js';
+import { callRoutine, type Routine, type Routines } from './x87/routines.js';
 
 /** What a handler shares with the function it is part of. */
 export interface HandlerSite {
@@ -20,7 +21,7 @@ export interface HandlerSite {
   /** `placeOfTag` */
   readonly tagPlace: Expr;
   readonly tlbBase: number;
-  readonly functions: { miss: number; eflags: number; condition: number };
+  readonly functions: { miss: number; eflags: number; condition: number; routines: Routines };
   readonly flagKind: Expr;
   readonly flagA: Expr;
   readonly flagB: Expr;
@@ -141,7 +142,7 @@ export class DynamicSem extends Sem {
     );
     return host;
   }
-  protected stored(host: Expr): void {
+  stored(host: Expr): void {
     this.stores.push(host);
   }
   raise(vector: number, errorCode: number): void {
@@ -156,6 +157,21 @@ export class DynamicSem extends Sem {
     const distance = load('i64.load16_u', this.site.ip, Uop.imm + 2);
     const address = op('i64.add', load('i64.load', this.site.cpu, State.pcBase), distance);
     return this.let(this.mode === 64 ? address : this.zeroExtend(address, 32));
+  }
+  /** Where there is a memory operand its page offset is in the slots, else in the displacement. */
+  instructionAddress(): Expr {
+    const { cpu, ip } = this.site;
+    const offset = this.hasMemory ? load('i64.load16_u', ip, Uop.slot1) : load('i64.load16_u', ip, Uop.disp);
+    return op('i64.add', load('i64.load', cpu, State.pcBase), offset);
+  }
+  private get hasMemory(): boolean {
+    return this.forms.some((form) => form.kind === 'm');
+  }
+  stackRegisters(): Expr {
+    return this.forms.some((form) => form.kind === 't') ? load('i32.load16_u', this.site.ip, Uop.slot1) : i32(0);
+  }
+  routine(name: Routine, ...args: Expr[]): Expr {
+    return callRoutine(this.site.functions.routines, name, args);
   }
   branch(): void {
     if (this.forms[0]!.kind === 'j') return this.site.branchLinked();

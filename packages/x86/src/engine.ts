@@ -15,6 +15,7 @@ import { MemoryAccess } from './memory-access.js';
 import { interpreterImage } from './prebuilt.js';
 import { STATE_BYTES } from './state.js';
 import { X86Vcpu } from './vcpu.js';
+import { routineImports } from './x87/routines.js';
 
 /** Bytes of the machine's core area that an engine with its TLB needs (`MachineMemoryOptions.coreBytes`). */
 export const CORE_BYTES = CODE_CACHE_BYTES + (2 << 20);
@@ -75,7 +76,10 @@ export function createX86Engine(options: EngineOptions): Engine {
     cache,
     run: instance.exports.run as RunFunction,
     eflags: instance.exports.eflags as EngineParts['eflags'],
-    jit: options.jit === false ? null : createJit(mmu, cache, areas, table, image.tableSlots, options.maxRegions),
+    jit:
+      options.jit === false
+        ? null
+        : createJit(mmu, cache, areas, table, image.tableSlots, routineImports(instance.exports), options.maxRegions),
     untilSample: SAMPLE_INTERVAL,
     compiled: 0,
     random: options.random ?? (() => 0x9e3779b97f4a7c15n),

@@ -24,6 +24,8 @@ export function formsOf(insn: Instruction, near: boolean): Form[] {
         return { kind: operand.wide === undefined ? 'i' : 'I', width: insn.width };
       case 'j':
         return { kind: near ? 'j' : 'J', width: 0 };
+      case 'st':
+        return { kind: 't', width: 80 };
       case 'x':
       case 'p':
       case 'c':
@@ -34,9 +36,12 @@ export function formsOf(insn: Instruction, near: boolean): Form[] {
   });
 }
 
+/** x87 instructions, whose operands do not depend on the operand size. */
+export const isX87 = (mnemonic: string): boolean => mnemonic.startsWith('F');
+
 export function keyOf(insn: Instruction, forms: readonly Form[]): string {
   const shapes = forms.map((form) => form.kind + (form.kind === 'r' || form.kind === 'm' ? form.width : '')).join(',');
-  return `${insn.mnemonic} ${insn.width} ${shapes}${BY_MODE.test(insn.mnemonic) && insn.mode === 32 ? ' @32' : ''}`;
+  return `${insn.mnemonic} ${isX87(insn.mnemonic) ? 64 : insn.width} ${shapes}${BY_MODE.test(insn.mnemonic) && insn.mode === 32 ? ' @32' : ''}`;
 }
 
 /** A bit offset in a register reaches beyond the operand, within the address size. */

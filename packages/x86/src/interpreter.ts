@@ -25,6 +25,7 @@ import { type HandlerShape, handlerShapes } from './handlers.js';
 import { DEFINITIONS } from './semantics/definitions.js';
 import { MAX_REGION, REGION, REGION_ROOM, SCRATCH_TOP, State, Stop, UOP_BYTES, Uop } from './state.js';
 import { entryOffset, placeOfTag } from './tlb-probe.js';
+import { addRoutines } from './x87/routines.js';
 
 /** Handlers that are no instruction. */
 export const SpecialOp = {
@@ -203,7 +204,7 @@ export function buildInterpreter(machine: InterpreterOptions): InterpreterImage 
   const slow = module.import('slow', ['i', 'i'], ['i']);
   const eflags = module.add(eflagsFunction(), 'eflags');
   const condition = module.add(conditionFunction(eflags));
-  const functions = { miss, eflags, condition };
+  const functions = { miss, eflags, condition, routines: addRoutines(module) };
 
   const shapes = handlerShapes();
   const hot = shapes.filter(isHot);

@@ -1,6 +1,6 @@
 /** Instructions to micro-operations (see `state.ts` for their layout). */
 import { type Instruction, type MemoryOperand, memorySegment } from './decode.js';
-import { formsOf, isGenerated, keyOf } from './handlers.js';
+import { formsOf, isGenerated, isX87, keyOf } from './handlers.js';
 import { SpecialOp } from './interpreter.js';
 import type { Entry } from './notation.js';
 import { baseSlot } from './segments.js';
@@ -144,7 +144,7 @@ export function lower(
   const branch = insn.operands[0]?.kind === 'j' ? insn.operands[0].value + offset + insn.length : 0;
   const near = branch >= 0 && branch < 4096 && insn.width !== 16;
   const handler = handlerOf(sink, insn, near, handlers);
-  if (handler < 0) return lowerSlow(sink, insn, offset, n);
+  if (handler < 0 || (based && isX87(insn.mnemonic))) return lowerSlow(sink, insn, offset, n);
   if (!based && wantsCheck(insn)) writeCheck(sink, insn, offset, n);
   let place = NOWHERE;
   if (insn.memory && insn.operands.some(({ kind }) => kind === 'm') && insn.mnemonic !== 'NOP') {
@@ -155,7 +155,8 @@ export function lower(
   let imm: number | null = null;
   let wide: bigint | null = null;
   for (const operand of insn.operands) {
-    if (operand.kind === 'r') slots[next++] = operand.n * 8 + (operand.high ? 1 : 0);
+    if (operand.kind === 'st') slots[next++] = operand.n;
+    else if (operand.kind === 'r') slots[next++] = operand.n * 8 + (operand.high ? 1 : 0);
     else if (operand.kind === 'x' || operand.kind === 'p') slots[next++] = operand.n * 16;
     else if (operand.kind === 'i') {
       imm = operand.value;
@@ -166,6 +167,11 @@ export function lower(
     imm = ((offset + insn.length) << 16) | (near ? branch : 0);
     if (!near) place = { ...place, disp: branch | 0 };
     else if (insn.operands[0]?.kind === 'j') place = { ...place, disp: 0 };
+  }
+  if (isX87(insn.mnemonic)) {
+    // Where the instruction is, for FIP.
+    if (place === NOWHERE) place = { ...place, disp: offset };
+    else [slots[0], slots[1]] = [offset & 0xff, offset >> 8];
   }
   // A vector instruction with an immediate byte may need both.
   if (SLOW_DEFINITIONS.has(insn.mnemonic) && (imm === null || insn.operands[0]?.kind === 'x')) {

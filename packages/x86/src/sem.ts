@@ -11,10 +11,11 @@
  */
 import { type Expr, type FunctionBuilder, f32, f64, i32, i64, load, op, select } from '@paravane/wasm-emit';
 import { FlagKind, widthNumber } from './state.js';
+import type { Routine } from './x87/routines.js';
 
-/** Shape of an operand: general register, memory, immediate (`i` 32-bit, `I` 64-bit), CL, XMM, MMX, branch (`j` within its page, `J` out of it). */
+/** Shape of an operand: general register, memory, immediate (`i` 32-bit, `I` 64-bit), CL, XMM, MMX, x87 register (`t`), branch (`j` within its page, `J` out of it). */
 export interface Form {
-  kind: 'r' | 'm' | 'i' | 'I' | 'c' | 'x' | 'p' | 'j' | 'J' | 's';
+  kind: 'r' | 'm' | 'i' | 'I' | 'c' | 'x' | 'p' | 't' | 'j' | 'J' | 's';
   /** Bits. */
   width: number;
 }
@@ -82,13 +83,19 @@ export abstract class Sem {
   /** Offset in memory of `bytes` bytes at a linear address; leaves with the fault if there are none. */
   abstract translate(address: Expr, bytes: number, write: boolean): Expr;
   /** After a store to what `translate` gave: finishes one that went to the scratch area. */
-  protected abstract stored(host: Expr): void;
+  abstract stored(host: Expr): void;
   /** Raises an exception at this instruction. `errorCode` -1 for none. */
   abstract raise(vector: number, errorCode: number): void;
   /** Leaves the instruction, untouched so far, to its definition in TypeScript. */
   abstract bail(): void;
   /** Address of the next instruction. Only for branches. */
   abstract returnAddress(): Expr;
+  /** Linear address of the instruction. Only of the x87. */
+  abstract instructionAddress(): Expr;
+  /** The numbers of the stack registers among the operands, i32: the first in the low byte, the second above it. */
+  abstract stackRegisters(): Expr;
+  /** The answer of a routine, i32. */
+  abstract routine(name: Routine, ...args: Expr[]): Expr;
   /** Goes to the branch operand. */
   abstract branch(): void;
   /** Goes to a linear address. */
@@ -96,6 +103,13 @@ export abstract class Sem {
 
   let(value: Expr): Expr {
     return this.f.let(value);
+  }
+  /**
+   * Emits a check that leaves the instruction unless something about the state holds, which nothing but definitions in
+   * TypeScript can change; so one of a name is enough for instructions that follow each other.
+   */
+  once(_name: string, check: () => void): void {
+    check();
   }
   if(condition: Expr, then: () => void, otherwise?: () => void): void {
     this.f.if(condition, then, otherwise);

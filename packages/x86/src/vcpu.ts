@@ -352,7 +352,7 @@ export class X86Vcpu extends VcpuState implements VcpuCore {
   /** Whether an access has to be aligned and is not (Intel SDM vol. 3, 6.15, #AC). Processors look before they translate. */
   private misaligned(lo: number, bytes: number): boolean {
     // The x87 environment and registers behind it are doublewords; vectors need no alignment here.
-    const unit = bytes === 28 || bytes === 108 ? 4 : bytes;
+    const unit = bytes === 28 || bytes === 108 ? 4 : bytes === 10 ? 8 : bytes;
     if (!this.aligned || (unit !== 2 && unit !== 4 && unit !== 8) || (lo & (unit - 1)) === 0) return false;
     this.stopWithException(Vector.AC, 0);
     return true;

@@ -18,6 +18,7 @@ import { SpecialOp } from '../interpreter.js';
 import { DEFINITIONS } from '../semantics/definitions.js';
 import { MAX_REGION, REGION, State, UOP_BYTES } from '../state.js';
 import { entryOffset, placeOfTag } from '../tlb-probe.js';
+import { importRoutines, type Routines } from '../x87/routines.js';
 import { FLAGS, Liveness } from './liveness.js';
 import { pagesOf } from './pages.js';
 import type { BasicBlock, Region } from './region.js';
@@ -40,6 +41,7 @@ interface RegionFunctions {
   findForWrite: number;
   /** `findRegionFunction` */
   find: number;
+  routines: Routines;
   /** Type of `REGION`. */
   type: number;
 }
@@ -50,13 +52,15 @@ export interface RegionPlaces {
   regionWords: number;
 }
 
-/** A module of regions, exported as r0, r1, …; it takes `env.memory` and `env.table`. */
+/** A module of regions, exported as r0, r1, …; it takes `env.memory`, `env.table` and the routines. */
 export function regionModule(regions: readonly Region[], places: RegionPlaces, shared: boolean): Uint8Array {
   const module = new ModuleBuilder({ ...ANY_MEMORY, shared }, true);
   const type = module.type(REGION.params, REGION.results);
+  const routines = importRoutines(module);
   const eflags = module.add(eflagsFunction());
   const functions = {
     type,
+    routines,
     eflags,
     condition: module.add(conditionFunction(eflags)),
     findForRead: module.add(findPageFunction(places, false)),
@@ -202,6 +206,7 @@ function compileRegion(region: Region, { tlbBase }: RegionPlaces, functions: Reg
       kinds.set(offset, [...(kinds.get(offset) ?? []), knownKind]);
       go(offset);
     };
+    const checked = new Set<string>();
     for (const [i, { insn, offset }] of block.instructions.entries()) {
       const depth = f.depth;
       const site: RegionSite = {
@@ -214,6 +219,7 @@ function compileRegion(region: Region, { tlbBase }: RegionPlaces, functions: Reg
         functions,
         flags,
         pages,
+        checked,
         read(n) {
           liveness.use(block, n);
           return locals[n]!;

@@ -40,6 +40,7 @@ export function createJit(
   areas: Omit<RegionPlaces, 'tlbBase'>,
   table: WebAssembly.Table,
   firstSlot: number,
+  routines: Record<string, WebAssembly.ExportValue>,
   maxRegions = MAX_REGIONS,
 ): Jit {
   const { machine } = mmu;
@@ -70,7 +71,7 @@ export function createJit(
     for (const { region } of batch) instructions += region.instructions;
     bytesOut += bytes.length;
     const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), {
-      env: { memory: machine.memory, table },
+      env: { memory: machine.memory, table, ...routines },
     });
     modules++;
     batch.forEach(({ uop }, i) => {

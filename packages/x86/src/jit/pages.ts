@@ -2,7 +2,7 @@
  * Base registers whose accesses a region expects in the page of the one before:
  * one compare with that page then takes the place of a look into the TLB.
  */
-import type { Instruction } from '../decode.js';
+import { type Instruction, writesMemory } from '../decode.js';
 import type { Region } from './region.js';
 
 export const STACK_POINTER = 4;
@@ -30,7 +30,7 @@ export function pagesOf(region: Region): Map<number, boolean> {
       const base = plainBase(insn);
       if (base < 0) continue;
       add(accesses, base);
-      if (first?.kind === 'm' && !READS_ONLY.test(insn.mnemonic)) writes.add(base);
+      if (writesMemory(insn) && !READS_ONLY.test(insn.mnemonic)) writes.add(base);
     }
   }
   const deserving = [...accesses]

@@ -21,6 +21,7 @@ import { formsOf } from '../handlers.js';
 import { Sem } from '../sem.js';
 import { FlagKind, State } from '../state.js';
 import { entryOffset } from '../tlb-probe.js';
+import { callRoutine, type Routine, type Routines } from '../x87/routines.js';
 import { plainBase, STACK_POINTER } from './pages.js';
 import type { Placed } from './region.js';
 
@@ -39,7 +40,15 @@ export interface RegionSite {
   readonly tagPlace: Expr;
   readonly pcBase: Expr;
   readonly tlbBase: number;
-  readonly functions: { eflags: number; condition: number; findForRead: number; findForWrite: number };
+  readonly functions: {
+    eflags: number;
+    condition: number;
+    findForRead: number;
+    findForWrite: number;
+    routines: Routines;
+  };
+  /** Checks that the block has made; a call ends a block. */
+  readonly checked: Set<string>;
   readonly flags: { kind: Expr; a: Expr; b: Expr };
   /** By base register: linear address of a page that is known, what to add to an address in it, and if it is for writes. */
   readonly pages: ReadonlyMap<number, KnownPage>;
@@ -244,7 +253,7 @@ export class RegionSem extends Sem {
     return this.let(op('i32.add', low, addend));
   }
   /** A frame with code has no write tag, so every store that was translated here is plain. */
-  protected stored(): void {
+  stored(): void {
     return undefined;
   }
   raise(): void {
@@ -252,6 +261,23 @@ export class RegionSem extends Sem {
   }
   bail(): void {
     this.site.sideExit();
+  }
+  override once(name: string, check: () => void): void {
+    const { checked } = this.site;
+    if (checked.has(name)) return;
+    check();
+    checked.add(name);
+  }
+  instructionAddress(): Expr {
+    const address = op('i64.add', this.site.pcBase, i64(this.placed.offset));
+    return this.mode === 64 ? address : this.zeroExtend(address, 32);
+  }
+  stackRegisters(): Expr {
+    const [first, second] = this.placed.insn.operands.map((operand) => (operand.kind === 'st' ? operand.n : 0));
+    return i32((first ?? 0) | ((second ?? 0) << 8));
+  }
+  routine(name: Routine, ...args: Expr[]): Expr {
+    return callRoutine(this.site.functions.routines, name, args);
   }
   returnAddress(): Expr {
     const address = op('i64.add', this.site.pcBase, i64(this.placed.offset + this.placed.insn.length));

@@ -7,6 +7,7 @@ import { formatReport, LAYOUT, readSilicon, replay } from '../../silicon/format.
 import { REGION_ROOM, State } from '../state.js';
 import { createCaseRunner } from '../testing/silicon-runner.js';
 import type { X86Vcpu } from '../vcpu.js';
+import { routineImports, routinesModule } from '../x87/routines.js';
 import { RegionStop, regionModule } from './compile-region.js';
 import { findRegion } from './region.js';
 
@@ -16,6 +17,8 @@ const groups = readdirSync(folder)
   .sort();
 /** One case in so many is compiled: a module for each takes its time. */
 const STRIDE = Number(process.env.PARAVANE_JIT_STRIDE ?? 12);
+
+const routines = new WebAssembly.Module(routinesModule(false));
 
 /** Compiles the instruction at the vCPU's address as a region and runs it; false where it left it to the interpreter. */
 function runCompiled(mmu: Mmu, core: VcpuCore): boolean {
@@ -33,8 +36,11 @@ function runCompiled(mmu: Mmu, core: VcpuCore): boolean {
   const region = findRegion(machine.u8, page, at & 4095, 64, () => true);
   if (!region) return false;
   const module = new WebAssembly.Module(regionModule([region], { tlbBase: tlb.base, arena: 0, regionWords: 0 }, false));
+  const helpers = new WebAssembly.Instance(routines, { env: { memory: machine.memory } });
   const table = new WebAssembly.Table({ element: 'anyfunc', initial: 0 });
-  const { exports } = new WebAssembly.Instance(module, { env: { memory: machine.memory, table } });
+  const { exports } = new WebAssembly.Instance(module, {
+    env: { memory: machine.memory, table, ...routineImports(helpers.exports) },
+  });
   const run = exports.r0 as (cpu: number, left: number, tag: bigint, page: bigint, room: number) => number;
   const stop = run(vcpu.base, 100_000, BigInt(tag), BigInt(at & ~4095), REGION_ROOM);
   const rip = machine.view.getBigUint64(vcpu.base + State.rip, true);
@@ -52,7 +58,9 @@ describe('compiled regions give the answers of the real processor', () => {
       if (n++ % STRIDE === 0 && runCompiled(mmu, vcpu)) compiled++;
     });
     const report = replay(readSilicon(gunzipSync(readFileSync(new URL(name, folder)))), runner);
-    const least = /^(alu|bits|move|shift|multiply|sse-(move|integer))/.test(name) ? n / STRIDE / 3 : 0;
+    const least = /^(alu|bits|move|shift|multiply|sse-(move|integer)|x87-(move|arithmetic))/.test(name)
+      ? n / STRIDE / 3
+      : 0;
     expect(formatReport(report)).toMatch(/: 0 of \d+ cases differ/);
     expect(compiled).toBeGreaterThanOrEqual(least);
   });

@@ -52,5 +52,5 @@ export const inexactIsFree = (s: Sem): Expr =>
 
 /** Leaves the instruction to its exact definition unless the condition (i32) holds. */
 export function inlineIf(s: Sem, condition: Expr): void {
-  s.if(op('i32.eqz', condition), () => s.bail());
+  s.f.ifUnlikely(op('i32.eqz', condition), () => s.bail());
 }

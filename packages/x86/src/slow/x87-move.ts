@@ -13,6 +13,7 @@ import {
   toSingle,
   zero,
 } from '../softfloat80.js';
+import { CONSTANTS, significandOf } from '../x87/constants.js';
 import type { SlowCpu, SlowDefinition, SlowDefinitions } from './slow-cpu.js';
 import { enter, memoryBytes, memorySource, pushResult, Status, stackIndex, type X87 } from './x87-unit.js';
 
@@ -151,16 +152,14 @@ const conditionalMove =
     fpu.leave();
   };
 
-/** Constants by rounding control: 66 bits of significand, of which the last two decide the rounding. */
 const constant =
   (exp: number, wide: bigint): SlowDefinition =>
   (c) => {
     const fpu = enter(c);
     pushResult(fpu, () => {
-      const control = fpu.rounding.control;
-      const low = Number(wide & 3n);
-      const up = control === RoundingControl.up || (control === RoundingControl.nearest && low >= 2);
-      return new F80(0, BIAS + exp, (wide >> 2n) + (up ? 1n : 0n));
+      const { control } = fpu.rounding;
+      const sig = significandOf(wide, control === RoundingControl.up, control === RoundingControl.nearest);
+      return new F80(0, BIAS + exp, sig);
     });
   };
 const exactly =
@@ -197,9 +196,5 @@ export const x87Moves: SlowDefinitions = {
   ),
   FLD1: exactly(ONE),
   FLDZ: exactly(zero(0)),
-  FLDL2T: constant(1, (0xd49a784bcd1b8afen << 2n) | 1n),
-  FLDL2E: constant(0, (0xb8aa3b295c17f0bbn << 2n) | 3n),
-  FLDPI: constant(1, (0xc90fdaa22168c234n << 2n) | 3n),
-  FLDLG2: constant(-2, (0x9a209a84fbcff798n << 2n) | 3n),
-  FLDLN2: constant(-1, (0xb17217f7d1cf79abn << 2n) | 3n),
+  ...Object.fromEntries(Object.entries(CONSTANTS).map(([name, [exp, wide]]) => [name, constant(exp, wide)])),
 };
