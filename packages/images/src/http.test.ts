@@ -102,7 +102,9 @@ describe('openHttpFile', () => {
     await file.read(300_000, bytes);
     const down: HttpFetch = () => Promise.reject(new Error('no route'));
     await expect(openHttpFile({ url, fetch: down })).rejects.toMatchObject({ code: 'io' });
-    await expect(openHttpFile({ url, fetch: down })).rejects.toThrow(`cannot read ${url}: no route`);
+    await expect(openHttpFile({ url, fetch: down })).rejects.toThrow(`cannot read ${url}: no route; check the URL`);
+    const refused: HttpFetch = () => Promise.reject(new Error('fetch failed', { cause: new Error('refused') }));
+    await expect(openHttpFile({ url, fetch: refused })).rejects.toThrow(`cannot read ${url}: refused;`);
   });
 
   it('takes no server’s word: ranges, lengths and the file’s identity are looked at', async () => {
@@ -135,6 +137,8 @@ describe('openImage', () => {
     expect((await open('image')).format).toBe('qcow2');
     expect((await open('image', 'raw')).format).toBe('raw');
     await expect(open('image', 'vmdk')).rejects.toThrow('no image format "vmdk"; there are qcow2, raw');
+    files.set('bytes', new Uint8Array(1024));
+    await expect(open('bytes', 'qcow2')).rejects.toThrow(/^bytes: not a usable qcow2 image/);
   });
 
   it('ends a circle of images that name each other', async () => {

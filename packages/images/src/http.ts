@@ -123,7 +123,7 @@ export async function openHttpFile(options: HttpFileOptions): Promise<ImageFile>
         cause = error;
       }
     }
-    throw imageError('io', `cannot read ${url}: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+    throw imageError('io', `cannot read ${url}: ${reasonOf(cause)}; check the URL and the network`, { cause });
   }
 
   function placeOf(response: HttpResponse): Place {
@@ -143,4 +143,10 @@ export async function openHttpFile(options: HttpFileOptions): Promise<ImageFile>
   function readOnly(): Error {
     return imageError('read-only', `${url} can only be read: put an overlay over it`);
   }
+}
+
+/** A fetch that fails says why in the cause of its error. */
+function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  return error.cause instanceof Error && error.cause.message !== '' ? error.cause.message : error.message;
 }

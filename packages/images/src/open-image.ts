@@ -6,6 +6,7 @@ import {
   type ImageOpenOptions,
   imageApiVersion,
   imageError,
+  isImageError,
   type Soon,
 } from '@paravane/image-api';
 import { rawDriver } from './raw.js';
@@ -63,8 +64,14 @@ async function openChain(
     });
   } catch (error) {
     await opened.file.close();
-    throw error;
+    throw named(error, opened.name);
   }
+}
+
+/** The failure, with the file that it is about in its words. */
+function named(error: unknown, name: string): unknown {
+  if (!isImageError(error) || error.message.includes(name)) return error;
+  return imageError(error.code, `${name}: ${error.message}`, { cause: error, data: error.data });
 }
 
 async function chooseDriver(

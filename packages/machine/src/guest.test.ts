@@ -38,6 +38,11 @@ describe('startGuest', () => {
     expect(await run()).toEqual(first);
   });
 
+  it('says which file is no kernel', async () => {
+    const boot = startGuest({ kernel: new Uint8Array(64), name: 'vmlinuz' });
+    await expect(boot).rejects.toMatchObject({ code: 'kernel-invalid', message: /^vmlinuz: not a kernel: / });
+  });
+
   it('reports a crash with registers and a backtrace', async () => {
     const guest = await startGuest({ kernel: guestKernel(), memory: 32, cmdline: 'cmd=crash' });
     const end = guest.waitForEnd();

@@ -10,6 +10,7 @@ import { type KernelImage, loadKernelImage } from '@paravane/domain-builder';
 import { createHypervisor, type Hypervisor } from '@paravane/hypervisor';
 import { createMmu } from '@paravane/mmu';
 import type { BootRequest, DomainEnd, DomainStats, Machine, RunningDomain, StepResult } from '@paravane/toolstack';
+import { isParavaneError, ParavaneError } from '@paravane/types';
 import { CORE_BYTES, CORE_FEATURES, createX86Engine } from '@paravane/x86';
 import { createPvDomain, createXenPersonality, type PvDomain } from '@paravane/xen';
 import { createXenstore, createXenstoreRing, populateDomain, populateHost } from '@paravane/xenstore';
@@ -32,9 +33,19 @@ const CONSOLE = 'console';
 export function createMachine(): Machine {
   return {
     async bootDomain(request) {
-      return new BootedDomain(request, await loadKernelImage(request.kernel));
+      try {
+        return new BootedDomain(request, await loadKernelImage(request.kernel));
+      } catch (error) {
+        throw ofKernel(error, request.config.kernel);
+      }
     },
   };
+}
+
+/** What is wrong with a kernel, with the name of its file. */
+function ofKernel(error: unknown, file: string): unknown {
+  if (!isParavaneError(error) || !/^(kernel|elf)-/.test(error.code)) return error;
+  return new ParavaneError(error.code, `${file}: ${error.message}`, { cause: error, data: error.data });
 }
 
 class BootedDomain implements RunningDomain {

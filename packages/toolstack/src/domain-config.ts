@@ -100,11 +100,14 @@ export function formatDiagnostic(file: string, { line, column, severity, message
 class ConfigReader {
   readonly diagnostics: Diagnostic[] = [];
   private readonly settings: ReadonlyMap<string, Setting>;
+  /** A line that could not be read may hold any key. */
+  private readonly unread: boolean;
   /** Where a key that is missing altogether is complained about. */
   private readonly top = { line: 1, column: 1 };
 
   constructor(parsed: ParsedConfig) {
     this.settings = parsed.settings;
+    this.unread = parsed.diagnostics.some(({ severity }) => severity === 'error');
   }
 
   read(overrides: ConfigOverrides): DomainConfig {
@@ -138,6 +141,10 @@ class ConfigReader {
     this.diagnostics.push({ severity: 'error', message, line: at.line, column: at.column });
   }
 
+  private missing(message: string): void {
+    if (!this.unread) this.error(this.top, message);
+  }
+
   private warn(at: { line: number; column: number }, message: string): void {
     this.diagnostics.push({ severity: 'warning', message, line: at.line, column: at.column });
   }
@@ -165,7 +172,7 @@ class ConfigReader {
 
   private name(): string {
     if (!this.settings.has('name')) {
-      this.error(this.top, 'the domain has no name: add a line such as name = "guest"');
+      this.missing('the domain has no name: add a line such as name = "guest"');
       return '';
     }
     const found = this.text('name');
@@ -207,7 +214,7 @@ class ConfigReader {
     if (!this.settings.has('kernel')) {
       const loader = this.settings.get('bootloader');
       if (loader === undefined) {
-        this.error(this.top, 'there is no kernel: add a line such as kernel = "vmlinuz", or give --kernel FILE');
+        this.missing('there is no kernel: add a line such as kernel = "vmlinuz", or give --kernel FILE');
       } else {
         this.error(loader.at, 'booting by "bootloader" is not supported yet: name the kernel with kernel = "FILE"');
       }
