@@ -149,15 +149,15 @@ describe('time', () => {
     expect(hypervisor.now()).toBe(1_000_010);
   });
 
-  it('does what waits for idleness when nobody can run, or after its time, once', () => {
+  it('does what waits for idleness when nobody can run, or after so many instructions, once', () => {
     const { hypervisor, start } = createMachine({}, 100, (vcpu) => vcpu.block());
     const domain = start('a');
     const done: string[] = [];
-    const ask = (name: string, withinNs: number): void =>
+    const ask = (name: string, withinInstructions: number): void =>
       hypervisor.services.whenIdle(() => {
         done.push(`${name}@${hypervisor.now()}`);
         if (name === 'waking') domain.vcpus[0].wake();
-      }, withinNs);
+      }, withinInstructions);
     ask('waking', 5000);
     ask('late', 40);
     const release = hypervisor.holdIdle();
@@ -169,6 +169,18 @@ describe('time', () => {
     expect(done).toEqual(['late@40', 'waking@100']);
     expect(hypervisor.now()).toBe(200);
     expect(hypervisor.sleepNs).toBe(Infinity);
+  });
+
+  it('counts instructions of the wall clock where it waits for idleness, whatever the host does meanwhile', () => {
+    let host = 0;
+    const { hypervisor, start } = createMachine({ clock: 'wall', hostTime: () => (host += 50_000_000) }, 1000);
+    start('a');
+    const done: number[] = [];
+    hypervisor.services.whenIdle(() => done.push(hypervisor.instructions), 3500);
+    for (let slice = 0; slice < 6; slice++) hypervisor.runSlice();
+    expect(done).toHaveLength(1);
+    expect(done[0]).toBeGreaterThanOrEqual(3500);
+    expect(done[0]).toBeLessThan(4500);
   });
 
   it('takes a vCPU that yields to nobody for an idle one', () => {

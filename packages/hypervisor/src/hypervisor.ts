@@ -140,11 +140,14 @@ export function createHypervisor(options: HypervisorOptions): Hypervisor {
   let deferred: (() => void)[] = [];
   const { profile } = options;
   let untilSample = profile?.interval ?? Number.POSITIVE_INFINITY;
-  /** What waits for the machine to have nothing to run. */
-  const idleActions = new Set<() => void>();
+  /** What waits for the machine to have nothing to run, and the count of instructions that it waits for at most. */
+  const idleActions = new Set<{ readonly action: () => void; readonly by: number }>();
+  /** The least of those counts. */
+  let patience = Number.POSITIVE_INFINITY;
   let random = (options.seed ?? 0) | 0;
 
   const now = (): number => (running === null ? time : time + (running.core.count - runningFrom) * turnNs);
+  const executed = (): number => (running === null ? instructions : instructions + running.core.count - runningFrom);
 
   const services: Services = {
     mmu,
@@ -153,15 +156,10 @@ export function createHypervisor(options: HypervisorOptions): Hypervisor {
     tscKhz: 1_000_000,
     createTimer: (fire) => timers.create(fire),
     defer: (action) => void deferred.push(action),
-    whenIdle(action, withinNs) {
-      const once = (): void => {
-        timer.cancel();
-        idleActions.delete(once);
-        action();
-      };
-      const timer = timers.create(once);
-      timer.set(now() + withinNs);
-      idleActions.add(once);
+    whenIdle(action, withinInstructions) {
+      const by = executed() + withinInstructions;
+      idleActions.add({ action, by });
+      patience = Math.min(patience, by);
     },
     random() {
       // A counter mixed by multiplication: neighbouring seeds give unlike sequences.
@@ -182,8 +180,15 @@ export function createHypervisor(options: HypervisorOptions): Hypervisor {
   }
   function beIdle(): void {
     if (holds > 0 || idleActions.size === 0) return;
-    for (const action of [...idleActions]) action();
+    act(Number.POSITIVE_INFINITY);
     drainDeferred();
+  }
+  /** Does what waits for this count of instructions at most. */
+  function act(count: number): void {
+    const due = [...idleActions].filter(({ by }) => by <= count);
+    for (const waiting of due) idleActions.delete(waiting);
+    patience = Math.min(...[...idleActions].map(({ by }) => by));
+    for (const { action } of due) action();
   }
   function followHost(): void {
     if (clock !== 'wall') return;
@@ -228,12 +233,13 @@ export function createHypervisor(options: HypervisorOptions): Hypervisor {
       const remaining = (runQueue.empty ? loneEnd : end) - core.count;
       if (remaining <= spare) break;
       if (timers.next <= now()) timers.fireDue(now());
+      if (patience <= executed()) act(executed());
       if (deferred.length > 0) drainDeferred();
       if (!vcpu.mayRun || vcpu.yielded) break;
       personality.beforeRun(vcpu);
       if (!vcpu.mayRun || vcpu.yielded) break;
       const untilTimer = Math.ceil((timers.next - now()) / turnNs);
-      const exit = runCore(vcpu, Math.max(Math.min(untilTimer, remaining), least));
+      const exit = runCore(vcpu, Math.max(Math.min(untilTimer, remaining, patience - executed()), least));
       if (exit.reason === 'budget') continue;
       exits[exit.reason] = (exits[exit.reason] ?? 0) + 1;
       personality.handleExit(vcpu, exit);
@@ -288,7 +294,7 @@ export function createHypervisor(options: HypervisorOptions): Hypervisor {
     clock,
     domains,
     get instructions() {
-      return running === null ? instructions : instructions + running.core.count - runningFrom;
+      return executed();
     },
     get steps() {
       return steps;

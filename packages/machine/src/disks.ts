@@ -12,11 +12,8 @@ import { addDevice } from '@paravane/xenbus';
 import { type AttachedDisk, createDrive, createMedia, type Drive, type Media } from './media.js';
 
 const SOURCE = 'disk';
-/**
- * Nanoseconds that a front end which keeps running may be kept waiting, so that more of its requests are served at once.
- * In the wall clock an instruction takes several.
- */
-const PATIENCE_NS = { virtual: 500_000, wall: 2_000_000 } as const;
+/** Instructions for which a front end that keeps running may be kept waiting, so that more of its requests are served at once. */
+const PATIENCE = 500_000;
 
 export interface Disks {
   readonly media: Media;
@@ -51,7 +48,7 @@ export function attachDisks({ hypervisor, store, guest, request }: DisksSetup): 
       post(id);
       request.wake?.();
     },
-    (action) => hypervisor.services.whenIdle(action, PATIENCE_NS[request.clock]),
+    (action) => hypervisor.services.whenIdle(action, PATIENCE),
   );
   const peer = createHostPeer(guest.xen);
   const backends = (request.disks ?? []).map((disk): AttachedDisk => {

@@ -13,11 +13,8 @@ import { addDevice } from '@paravane/xenbus';
 const SOURCE = 'net';
 /** Frames that wait for the guest's next slice at most. */
 const MOST_WAITING = 512;
-/**
- * Nanoseconds that a front end which keeps running may be kept waiting, so that more of its frames are taken at once. In
- * the wall clock an instruction takes several.
- */
-const PATIENCE_NS = { virtual: 200_000, wall: 1_000_000 } as const;
+/** Instructions for which a front end that keeps running may be kept waiting, so that more of its frames are taken at once. */
+const PATIENCE = 200_000;
 
 export interface Vifs {
   /** Figures by name. */
@@ -131,7 +128,7 @@ export function attachVifs({ hypervisor, store, guest, request }: VifsSetup): Vi
   // What a back end puts off continues in the same way; there is little of it.
   const work = createHostWork(
     (id) => work.deliver(id),
-    (action) => hypervisor.services.whenIdle(action, PATIENCE_NS[request.clock]),
+    (action) => hypervisor.services.whenIdle(action, PATIENCE),
   );
   // Declared only where there are interfaces: a machine without any takes the same inputs as ever.
   if (vifs.length > 0) inbox.source(SOURCE, (data) => inboxLinks[data[0] ?? 0]?.deliver());

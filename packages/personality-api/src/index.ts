@@ -87,8 +87,11 @@ export interface Services {
   createTimer(fire: () => void): Timer;
   /** Runs before the next guest instruction of any domain: for effects on another domain. */
   defer(action: () => void): void;
-  /** Runs once, between instructions: when no vCPU of the machine can run or the only one yields, or `withinNs` of system time from now. */
-  whenIdle(action: () => void, withinNs: number): void;
+  /**
+   * Runs once, between instructions: when no vCPU of the machine can run or the only one yields, or when the machine has
+   * executed so many instructions from now.
+   */
+  whenIdle(action: () => void, withinInstructions: number): void;
   /** Pseudo-random 32 bits from the machine's seed. */
   random(): number;
   log(message: string): void;
