@@ -28,7 +28,7 @@ export function dataFolder() {
  * command line. What the guest is told to do is typed; what it says to us begins with `@@`, which is never typed in one
  * piece, so that its echo is no answer.
  */
-export async function bootDebian(disks, { memory = 128, patience = 300, stats = false, flags = [] } = {}) {
+export async function bootDebian(disks, { memory = 128, patience = 1500, stats = false, flags = [] } = {}) {
   if (!existsSync(program)) throw new Error('the command line has not been built: run `npx --yes pnpm@10 build` first');
   const pulled = (name) => join(dataFolder(), 'debian', name);
   if (!existsSync(pulled('debian.cfg'))) throw new Error('run `paravane pull debian` first');

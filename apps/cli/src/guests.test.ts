@@ -11,8 +11,6 @@ import { beforeAll, describe, expect, it } from 'vitest';
 
 const program = fileURLToPath(new URL('../dist/main.js', import.meta.url));
 const home = fileURLToPath(new URL('../../../.cache/guests', import.meta.url));
-/** A boot takes twenty seconds on an idle processor. */
-const patience = 240_000;
 
 interface Result {
   readonly status: number | null;
@@ -62,7 +60,7 @@ beforeAll(() => {
 
 describe('our own kernel', () => {
   it('is booted by start, and powers off', async () => {
-    const { status, stdout, stderr } = await paravane(['start', '--timeout', '60'], 'echo typed\rpoweroff\r');
+    const { status, stdout, stderr } = await paravane(['start', '--timeout', '1000'], 'echo typed\rpoweroff\r');
     expect(stderr).toBe('');
     expect(stdout).toContain('\r\ntyped\r\n');
     expect(status).toBe(0);
@@ -70,7 +68,7 @@ describe('our own kernel', () => {
 });
 
 describe('GRUB', () => {
-  beforeAll(() => pull('grub'), patience);
+  beforeAll(() => pull('grub'));
 
   it('comes to its prompt, lists its devices and halts', async () => {
     const guest = await startGuest({ kernel: bytesOf('grub', 'grub.bin'), memory: 64 });
@@ -82,7 +80,7 @@ describe('GRUB', () => {
   });
 
   it('is run by name', async () => {
-    const { status, stdout } = await paravane(['run', 'grub', '--clock', 'virtual', '--timeout', '60'], 'halt\r');
+    const { status, stdout } = await paravane(['run', 'grub', '--clock', 'virtual', '--timeout', '1000'], 'halt\r');
     expect(stdout).toContain('grub> ');
     expect(status).toBe(0);
   });
@@ -90,65 +88,53 @@ describe('GRUB', () => {
 
 describe('Debian', () => {
   const prompt = '/root # ';
-  beforeAll(() => pull('debian'), patience);
+  beforeAll(() => pull('debian'));
 
-  it(
-    'boots to a shell in 96 MiB, in the time of the host, and powers off',
-    async () => {
-      const args = ['run', 'debian', '--memory', '96', '--timeout', '200'];
-      const { status, stdout, stderr } = await paravane(args, 'uname -sr\npoweroff -f\n');
-      expect(stderr).toBe('');
-      expect(stdout).toMatch(/\nLinux \d+\.\d+\.\S+-cloud-amd64\r\n/);
-      expect(stdout).toContain('reboot: System halted');
-      expect(status).toBe(0);
-    },
-    patience,
-  );
+  it('boots to a shell in 96 MiB, in the time of the host, and powers off', async () => {
+    const args = ['run', 'debian', '--memory', '96', '--timeout', '1000'];
+    const { status, stdout, stderr } = await paravane(args, 'uname -sr\npoweroff -f\n');
+    expect(stderr).toBe('');
+    expect(stdout).toMatch(/\nLinux \d+\.\d+\.\S+-cloud-amd64\r\n/);
+    expect(stdout).toContain('reboot: System halted');
+    expect(status).toBe(0);
+  });
 
-  it(
-    'is reported with the names of its functions when it crashes',
-    async () => {
-      const args = ['run', 'debian', '--clock', 'virtual', '--timeout', '200'];
-      const { status, stderr } = await paravane(args, 'echo c > /proc/sysrq-trigger\n');
-      expect(stderr).toContain('Domain "debian" crashed: ');
-      expect(stderr).toMatch(/\n {2}ffffffff[0-9a-f]{8} {2}sysrq_handle_crash\+0x/);
-      expect(stderr).toContain('Kernel panic - not syncing: sysrq triggered crash');
-      expect(status).toBe(3);
-    },
-    patience,
-  );
+  it('is reported with the names of its functions when it crashes', async () => {
+    const args = ['run', 'debian', '--clock', 'virtual', '--timeout', '1000'];
+    const { status, stderr } = await paravane(args, 'echo c > /proc/sysrq-trigger\n');
+    expect(stderr).toContain('Domain "debian" crashed: ');
+    expect(stderr).toMatch(/\n {2}ffffffff[0-9a-f]{8} {2}sysrq_handle_crash\+0x/);
+    expect(stderr).toContain('Kernel panic - not syncing: sysrq triggered crash');
+    expect(status).toBe(3);
+  });
 
-  it(
-    'runs programs on two virtual CPUs in 2 GiB, with the results of a real processor',
-    async () => {
-      const guest = await startGuest({
-        kernel: bytesOf('debian', 'vmlinuz'),
-        ramdisk: withFile(bytesOf('debian', 'initramfs.cpio.gz'), 'programs.sh', testing('programs.sh')),
-        cmdline: 'console=hvc0',
-        memory: 2048,
-        vcpus: 2,
-      });
-      guest.waitFor(prompt);
-      const ask = (command: string): string => {
-        guest.type(`${command}\r`);
-        return guest.waitFor(prompt);
-      };
-      expect(ask('nproc')).toContain('\r\n2\r\n');
-      expect(ask('free -m | grep Mem')).toMatch(/Mem: +19\d\d /);
-      // Both at work at once, memory and files between them, and the sums agree.
-      const work = 'head -c 1000000 /dev/zero | md5sum > /tmp/$i & ';
-      expect(ask(`for i in 1 2 3 4; do ${work} done; wait; cat /tmp/[1-4] | sort | uniq -c`)).toContain(
-        '4 879f4bba57ed37c9ec5e5aedf9864698  -',
-      );
-      ask('mkdir /tmp/work; sh /programs.sh /tmp/work > /tmp/answers 2>&1');
-      const answers = ask('cat /tmp/answers').replaceAll('\r', '').split('cat /tmp/answers\n')[1];
-      expect(answers?.replace(prompt, '')).toBe(testing('programs.answers').toString());
-      expect(ask('dmesg | grep -ciE "bug:|oops|warning:"')).toContain('\r\n0\r\n');
-      guest.type('poweroff -f\r');
-      expect(guest.waitForEnd()).toEqual({ kind: 'poweroff' });
-    },
-    patience,
-  );
+  it('runs programs on two virtual CPUs in 2 GiB, with the results of a real processor', async () => {
+    const guest = await startGuest({
+      kernel: bytesOf('debian', 'vmlinuz'),
+      ramdisk: withFile(bytesOf('debian', 'initramfs.cpio.gz'), 'programs.sh', testing('programs.sh')),
+      cmdline: 'console=hvc0',
+      memory: 2048,
+      vcpus: 2,
+    });
+    guest.waitFor(prompt);
+    const ask = (command: string): string => {
+      guest.type(`${command}\r`);
+      return guest.waitFor(prompt);
+    };
+    expect(ask('nproc')).toContain('\r\n2\r\n');
+    expect(ask('free -m | grep Mem')).toMatch(/Mem: +19\d\d /);
+    // Both at work at once, memory and files between them, and the sums agree.
+    const work = 'head -c 1000000 /dev/zero | md5sum > /tmp/$i & ';
+    expect(ask(`for i in 1 2 3 4; do ${work} done; wait; cat /tmp/[1-4] | sort | uniq -c`)).toContain(
+      '4 879f4bba57ed37c9ec5e5aedf9864698  -',
+    );
+    ask('mkdir /tmp/work; sh /programs.sh /tmp/work > /tmp/answers 2>&1');
+    const answers = ask('cat /tmp/answers').replaceAll('\r', '').split('cat /tmp/answers\n')[1];
+    expect(answers?.replace(prompt, '')).toBe(testing('programs.answers').toString());
+    expect(ask('dmesg | grep -ciE "bug:|oops|warning:"')).toContain('\r\n0\r\n');
+    guest.type('poweroff -f\r');
+    expect(guest.waitForEnd()).toEqual({ kind: 'poweroff' });
+  });
 
   it('is refused where it does not fit, with what it needs', async () => {
     const { status, stderr } = await paravane(['run', 'debian', '--memory', '48']);

@@ -104,7 +104,7 @@ describe('a guest with an interface', () => {
     guest.type('nc -lp 7 -e cat; echo ov""er');
     // The guest takes a moment to listen; until then it refuses.
     const echoed = await (async () => {
-      for (let tries = 0; tries < 50; tries++) {
+      for (;;) {
         const socket = connect(port, '127.0.0.1');
         socket.on('error', () => undefined);
         socket.end('hello, guest');
@@ -114,7 +114,6 @@ describe('a guest with an interface', () => {
         if (parts.length > 0) return Buffer.concat(parts).toString();
         await new Promise((resolve) => setTimeout(resolve, 200));
       }
-      return 'nothing';
     })();
     expect(echoed).toBe('hello, guest');
     await guest.until('over\n');
@@ -126,7 +125,7 @@ describe('a guest with an interface', () => {
       true,
       true,
     ]);
-  }, 300_000);
+  });
 
   it('talks to another guest; in virtual time two runs leave the same capture', async () => {
     // The second guest answers for four seconds and ends, without anybody at its console.
@@ -164,7 +163,7 @@ describe('a guest with an interface', () => {
     const hashes = (text: string | undefined) => text?.match(/^(guest instructions|state hash): .*$/gm);
     expect(hashes(one?.[0])).toHaveLength(4);
     expect(hashes(two?.[0])).toEqual(hashes(one?.[0]));
-  }, 600_000);
+  });
 
   it('is needed for what the network’s flags say', () => {
     const { status, stderr } = spawnSync(process.execPath, [program, 'run', '--kernel', program, '--publish', '1:2'], {

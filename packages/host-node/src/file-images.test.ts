@@ -342,9 +342,9 @@ describe('an image after a crash of the host', () => {
           expect(Buffer.compare(qemuContent(left, ['-l', 'snapshot.name=before']), before)).toBe(0);
         },
       },
-      { seed: 12, cuts: 60 },
+      { seed: 12, cuts: 30 },
     );
-    expect(report.cuts).toBe(60);
+    expect(report.cuts).toBe(30);
   });
 });
 

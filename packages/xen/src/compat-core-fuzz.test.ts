@@ -29,7 +29,7 @@ const OPENINGS = [
 ];
 const EVENTS = 1_500;
 
-it.each(seedsFrom(0x3c6ef372))('random code in rings 1 and 3 (seed %i)', { timeout: 120_000 }, (seed) => {
+it.each(seedsFrom(0x3c6ef372))('random code in rings 1 and 3 (seed %i)', (seed) => {
   const random = randomNumbers(seed);
   const mmu = createMmu({ frames: 4096, coreBytes: CORE_BYTES });
   const on = createTestHypervisor({ mmu, engine: createX86Engine({ mmu }) });

@@ -19,7 +19,7 @@ function createWorld(): { on: ReturnType<typeof createTestHypervisor>; canaryOk:
 }
 
 describe('tables of a hostile 32-bit kernel', () => {
-  it.each(seedsFrom(0x6b8b4567))('keep the books, whatever it asks for (seed %i)', { timeout: 120_000 }, (seed) => {
+  it.each(seedsFrom(0x6b8b4567))('keep the books, whatever it asks for (seed %i)', (seed) => {
     const random = randomNumbers(seed);
     const { on, canaryOk } = createWorld();
     const { mmu } = on.hypervisor;
@@ -108,74 +108,70 @@ describe('tables of a hostile 32-bit kernel', () => {
 });
 
 describe('a hostile 32-bit guest', () => {
-  it.each(seedsFrom(0x1f123bb5))(
-    'makes nothing throw by its calls and stops (seed %i)',
-    { timeout: 120_000 },
-    (seed) => {
-      const random = randomNumbers(seed);
-      const { on, canaryOk } = createWorld();
-      const { mmu } = on.hypervisor;
-      let guest: TestGuest | null = null;
-      let scratch = 0n;
-      const value = (): number =>
-        [0, random(40), -random(5000) >>> 0, 0xf5800000 + random(4096), 0x7ff0, Number(scratch) + random(4000)][
-          random(6)
-        ];
-      const selector = (): number => [0xe019, 0xe021, 0xe02b, 0xe033, 8 + random(64), random(0x10000)][random(6)];
-      for (let turn = 0; turn < 40_000; turn++) {
-        if (guest === null || guest.pv.domain.state !== 'running') {
-          guest?.pv.destroy();
-          guest = createTestGuest({ ...setup, vcpus: 2 }, on);
-          scratch = guest.page().address;
-          const traps = [3, 6, 13, 14, 0x80].flatMap((vector) => [vector | 0x300 | (0xe019 << 16), 0xc0001000]);
-          mmu.writeVirtual(guest.core.space, scratch, new Uint8Array(Uint32Array.from([...traps, 0, 0]).buffer));
-          guest.call(hypercall.set_trap_table, scratch);
-          guest.call(hypercall.set_callbacks, 0xe019, 0xc0001000, 0xe019, 0xc0001000);
-          guest.call(hypercall.stack_switch, 0xe021, scratch + 4096n);
-        }
-        const { core, vcpu } = guest;
-        if (turn % 8 === 0) {
-          const bytes = Uint32Array.from({ length: 1024 }, () => (random(3) ? value() : selector()));
-          mmu.writeVirtual(core.space, scratch, new Uint8Array(bytes.buffer));
-        }
-        for (const register of ARGUMENTS) core.regs[register] = BigInt(value());
-        if (random(2)) core.regs[1] = scratch + BigInt(random(900) * 4);
-        core.regs[4] = scratch + BigInt(random(4096));
-        core.rip = random(4) ? COMPAT_BASE : BigInt(value());
-        core.regs[0] = BigInt(random(66));
-        const reasons: ExitReason[] = [
-          'interrupt',
-          'interrupt',
-          'interrupt',
-          'exception',
-          'privileged',
-          'cpuid',
-          'syscall',
-        ];
-        guest.exit({
-          reason: reasons[random(reasons.length)],
-          vector: [0x82, 0x82, 0x80, 3, 14, random(256)][random(6)],
-          errorCode: random(32) - 1,
-          address: BigInt(value()),
-          length: 2,
-          instruction: {
-            mnemonic: (['IRET', 'FAR_TRANSFER', 'LOAD_SEGMENT', 'IN', 'MOV_TO_CR', 'WRMSR'] as const)[random(6)],
-            length: 1 + random(7),
-            width: [16, 32][random(2)],
-            register: random(6),
-            gpr: random(8),
-            immediate: random(2) === 0,
-            rep: random(2) === 0,
-            selector: selector(),
-            offset: BigInt(value()),
-          },
-        });
-        if (vcpu.hv.state === 'blocked') vcpu.hv.wake();
-        if (guest.pv.domain.state === 'running') guest.personality.beforeRun(vcpu.hv);
-        if (vcpu.hv.state !== 'runnable') guest.pv.destroy();
-        if (vcpu.hv.state !== 'runnable') guest = null;
+  it.each(seedsFrom(0x1f123bb5))('makes nothing throw by its calls and stops (seed %i)', (seed) => {
+    const random = randomNumbers(seed);
+    const { on, canaryOk } = createWorld();
+    const { mmu } = on.hypervisor;
+    let guest: TestGuest | null = null;
+    let scratch = 0n;
+    const value = (): number =>
+      [0, random(40), -random(5000) >>> 0, 0xf5800000 + random(4096), 0x7ff0, Number(scratch) + random(4000)][
+        random(6)
+      ];
+    const selector = (): number => [0xe019, 0xe021, 0xe02b, 0xe033, 8 + random(64), random(0x10000)][random(6)];
+    for (let turn = 0; turn < 40_000; turn++) {
+      if (guest === null || guest.pv.domain.state !== 'running') {
+        guest?.pv.destroy();
+        guest = createTestGuest({ ...setup, vcpus: 2 }, on);
+        scratch = guest.page().address;
+        const traps = [3, 6, 13, 14, 0x80].flatMap((vector) => [vector | 0x300 | (0xe019 << 16), 0xc0001000]);
+        mmu.writeVirtual(guest.core.space, scratch, new Uint8Array(Uint32Array.from([...traps, 0, 0]).buffer));
+        guest.call(hypercall.set_trap_table, scratch);
+        guest.call(hypercall.set_callbacks, 0xe019, 0xc0001000, 0xe019, 0xc0001000);
+        guest.call(hypercall.stack_switch, 0xe021, scratch + 4096n);
       }
-      expect(canaryOk()).toBe(true);
-    },
-  );
+      const { core, vcpu } = guest;
+      if (turn % 8 === 0) {
+        const bytes = Uint32Array.from({ length: 1024 }, () => (random(3) ? value() : selector()));
+        mmu.writeVirtual(core.space, scratch, new Uint8Array(bytes.buffer));
+      }
+      for (const register of ARGUMENTS) core.regs[register] = BigInt(value());
+      if (random(2)) core.regs[1] = scratch + BigInt(random(900) * 4);
+      core.regs[4] = scratch + BigInt(random(4096));
+      core.rip = random(4) ? COMPAT_BASE : BigInt(value());
+      core.regs[0] = BigInt(random(66));
+      const reasons: ExitReason[] = [
+        'interrupt',
+        'interrupt',
+        'interrupt',
+        'exception',
+        'privileged',
+        'cpuid',
+        'syscall',
+      ];
+      guest.exit({
+        reason: reasons[random(reasons.length)],
+        vector: [0x82, 0x82, 0x80, 3, 14, random(256)][random(6)],
+        errorCode: random(32) - 1,
+        address: BigInt(value()),
+        length: 2,
+        instruction: {
+          mnemonic: (['IRET', 'FAR_TRANSFER', 'LOAD_SEGMENT', 'IN', 'MOV_TO_CR', 'WRMSR'] as const)[random(6)],
+          length: 1 + random(7),
+          width: [16, 32][random(2)],
+          register: random(6),
+          gpr: random(8),
+          immediate: random(2) === 0,
+          rep: random(2) === 0,
+          selector: selector(),
+          offset: BigInt(value()),
+        },
+      });
+      if (vcpu.hv.state === 'blocked') vcpu.hv.wake();
+      if (guest.pv.domain.state === 'running') guest.personality.beforeRun(vcpu.hv);
+      if (vcpu.hv.state !== 'runnable') guest.pv.destroy();
+      if (vcpu.hv.state !== 'runnable') guest = null;
+    }
+    expect(canaryOk()).toBe(true);
+  });
 });

@@ -120,19 +120,20 @@ describe('pre-emption', () => {
     expect(guest.peek(done)).toBe(BigInt(count));
   });
 
-  it('pins the tables of two gigabytes in well under half a second', () => {
+  it('pins the tables of two gigabytes in well under half a second of the processor', () => {
     const machine = createTestMachine(8192);
     const guest = machine.domain(1, 8000);
     guest.boot(2048);
     const { l4 } = plant(guest, 1024, guest.frames.slice(20, 2000));
     const times: number[] = [];
     for (let round = 0; round < 4; round++) {
-      const start = performance.now();
+      const start = process.cpuUsage();
       expect(guest.call(mmuextOp, ...pinArgs(guest, MMUEXT.PIN_L4_TABLE, l4))).toBe(0);
-      times.push(performance.now() - start);
+      const { user, system } = process.cpuUsage(start);
+      times.push((user + system) / 1000);
       expect(guest.call(mmuextOp, ...pinArgs(guest, MMUEXT.UNPIN_TABLE, l4))).toBe(0);
     }
-    // The best of a few: other work on the machine is not what is measured.
+    // The best of a few: what V8 compiles beside it is not what is measured.
     expect(Math.min(...times)).toBeLessThan(500);
   });
 });
