@@ -141,6 +141,8 @@ export interface XenVcpu {
   iopl: number;
   /** I/O-permission bitmap of PHYSDEVOP_set_iobitmap: guest address and ports covered. */
   ioBitmap: { address: bigint; ports: number };
+  /** CPUID faults in programs. */
+  cpuidFaulting: boolean;
   /** CR4 as the guest sees it. */
   guestCr4: number;
   /** Machine address of vcpu_info. */

@@ -52,7 +52,20 @@ describe('hypercalls of a PV64 kernel', () => {
   it('refuse what only the control domain may', () => {
     const guest = createTestGuest();
     expect(guest.call(hypercall.console_io, 0, 5, guest.put(0))).toBe(-1n);
-    expect(guest.call(hypercall.domctl, guest.put(0))).toBe(-1n);
+    const call = (number: number, command: number, version: number, domid = 0): bigint =>
+      guest.call(
+        number,
+        guest.put(BigInt(command) | (BigInt(version) << 32n), domid, ...Array.from({ length: 20 }, () => 0)),
+      );
+    for (const number of [hypercall.domctl, hypercall.sysctl]) {
+      expect(call(number, 1, 0x15)).toBe(-1n);
+      expect(call(number, 1, 0x14)).toBe(-13n);
+      expect(guest.call(number, 0x10000)).toBe(-14n);
+    }
+    expect(call(hypercall.domctl, 5, 0x15, 77)).toBe(-3n);
+    expect(call(hypercall.domctl, 5, 0x15, guest.pv.domain.id)).toBe(-1n);
+    expect(call(hypercall.platform_op, 17, 0x03000000)).toBe(-1n);
+    expect(call(hypercall.platform_op, 17, 0x15)).toBe(-13n);
   });
 
   it('tell that the time-stamp counter is stable', () => {

@@ -23,11 +23,14 @@ import { sched_op, sched_op_compat } from './calls/sched.js';
 import {
   absent,
   console_io,
+  domctl,
   hvm_op,
   physdev_op,
   physdev_op_compat,
+  platform_op,
   refused,
   set_timer_op,
+  sysctl,
   vm_assist,
   xenpmu_op,
 } from './calls/small.js';
@@ -77,7 +80,7 @@ const handlers: Readonly<Record<number, HypercallHandler>> = {
   [hypercall.set_callbacks]: set_callbacks,
   [hypercall.fpu_taskswitch]: fpu_taskswitch,
   [hypercall.sched_op_compat]: sched_op_compat,
-  [hypercall.platform_op]: refused,
+  [hypercall.platform_op]: platform_op,
   [hypercall.set_debugreg]: set_debugreg,
   [hypercall.get_debugreg]: get_debugreg,
   [hypercall.update_descriptor]: updateDescriptor,
@@ -102,8 +105,8 @@ const handlers: Readonly<Record<number, HypercallHandler>> = {
   [hypercall.event_channel_op]: event_channel_op,
   [hypercall.physdev_op]: physdev_op,
   [hypercall.hvm_op]: hvm_op,
-  [hypercall.sysctl]: refused,
-  [hypercall.domctl]: refused,
+  [hypercall.sysctl]: sysctl,
+  [hypercall.domctl]: domctl,
   [hypercall.kexec_op]: refused,
   [hypercall.argo_op]: absent,
   [hypercall.xenpmu_op]: xenpmu_op,
@@ -119,6 +122,8 @@ export const hypercallTable: HypercallTable = Array.from({ length: 64 }, (_, num
 const compatHypercalls = compatTable(hypercallTable);
 /** Vector of a 32-bit guest's hypercalls. */
 const HYPERCALL_VECTOR = 0x82;
+/** Bytes of CPUID. */
+const CPUID_LENGTH = 2n;
 
 export interface XenPersonality extends Personality {
   readonly machine: XenMachine;
@@ -155,6 +160,11 @@ export function createXenPersonality(services: Services): XenPersonality {
         handlePrivileged(vcpu, exit);
         return;
       case 'cpuid':
+        if (vcpu.cpuidFaulting && !vcpu.guestKernel) {
+          vcpu.core.rip = BigInt.asUintN(64, vcpu.core.rip - CPUID_LENGTH);
+          injectException(vcpu, Vector.GP, 0);
+          return;
+        }
         emulateCpuid(vcpu, false);
         deliverDebugTrap(vcpu);
         return;

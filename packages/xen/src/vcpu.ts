@@ -49,6 +49,7 @@ export function createXenVcpu(domain: XenDomain, hv: Vcpu): XenVcpu {
     gsBaseOther: 0n,
     iopl: 0,
     ioBitmap: { address: 0n, ports: 0 },
+    cpuidFaulting: false,
     guestCr4: CR4_FIXED,
     vcpuInfo: 0,
     vcpuInfoFrame: 0,

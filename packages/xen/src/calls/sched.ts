@@ -60,12 +60,12 @@ function poll(vcpu: XenVcpu, argument: bigint): number {
   for (let index = 0; index < request.nr_ports; index++) {
     const claimedPort = readGuestU32(vcpu, request.ports + BigInt(4 * index));
     if (claimedPort === null) return -Errno.EFAULT;
-    if (claimedPort >= portLimit(domain) || !channelOf(domain, claimedPort)) return -Errno.EINVAL;
+    const state = claimedPort < portLimit(domain) ? channelOf(domain, claimedPort)?.state : undefined;
+    if (state === undefined || state === 'free' || state === 'reserved') return -Errno.EINVAL;
     if (isPending(domain, claimedPort)) return 0;
     first = claimedPort;
   }
-  // Port 0 is never raised; waiting for it ends with any event.
-  vcpu.events.polling = request.nr_ports === 1 && first !== 0 ? first : -1;
+  vcpu.events.polling = request.nr_ports === 1 ? first : -1;
   domain.events.pollers++;
   if (request.timeout !== 0n) vcpu.pollTimer.set(Number(request.timeout));
   vcpu.hv.block();

@@ -13,9 +13,17 @@ import {
   physdev_set_iopl,
   VMASST_TYPE,
 } from '@paravane/abi-xen';
-import type { HypercallHandler, XenVcpu } from '../domain.js';
+import { type HypercallHandler, isDomain, type XenVcpu } from '../domain.js';
 import { mapWritable } from '../events/pages.js';
-import { asU32, handleOk, readGuest, readGuestStruct, readGuestU32, writeGuestStruct } from '../guest-memory.js';
+import {
+  asU32,
+  handleOk,
+  readGuest,
+  readGuestStruct,
+  readGuestU32,
+  viewGuest,
+  writeGuestStruct,
+} from '../guest-memory.js';
 import { setSingleshot } from '../time.js';
 
 const ENABLE = 0;
@@ -157,6 +165,26 @@ export const xenpmu_op: HypercallHandler = () => -Errno.EOPNOTSUPP;
 
 /** For calls that only the control domain may make. */
 export const refused: HypercallHandler = () => -Errno.EPERM;
+
+/** Of those, the ones whose structure begins with a command and the version of the interface, which is looked at first. */
+const refusedAfterVersion =
+  (
+    version: number,
+    bytes: number,
+    refusal = (_vcpu: XenVcpu, _claimed: DataView): number => -Errno.EPERM,
+  ): HypercallHandler =>
+  (vcpu, [argument]) => {
+    const claimed = viewGuest(vcpu, argument, bytes);
+    if (!claimed) return -Errno.EFAULT;
+    return claimed.getUint32(4, true) === version ? refusal(vcpu, claimed) : -Errno.EACCES;
+  };
+const DOMCTL_createdomain = 1;
+export const domctl = refusedAfterVersion(0x15, 144, ({ domain }, claimed) => {
+  const isNew = claimed.getUint32(0, true) === DOMCTL_createdomain;
+  return isNew || isDomain(domain.machine, claimed.getUint16(8, true)) ? -Errno.EPERM : -Errno.ESRCH;
+});
+export const sysctl = refusedAfterVersion(0x15, 136);
+export const platform_op = refusedAfterVersion(0x03000000, 136);
 
 /** hvm_op knows only domains of the other kind. */
 export const hvm_op: HypercallHandler = (_vcpu, [command]) =>

@@ -176,9 +176,10 @@ export function emulateCpuid(vcpu: XenVcpu, traced: boolean): void {
   regs[Gpr.rdx] = BigInt(result[3] >>> 0);
 }
 
-/** The CPUID behind a forced-emulation prefix at RIP. */
+/** The CPUID behind a forced-emulation prefix at RIP; false, with RIP behind the prefix, where it faults in programs. */
 export function emulateForcedCpuid(vcpu: XenVcpu): boolean {
-  emulateCpuid(vcpu, true);
-  vcpu.core.rip = BigInt.asUintN(64, vcpu.core.rip + 7n);
-  return true;
+  const faults = vcpu.cpuidFaulting && !vcpu.guestKernel;
+  if (!faults) emulateCpuid(vcpu, true);
+  vcpu.core.rip = BigInt.asUintN(64, vcpu.core.rip + (faults ? 5n : 7n));
+  return !faults;
 }

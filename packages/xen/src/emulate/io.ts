@@ -27,7 +27,8 @@ export function ioplAllows({ guestKernel, iopl, domain }: XenVcpu): boolean {
 function portsAllowed(vcpu: XenVcpu, port: number, bytes: number): boolean {
   if (ioplAllows(vcpu)) return true;
   const { address, ports } = vcpu.ioBitmap;
-  if (address === 0n || port + bytes > ports) return false;
+  // As Xen has it: the last port of the bitmap is of no use.
+  if (address === 0n || port + bytes >= ports) return false;
   // The bitmap is the kernel's, and mapped nowhere else.
   const { mmu } = vcpu.domain;
   const space = kernelSpace(vcpu);

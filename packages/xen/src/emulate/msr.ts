@@ -1,74 +1,121 @@
 /**
- * Model-specific registers as a PV guest of Xen sees them on an AMD processor.
- * A register that is not listed faults.
+ * Model-specific registers as a PV guest of Xen sees them on an AMD processor
+ * (arch/x86/msr.c, pv/emul-priv-op.c, cpu/mcheck/vmce.c). A register that is
+ * not listed faults.
  */
+import { XEN_HYPERCALL_MSR } from '@paravane/abi-xen';
+import { hypercallPage32, hypercallPage64 } from '@paravane/domain-builder';
 import { Gpr } from '@paravane/engine-api';
+import { FrameType } from '@paravane/mmu';
+import type { Mfn } from '@paravane/types';
 import type { XenVcpu } from '../domain.js';
+import { getPageAndType, putPageAndType } from '../mm/index.js';
 import { hex, trace } from '../trace.js';
 import { isCanonical } from '../traps/set.js';
 
 const Msr = {
   TSC: 0x10,
   APIC_BASE: 0x1b,
-  UCODE_REV: 0x8b,
-  MISC_ENABLE: 0x1a0,
-  DEBUGCTL: 0x1d9,
+  PATCH_LEVEL: 0x8b,
+  PLATFORM_INFO: 0xce,
+  MISC_FEATURES_ENABLES: 0x140,
+  MCG_CAP: 0x179,
+  MCG_STATUS: 0x17a,
+  MC0_CTL: 0x400,
   PAT: 0x277,
   EFER: 0xc0000080,
   FS_BASE: 0xc0000100,
   GS_BASE: 0xc0000101,
   SHADOW_GS_BASE: 0xc0000102,
   TSC_AUX: 0xc0000103,
+  DE_CFG: 0xc0011029,
 } as const;
 
-/** Fixed answers; writes to these are taken and forgotten. */
+/** What is read, by register. */
 const FIXED: ReadonlyMap<number, bigint> = new Map([
-  [Msr.UCODE_REV, 0x1000065n],
-  [Msr.MISC_ENABLE, 0n],
-  [Msr.DEBUGCTL, 0n],
+  [Msr.PATCH_LEVEL, 0x1000065n],
   [Msr.PAT, 0x50100070406n],
-  // HWCR, the performance counters of family 10h, and DE_CFG with its serialising bit.
-  [0xc0010015, 0n],
-  [0xc0010000, 0n],
-  [0xc0010001, 0n],
-  [0xc0010002, 0n],
-  [0xc0010003, 0n],
-  [0xc0010004, 0n],
-  [0xc0010005, 0n],
-  [0xc0010006, 0n],
-  [0xc0010007, 0n],
-  [0xc0011029, 2n],
-  // Machine check: no banks.
-  [0x179, 0n],
-  [0x17a, 0n],
-  // NB_CFG and the patch loader.
-  [0xc001001f, 0n],
-  [0xc0010020, 0n],
+  // With the bit that makes LFENCE serialising.
+  [Msr.DE_CFG, 2n],
+  // Two banks of machine checks.
+  [Msr.MCG_CAP, 2n],
 ]);
-/** LME, LMA, NXE, SCE. */
-const EFER = 0xd01n;
-/** Boot processor, APIC at its usual place, not enabled. */
-const APIC_BASE = 0xfee00100n;
+/** Registers that read as zero: first and last. */
+const ZEROS: readonly (readonly [number, number])[] = [
+  // P5_MC_ADDR and P5_MC_TYPE; MCG_STATUS and MCG_CTL; MCx_CTL2 and the banks of machine checks.
+  [0x0, 0x1],
+  [0x17a, 0x17b],
+  [0x280, 0x29f],
+  [0x400, 0x47f],
+  // PERF_CAPABILITIES.
+  [0x345, 0x345],
+  // The performance counters, which are off: of the K7 and of family 15h.
+  [0xc0010000, 0xc0010007],
+  [0xc0010200, 0xc001020b],
+  // HWCR, NB_CFG, FIDVID, P-states.
+  [0xc0010015, 0xc0010015],
+  [0xc001001f, 0xc001001f],
+  [0xc0010041, 0xc0010042],
+  [0xc0010061, 0xc001006b],
+];
+/** Registers that take what is written to them and forget it: first and last. */
+const FORGOTTEN: readonly (readonly [number, number])[] = [
+  // MPERF and APERF.
+  [0xe7, 0xe8],
+  [0x179, 0x17b],
+  [0x280, 0x29f],
+  [0x400, 0x47f],
+  [0xc0010000, 0xc0010007],
+  [0xc0010200, 0xc001020b],
+  [0xc0010015, 0xc0010015],
+  [0xc001001f, 0xc001001f],
+  [0xc0010041, 0xc0010042],
+  [0xc0010061, 0xc001006b],
+  [Msr.DE_CFG, Msr.DE_CFG],
+];
+const isIn = (ranges: readonly (readonly [number, number])[], index: number): boolean =>
+  ranges.some(([first, last]) => index >= first && index <= last);
+
+/** SCE, LME, LMA, NXE; a 32-bit guest sees nothing of long mode. */
+const EFER = { 64: 0xd01n, 32: 0x801n } as const;
+const APIC_ENABLED_BASE = 0xfee00800n;
+const BOOT_PROCESSOR = 0x100n;
+/** PLATFORM_INFO: CPUID can be made to fault in programs. MISC_FEATURES_ENABLES: it does. */
+const CPUID_FAULTING = { offered: 1n << 31n, enabled: 1n } as const;
+/** Banks of machine checks. */
+const BANKS = 2;
+
+const efer = ({ domain }: XenVcpu): bigint => EFER[domain.is64 ? 64 : 32];
+/** MCx_CTL of a bank that there is reads as all ones. */
+const isBankControl = (index: number): boolean =>
+  index >= Msr.MC0_CTL && index < Msr.MC0_CTL + 4 * BANKS && (index & 3) === 0;
 
 function readMsr(vcpu: XenVcpu, index: number): bigint | null {
-  const { core } = vcpu;
+  const { core, domain } = vcpu;
   switch (index) {
     case Msr.TSC:
       return BigInt(Math.floor(core.count * core.tscRatio + core.tscOffset));
     case Msr.APIC_BASE:
-      return APIC_BASE;
+      return APIC_ENABLED_BASE | (vcpu.id === 0 ? BOOT_PROCESSOR : 0n);
+    case Msr.PLATFORM_INFO:
+      return CPUID_FAULTING.offered;
+    case Msr.MISC_FEATURES_ENABLES:
+      return vcpu.cpuidFaulting ? CPUID_FAULTING.enabled : 0n;
     case Msr.EFER:
-      return EFER;
+      return efer(vcpu);
     case Msr.FS_BASE:
-      return core.fsBase;
+      return domain.is64 ? core.fsBase : null;
     case Msr.GS_BASE:
-      return core.gsBase;
+      return domain.is64 ? core.gsBase : null;
     case Msr.SHADOW_GS_BASE:
-      return vcpu.gsBaseOther;
+      return domain.is64 ? vcpu.gsBaseOther : null;
     case Msr.TSC_AUX:
       return BigInt(core.tscAux >>> 0);
+    case XEN_HYPERCALL_MSR:
+      return 0n;
     default:
-      return FIXED.get(index) ?? null;
+      if (isBankControl(index)) return 0xffffffffffffffffn;
+      return FIXED.get(index) ?? (isIn(ZEROS, index) ? 0n : null);
   }
 }
 
@@ -76,28 +123,39 @@ function writeMsr(vcpu: XenVcpu, index: number, value: bigint): boolean {
   const { core } = vcpu;
   switch (index) {
     case Msr.FS_BASE:
-      if (!isCanonical(value)) return false;
-      core.fsBase = value;
-      return true;
     case Msr.GS_BASE:
-      if (!isCanonical(value)) return false;
-      core.gsBase = value;
-      return true;
     case Msr.SHADOW_GS_BASE:
-      if (!isCanonical(value)) return false;
-      vcpu.gsBaseOther = value;
+      if (!vcpu.domain.is64 || !isCanonical(value)) return false;
+      if (index === Msr.FS_BASE) core.fsBase = value;
+      else if (index === Msr.GS_BASE) core.gsBase = value;
+      else vcpu.gsBaseOther = value;
       return true;
     case Msr.TSC_AUX:
       if (value >> 32n !== 0n) return false;
       core.tscAux = Number(value);
       return true;
-    case Msr.TSC:
     case Msr.EFER:
-    case Msr.APIC_BASE:
+      // Kernels write back what they read.
+      return value === efer(vcpu);
+    case Msr.MISC_FEATURES_ENABLES:
+      if ((value & ~CPUID_FAULTING.enabled) !== 0n) return false;
+      vcpu.cpuidFaulting = value !== 0n;
       return true;
+    case XEN_HYPERCALL_MSR:
+      return writeHypercallPage(vcpu, value);
     default:
-      return FIXED.has(index);
+      return isIn(FORGOTTEN, index);
   }
+}
+
+/** Fills a page of the guest, named by its machine address, with the stubs of all hypercalls. */
+function writeHypercallPage({ domain }: XenVcpu, claimedAddress: bigint): boolean {
+  const { mm, mmu } = domain;
+  const claimedFrame = Number(claimedAddress >> 12n);
+  if ((claimedAddress & 0xfffn) !== 0n || getPageAndType(mm, claimedFrame, FrameType.writable) !== 0) return false;
+  mmu.write(claimedFrame as Mfn, 0, domain.is64 ? hypercallPage64() : hypercallPage32());
+  putPageAndType(mm, claimedFrame);
+  return true;
 }
 
 const indexOf = (vcpu: XenVcpu): number => Number(BigInt.asUintN(32, vcpu.core.regs[Gpr.rcx]));

@@ -8,7 +8,7 @@ import type { XenDomain, XenVcpu } from '../domain.js';
 import { readGuest } from '../guest-memory.js';
 import { setCr3 } from '../mm/index.js';
 import { hex, trace } from '../trace.js';
-import { deliverDebugTrap, injectException, injectPageFault } from '../traps/exceptions.js';
+import { deliverDebugTrap, injectException, injectPageFault, setCr2 } from '../traps/exceptions.js';
 import { loadSegment } from '../traps/segments.js';
 import { readDebugRegister, writeDebugRegister } from '../traps/set.js';
 import { farTransfer, nativeIret } from './control-transfer.js';
@@ -65,7 +65,7 @@ function writeControl(vcpu: XenVcpu, register: number, value: bigint): boolean {
       core.cr0 = value & BigInt(CR0_TS) ? core.cr0 | CR0_TS : core.cr0 & ~CR0_TS;
       return true;
     case 2:
-      vcpu.cr2 = value;
+      setCr2(vcpu, value);
       return true;
     case 4:
       setGuestCr4(vcpu, Number(value & 0xffffffffn));

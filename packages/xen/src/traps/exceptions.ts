@@ -40,11 +40,16 @@ export function injectException(vcpu: XenVcpu, vector: number, errorCode = NO_ER
   enterKernel(vcpu, trap.address, trap.masksEvents, code, false, trap.cs);
 }
 
-export function injectPageFault(vcpu: XenVcpu, errorCode: number, address: bigint): void {
+/** Sets the virtual CR2, which vcpu_info shows. */
+export function setCr2(vcpu: XenVcpu, address: bigint): void {
   const { mmu, is64 } = vcpu.domain;
   if (is64) mmu.writeU64((vcpu.vcpuInfo + VCPU_INFO_CR2[64]) as Maddr, BigInt.asUintN(64, address));
   else mmu.writeU32((vcpu.vcpuInfo + VCPU_INFO_CR2[32]) as Maddr, Number(address & 0xffffffffn));
   vcpu.cr2 = address;
+}
+
+export function injectPageFault(vcpu: XenVcpu, errorCode: number, address: bigint): void {
+  setCr2(vcpu, address);
   const code = (errorCode & ~PfError.user) | (vcpu.guestKernel ? 0 : PfError.user);
   injectException(vcpu, Vector.PF, code, address);
 }
@@ -78,8 +83,9 @@ export function handleException(vcpu: XenVcpu, exit: Exit): void {
       else deliverDebugTrap(vcpu);
       return;
     case Vector.UD:
-      if (isForcedEmulation(vcpu) && emulateForcedCpuid(vcpu)) deliverDebugTrap(vcpu);
-      else injectException(vcpu, Vector.UD);
+      if (!isForcedEmulation(vcpu)) injectException(vcpu, Vector.UD);
+      else if (emulateForcedCpuid(vcpu)) deliverDebugTrap(vcpu);
+      else injectException(vcpu, Vector.GP, 0);
       return;
     case Vector.NM:
       core.cr0 &= ~CR0_TS;
