@@ -484,11 +484,18 @@ function loopFunction(
             f.store('i32.store', cpu, i32(-1), State.origin);
             f.loop((chain) => {
               const page = load('i64.load', cpu, State.pcBase);
+              const given = f.let(left);
               const before = f.let(op('i32.add', load('i32.load', cpu, State.compiled), left));
               const slot = op('i32.shr_u', word, i32(16));
               f.set(code, callIndirect('i', parts.regionType, slot, cpu, left, tag, page, i32(REGION_ROOM)));
               f.set(left, load('i32.load', cpu, State.left));
               f.store('i32.store', cpu, op('i32.sub', before, left), State.compiled);
+              // It wants its first instruction done. Not by way of the TLB: where code, stack and data share an entry,
+              // what the region needs to begin takes away what would lead back to it.
+              f.if(op('i32.eq', left, given), () => {
+                loadFlags();
+                standIn(word);
+              });
               const target = f.let(load('i64.load', cpu, State.rip));
               const block = f.let(lookUp(target));
               f.if(op('i32.eqz', block), () => {

@@ -1,3 +1,4 @@
+import type { DomId, Maddr } from '@paravane/types';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { assembleProgram } from '../assemble.js';
@@ -109,4 +110,43 @@ it('keep linear addresses of 32-bit code in 32 bits, where a segment has a base'
     expect(vcpu.run(500_000).reason).toBe('budget');
     expect([vcpu.regs[2], vcpu.regs[3], vcpu.rip]).toEqual([700_000n, 700_000n, CODE]);
   }
+});
+
+it('get on where code, stack and data share an entry of the TLB', () => {
+  const program = assembleProgram(
+    [
+      'again:\ncall look\nsub r9, 1\njmp again',
+      'look:\ncmp byte [rdi], 0\njz none\nmov rax, rdi\nnext:\nadd rax, 1\ncmp byte [rax], 0\njnz next\nsub rax, rdi\nret',
+      'none:\nmov eax, 0\nret',
+    ].join('\n'),
+    CODE,
+  ).bytes;
+  const look = CODE + BigInt(program.indexOf(0x80));
+  const ends = [true, false].map((jit) => {
+    const { mmu, engine, vcpu, codeFrames } = createCore(jit);
+    const below = (table: number, index: number): number => {
+      const at = (table * 4096 + index * 8) as Maddr;
+      if (mmu.readU64(at) === 0n) mmu.writeU64(at, (BigInt(mmu.frames.allocate(1 as DomId)) << 12n) | 7n);
+      return Number(mmu.readU64(at) >> 12n);
+    };
+    // As far from the code as the TLB is long, and twice as far.
+    const [stack, data] = [CODE + 0x1000000n, CODE + 0x2000000n];
+    for (const address of [stack, data]) {
+      const l2 = below(below(vcpu.space.root, 0), 0);
+      below(below(l2, Number(address >> 21n)), Number(address >> 12n) & 511);
+    }
+    mmu.write(codeFrames[0]!, 0, program);
+    vcpu.rip = CODE;
+    vcpu.regs[4] = DATA + 0x800n;
+    vcpu.regs[7] = DATA + 0x1000n;
+    expect(vcpu.run(1_500_000).reason).toBe('budget');
+    if (jit) expect(engine.stats().compiledRegions).toBeGreaterThan(0);
+    vcpu.regs[4] = stack + (vcpu.regs[4]! & 0xfffn);
+    vcpu.regs[7] = data;
+    for (const address of [stack, data])
+      mmu.writeVirtual(vcpu.space, address, mmu.readVirtual(vcpu.space, DATA, 4096)!);
+    expect(vcpu.run(300_000).reason).toBe('budget');
+    return state(vcpu);
+  });
+  expect(ends[0]).toEqual(ends[1]);
 });
