@@ -6,10 +6,10 @@
 import { TlbField } from '@paravane/mmu';
 import { callExpr, type Expr, type FunctionBuilder, i32, i64, load, op } from '@paravane/wasm-emit';
 import type { HandlerShape } from './handlers.js';
+import { callRoutine, type Routine, type Routines } from './routines.js';
 import { Sem } from './sem.js';
 import { SCRATCH_TOP, State, Uop } from './state.js';
 import { entryOffset } from './tlb-probe.js';
-import { callRoutine, type Routine, type Routines } from './x87/routines.js';
 
 /** What a handler shares with the function it is part of. */
 export interface HandlerSite {

@@ -13,9 +13,9 @@ import { disassembleAt } from './disassemble.js';
 import { createJit, type Jit, SAMPLE_INTERVAL } from './jit/jit.js';
 import { MemoryAccess } from './memory-access.js';
 import { interpreterImage } from './prebuilt.js';
+import { routineImports } from './routines.js';
 import { STATE_BYTES } from './state.js';
 import { X86Vcpu } from './vcpu.js';
-import { routineImports } from './x87/routines.js';
 
 /** Bytes of the machine's core area that an engine with its TLB needs (`MachineMemoryOptions.coreBytes`). */
 export const CORE_BYTES = CODE_CACHE_BYTES + (2 << 20);

@@ -22,10 +22,10 @@ import {
 import { DynamicSem, type HandlerSite } from './dynamic-sem.js';
 import { conditionFunction, eflagsFunction } from './flag-functions.js';
 import { type HandlerShape, handlerShapes } from './handlers.js';
+import { addRoutines } from './routines.js';
 import { DEFINITIONS } from './semantics/definitions.js';
 import { MAX_REGION, REGION, REGION_ROOM, SCRATCH_TOP, State, Stop, UOP_BYTES, Uop } from './state.js';
 import { entryOffset, placeOfTag } from './tlb-probe.js';
-import { addRoutines } from './x87/routines.js';
 
 /** Handlers that are no instruction. */
 export const SpecialOp = {

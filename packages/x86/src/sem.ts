@@ -10,8 +10,8 @@
  * on a run-time value. Integers travel sign-extended to 64 bits.
  */
 import { type Expr, type FunctionBuilder, f32, f64, i32, i64, load, op, select } from '@paravane/wasm-emit';
+import type { Routine } from './routines.js';
 import { FlagKind, widthNumber } from './state.js';
-import type { Routine } from './x87/routines.js';
 
 /** Shape of an operand: general register, memory, immediate (`i` 32-bit, `I` 64-bit), CL, XMM, MMX, x87 register (`t`), branch (`j` within its page, `J` out of it). */
 export interface Form {

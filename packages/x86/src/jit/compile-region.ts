@@ -15,10 +15,10 @@ import {
 } from '@paravane/wasm-emit';
 import { conditionFunction, eflagsFunction } from '../flag-functions.js';
 import { SpecialOp } from '../interpreter.js';
+import { importRoutines, type Routines } from '../routines.js';
 import { DEFINITIONS } from '../semantics/definitions.js';
 import { MAX_REGION, REGION, State, UOP_BYTES } from '../state.js';
 import { entryOffset, placeOfTag } from '../tlb-probe.js';
-import { importRoutines, type Routines } from '../x87/routines.js';
 import { FLAGS, Liveness } from './liveness.js';
 import { pagesOf } from './pages.js';
 import type { BasicBlock, Region } from './region.js';

@@ -18,10 +18,10 @@ import {
 } from '@paravane/wasm-emit';
 import type { Operand } from '../decode.js';
 import { formsOf } from '../handlers.js';
+import { callRoutine, type Routine, type Routines } from '../routines.js';
 import { Sem } from '../sem.js';
 import { FlagKind, State } from '../state.js';
 import { entryOffset } from '../tlb-probe.js';
-import { callRoutine, type Routine, type Routines } from '../x87/routines.js';
 import { plainBase, STACK_POINTER } from './pages.js';
 import type { Placed } from './region.js';
 

@@ -4,10 +4,10 @@ import type { VcpuCore } from '@paravane/engine-api';
 import { AccessBit, type Mmu } from '@paravane/mmu';
 import { describe, expect, it } from 'vitest';
 import { formatReport, LAYOUT, readSilicon, replay } from '../../silicon/format.js';
+import { routineImports, routinesModule } from '../routines.js';
 import { REGION_ROOM, State } from '../state.js';
 import { createCaseRunner } from '../testing/silicon-runner.js';
 import type { X86Vcpu } from '../vcpu.js';
-import { routineImports, routinesModule } from '../x87/routines.js';
 import { RegionStop, regionModule } from './compile-region.js';
 import { findRegion } from './region.js';
 

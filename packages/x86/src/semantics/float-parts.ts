@@ -46,9 +46,9 @@ export const isDenormal = (p: Real, x: Expr): Test =>
 export const isSurelyNormal = (p: Real, x: Expr): Test =>
   both(p, op(`${p}.gt`, op(`${p}.abs`, x), leastNormal(p)), op(`${p}.lt`, op(`${p}.abs`, x), infinity(p)));
 
+export const mxcsr = (cpu: Expr): Expr => load('i32.load', cpu, State.mxcsr);
 /** MXCSR rounds to nearest with DAZ and FTZ off, masks every exception, and has PE set already. */
-export const inexactIsFree = (s: Sem): Expr =>
-  op('i32.eq', op('i32.and', load('i32.load', s.statePlace(), State.mxcsr), i32(0xffe0)), i32(0x1fa0));
+export const inexactIsFree = (cpu: Expr): Expr => op('i32.eq', op('i32.and', mxcsr(cpu), i32(0xffe0)), i32(0x1fa0));
 
 /** Leaves the instruction to its exact definition unless the condition (i32) holds. */
 export function inlineIf(s: Sem, condition: Expr): void {

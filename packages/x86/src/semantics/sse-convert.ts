@@ -27,7 +27,7 @@ const fromInteger =
     if (p === 'f32' || s.operandWidth(1) === 64) {
       const limit = p === 'f32' ? 2n ** 24n : 2n ** 53n;
       const exact = op('i64.le_u', op('i64.add', value, i64(limit)), i64(2n * limit));
-      inlineIf(s, op('i32.or', exact, inexactIsFree(s)));
+      inlineIf(s, op('i32.or', exact, inexactIsFree(s.statePlace())));
     }
     s.setLane(0, op(`${p}.convert_i64_s`, value));
   };
@@ -40,7 +40,7 @@ const toInteger =
     const limit = s.operandWidth(0) === 64 ? 2 ** 63 : 2 ** 31;
     const number = p === 'f32' ? f32 : f64;
     const fits = op('i32.and', op(`${p}.ge`, whole, number(-limit)), op(`${p}.lt`, whole, number(limit)));
-    inlineIf(s, op('i32.and', fits, op('i32.or', op(`${p}.eq`, whole, a), inexactIsFree(s))));
+    inlineIf(s, op('i32.and', fits, op('i32.or', op(`${p}.eq`, whole, a), inexactIsFree(s.statePlace()))));
     s.set(0, op(`i64.trunc_sat_${p}_s`, whole));
   };
 /** A narrowed value is right if it is normal, or zero from zero; widened again it tells whether it is exact. */
@@ -49,7 +49,7 @@ const narrowed = (s: Sem, p: Real, a: Expr, again: Expr): void => {
   const magnitude = op(`${p}.abs`, again);
   const normal = both(p, op(`${p}.gt`, magnitude, least), op(`${p}.lt`, magnitude, constant(p, Infinity)));
   const good = all(p, either(p, normal, isZero(p, a)));
-  inlineIf(s, op('i32.and', good, op('i32.or', all(p, op(`${p}.eq`, again, a)), inexactIsFree(s))));
+  inlineIf(s, op('i32.and', good, op('i32.or', all(p, op(`${p}.eq`, again, a)), inexactIsFree(s.statePlace()))));
 };
 
 export const sseConvert: Definitions = {
@@ -88,7 +88,7 @@ export const sseConvert: Definitions = {
     const a = aligned(s, 1);
     const magnitude = op('i32x4.abs', a);
     const exact = op('i32.eqz', op('v128.any_true', op('i32x4.shr_u', magnitude, i32(24))));
-    inlineIf(s, op('i32.or', exact, inexactIsFree(s)));
+    inlineIf(s, op('i32.or', exact, inexactIsFree(s.statePlace())));
     s.setVector(0, op('f32x4.convert_i32x4_s', a));
   },
   CVTTPS2DQ: (s) => {
@@ -100,7 +100,7 @@ export const sseConvert: Definitions = {
       op('f32x4.lt', a, constant('f32x4', 2 ** 31)),
     );
     const exact = all('f32x4', op('f32x4.eq', op('f32x4.convert_i32x4_s', result), a));
-    inlineIf(s, op('i32.and', all('f32x4', fits), op('i32.or', exact, inexactIsFree(s))));
+    inlineIf(s, op('i32.and', all('f32x4', fits), op('i32.or', exact, inexactIsFree(s.statePlace()))));
     s.setVector(0, result);
   },
 };

@@ -1,24 +1,20 @@
 /** Floating-point arithmetic and comparisons of SSE to SSE3, where WebAssembly's is the same (see `float-parts.ts`). */
+
 import { EFL, type Expr, i32, i64, op, type Sem, select } from '../sem.js';
+import { FloatOperation } from '../sse-routines.js';
 import type { Definition, Definitions } from './definitions.js';
 import {
-  all,
-  any,
   both,
-  constant,
-  either,
   inexactIsFree,
+  infinity,
   inlineIf,
-  isDenormal,
-  isNan,
   isPacked,
   isSingle,
-  isSurelyNormal,
-  isZero,
+  leastNormal,
   type Real,
   type Test,
 } from './float-parts.js';
-import { aligned, everySecond, imm8, pick, repeat, u32, xor } from './vector-parts.js';
+import { aligned, everySecond, imm8, pick, u32, xor } from './vector-parts.js';
 
 const SUFFIXES = { SS: 'f32', SD: 'f64', PS: 'f32x4', PD: 'f64x2' } as const;
 type Suffix = keyof typeof SUFFIXES;
@@ -33,47 +29,52 @@ const source = (s: Sem, p: Real): Expr => (isPacked(p) ? aligned(s, 1) : s.lane(
 const destination = (s: Sem, p: Real): Expr => (isPacked(p) ? s.vector(0) : s.lane(0, isSingle(p) ? 'f' : 'd'));
 const write = (s: Sem, p: Real, value: Expr): void => (isPacked(p) ? s.setVector(0, value) : s.setLane(0, value));
 
-type Operation = 'add' | 'sub' | 'mul' | 'div' | 'sqrt';
+const ROUTINES = { f32: 'isUsualF32', f64: 'isUsualF64', f32x4: 'isUsualF32x4', f64x2: 'isUsualF64x2' } as const;
 
-/** Both factors have so few significant bits that their product is exact, i32. */
-function isExactProduct(p: Real, a: Expr, b: Expr): Expr {
-  if (isPacked(p)) {
-    const mask = u32(isSingle(p) ? repeat(0xfff, 4) : [0x7ffffff, 0, 0x7ffffff, 0]);
-    return op('i32.eqz', op('v128.any_true', op('v128.and', op('v128.or', a, b), mask)));
+/** Exponent field, in the high bits of a 32-bit number, of a scalar. */
+const exponentOf = (p: Real, x: Expr): Expr => {
+  const high = p === 'f32' ? op('i32.reinterpret_f32', x) : wrapHigh(op('i64.reinterpret_f64', x));
+  return op('i32.shl', high, i32(1));
+};
+const wrapHigh = (bits: Expr): Expr => op('i32.wrap_i64', op('i64.shr_u', bits, i64(32)));
+/** Tests, i32, one of which holds unless all operands and the result are normal, and the result not the least normal number. */
+function unusualNumbers(s: Sem, p: Real, operands: readonly Expr[], result: Expr | null): Expr[] {
+  const magnitude = (x: Expr): Expr => op(`${p}.abs`, x);
+  if (p === 'f32x4' || p === 'f64x2') {
+    const all = [...operands, ...(result ? [result] : [])].map(magnitude);
+    // The least of them; a NaN among the operands is one in the result.
+    const least = all.reduce((x, y) => op(`${p}.pmin`, x, y));
+    const tests = both(p, op(`${p}.gt`, least, leastNormal(p)), op(`${p}.lt`, all.at(-1)!, infinity(p)));
+    const finite = result ? tests : all.slice(0, -1).reduce((x, y) => both(p, x, op(`${p}.lt`, y, infinity(p))), tests);
+    return [op('i32.ne', op(p === 'f32x4' ? 'i32x4.bitmask' : 'i64x2.bitmask', finite), i32(p === 'f32x4' ? 15 : 3))];
   }
-  if (isSingle(p)) {
-    const bits = op('i32.or', op('i32.reinterpret_f32', a), op('i32.reinterpret_f32', b));
-    return op('i32.eqz', op('i32.and', bits, i32(0xfff)));
-  }
-  const bits = op('i64.or', op('i64.reinterpret_f64', a), op('i64.reinterpret_f64', b));
-  return op('i64.eqz', op('i64.and', bits, i64(0x7ffffff)));
+  // By their exponents: compared as 32-bit integers they need no registers but those of the flags.
+  const lowest = p === 'f32' ? 1 << 24 : 1 << 21;
+  const highest = p === 'f32' ? 0xff : 0x7ff;
+  const within = (x: Expr, from: number): Expr => {
+    const field = op('i32.sub', exponentOf(p, x), i32(from * lowest));
+    return op('i32.ge_u', field, i32((highest - from) * lowest));
+  };
+  if (!result) return operands.map((x) => within(x, 1));
+  // Infinities and NaNs show in the result.
+  return [...operands.map((x) => op('i32.lt_u', exponentOf(p, x), i32(lowest))), within(result, 2)];
 }
-/** Nothing was lost by rounding, i32; may say no where it is so. */
-function isExact(s: Sem, p: Real, operation: Operation, a: Expr, b: Expr, result: Expr): Expr {
-  const product = (x: Expr, y: Expr, of: Expr): Expr =>
-    op('i32.and', isExactProduct(p, x, y), all(p, op(`${p}.eq`, op(`${p}.mul`, x, y), of)));
-  if (operation === 'mul') return isExactProduct(p, a, b);
-  if (operation === 'div') return product(result, b, a);
-  if (operation === 'sqrt') return product(result, result, a);
-  // What rounding took from a sum is itself exact (Knuth, TAOCP vol. 2, 4.2.2, theorem B).
-  const addend = operation === 'sub' ? op(`${p}.neg`, b) : b;
-  const partOfB = s.let(op(`${p}.sub`, result, a));
-  const partOfA = op(`${p}.sub`, result, partOfB);
-  const lost = op(`${p}.add`, op(`${p}.sub`, a, partOfA), op(`${p}.sub`, addend, partOfB));
-  // The sign of a sum that is zero depends on the rounding mode.
-  return all(p, both(p, isZero(p, lost), op(`${p}.ne`, result, constant(p, 0))));
+/** Goes on where none of `unusual` holds, or else where the routine finds that all is right. */
+function inlineIfUsual(s: Sem, p: Real, operation: FloatOperation, unusual: Expr[], a: Expr, b: Expr, r: Expr): void {
+  s.f.block((usual) => {
+    s.f.block((ask) => {
+      for (const test of unusual) s.f.brIfUnlikely(test, ask);
+      s.f.br(usual);
+    });
+    inlineIf(s, s.routine(ROUTINES[p], s.statePlace(), i32(FloatOperation[operation]), a, b, r));
+  });
 }
-/** The result for ordinary operands; a zero must not come from underflow. */
-function calculate(s: Sem, p: Real, operation: Operation, a: Expr, b: Expr): Expr {
+/** The result for ordinary operands. */
+function calculate(s: Sem, p: Real, operation: Exclude<FloatOperation, 'compare'>, a: Expr, b: Expr): Expr {
   const unary = operation === 'sqrt';
   const result = s.let(unary ? op(`${p}.sqrt`, a) : op(`${p}.${operation}`, a, b));
-  const zeroOperand =
-    operation === 'mul' ? either(p, isZero(p, a), isZero(p, b)) : operation === 'div' ? isZero(p, a) : null;
-  const exactZero = zeroOperand ? both(p, isZero(p, result), zeroOperand) : isZero(p, result);
-  const good = all(p, either(p, isSurelyNormal(p, result), exactZero));
-  const denormal = any(p, unary ? isDenormal(p, a) : either(p, isDenormal(p, a), isDenormal(p, b)));
-  inlineIf(s, op('i32.and', good, op('i32.eqz', denormal)));
-  s.if(op('i32.eqz', inexactIsFree(s)), () => inlineIf(s, isExact(s, p, operation, a, b, result)));
+  const unusual = unusualNumbers(s, p, unary ? [a] : [a, b], result);
+  inlineIfUsual(s, p, operation, [...unusual, op('i32.eqz', inexactIsFree(s.statePlace()))], a, b, result);
   return result;
 }
 const arithmetic =
@@ -91,10 +92,8 @@ const squareRoot =
   };
 
 /** Comparisons of numbers and infinities raise nothing, whatever MXCSR says. */
-const inlineIfComparable = (s: Sem, p: Real, a: Expr, b: Expr): void => {
-  const odd = (x: Expr): Test => either(p, isNan(p, x), isDenormal(p, x));
-  inlineIf(s, op('i32.eqz', any(p, either(p, odd(a), odd(b)))));
-};
+const inlineIfComparable = (s: Sem, p: Real, a: Expr, b: Expr): void =>
+  inlineIfUsual(s, p, 'compare', unusualNumbers(s, p, [a, b], null), a, b, a);
 /** The source, unless the destination is less (greater). */
 const extreme =
   (test: 'lt' | 'gt') =>

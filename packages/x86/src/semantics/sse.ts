@@ -12,13 +12,14 @@ const CR0_EM = 4;
 const CR0_TS = 8;
 
 /** #UD or #NM where XMM registers are not to be used now. */
-function check(s: Sem): void {
-  const cr0 = s.let(load('i32.load', s.statePlace(), State.sseTraps));
-  s.if(op('i32.and', cr0, i32(CR0_EM | CR0_TS)), () => {
-    s.if(op('i32.and', cr0, i32(CR0_EM)), () => s.raise(6, -1));
-    s.raise(7, -1);
+const check = (s: Sem): void =>
+  s.once('sse', () => {
+    const cr0 = s.let(load('i32.load', s.statePlace(), State.sseTraps));
+    s.f.ifUnlikely(op('i32.and', cr0, i32(CR0_EM | CR0_TS)), () => {
+      s.if(op('i32.and', cr0, i32(CR0_EM)), () => s.raise(6, -1));
+      s.raise(7, -1);
+    });
   });
-}
 const checked =
   (definition: Definition): Definition =>
   (s) => {

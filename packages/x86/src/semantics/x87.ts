@@ -3,11 +3,12 @@
  * calls of the routines (`x87/routines.ts`). Everything else is the exact
  * definitions' in `slow/` (Intel SDM vol. 1, chapter 8; vol. 2).
  */
+import type { Routine } from '../routines.js';
 import { EFL, type Expr, i32, i64, load, op, type Sem } from '../sem.js';
 import { State } from '../state.js';
 import { CONSTANTS, significandOf } from '../x87/constants.js';
 import { BIAS, INTEGER_BIT, ROUNDING, SIGN } from '../x87/parts.js';
-import { Operand, type Routine } from '../x87/routines.js';
+import { Operand } from '../x87/routines.js';
 import type { Definition, Definitions } from './definitions.js';
 import { inlineIf } from './float-parts.js';
 

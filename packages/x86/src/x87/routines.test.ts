@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
+import { type Routine, routineImports, routinesModule } from '../routines.js';
 import {
   add,
   BIAS,
@@ -19,7 +20,7 @@ import {
   toSingle,
 } from '../softfloat80.js';
 import { State } from '../state.js';
-import { Operand, type Routine, routineImports, routinesModule } from './routines.js';
+import { Operand } from './routines.js';
 
 const memory = new WebAssembly.Memory({ initial: 1, maximum: 65536 });
 const { exports } = new WebAssembly.Instance(new WebAssembly.Module(routinesModule(false)), { env: { memory } });
@@ -63,7 +64,7 @@ const stateBytes = (): Buffer => Buffer.from(memory.buffer.slice(CPU, CPU + 0x40
 /** What a routine answers; where it declines, it must have changed nothing. */
 function call(name: Routine, ...args: (number | bigint)[]): number {
   const before = stateBytes();
-  const answer = routines[`x87.${name}`]!(CPU, ...args);
+  const answer = routines[name]!(CPU, ...args);
   if (answer === 0 && !before.equals(stateBytes())) throw new Error(`${name} declines and has changed the state`);
   return answer;
 }

@@ -7,15 +7,12 @@
  * all are masked (`enter` in `semantics/x87.ts`).
  */
 import {
-  ANY_MEMORY,
-  callExpr,
   type Expr,
   FunctionBuilder,
   i32,
   i64,
   type Label,
   load,
-  ModuleBuilder,
   op,
   select,
   type ValueType,
@@ -397,7 +394,7 @@ function conditionalMove(): FunctionBuilder {
   return f;
 }
 
-const ROUTINES = {
+export const X87_ROUTINES = {
   add: () => binary(exactSum, negateAsAsked),
   multiply: () =>
     binary(
@@ -421,31 +418,3 @@ const ROUTINES = {
   changeSign,
   conditionalMove,
 } as const;
-export type Routine = keyof typeof ROUTINES;
-/** Functions of a module by routine. */
-export type Routines = Readonly<Record<Routine, number>>;
-const NAMES = Object.keys(ROUTINES) as Routine[];
-/** Name of a routine outside of its module. */
-const outsideName = (name: Routine): string => `x87.${name}`;
-const each = (make: (name: Routine) => number): Routines =>
-  Object.fromEntries(NAMES.map((name) => [name, make(name)])) as Record<Routine, number>;
-
-export const addRoutines = (module: ModuleBuilder): Routines =>
-  each((name) => module.add(ROUTINES[name](), outsideName(name)));
-/** The routines of another module, which `routineImports` gives. */
-export const importRoutines = (module: ModuleBuilder): Routines =>
-  each((name) => {
-    const { params, results } = ROUTINES[name]();
-    return module.import(outsideName(name), params, results);
-  });
-/** What a module with imported routines takes of the one that has them. */
-export const routineImports = (exports: WebAssembly.Exports): Record<string, WebAssembly.ExportValue> =>
-  Object.fromEntries(NAMES.map((name) => [outsideName(name), exports[outsideName(name)]!]));
-export const callRoutine = (routines: Routines, name: Routine, args: readonly Expr[]): Expr =>
-  callExpr('i', routines[name], ...args);
-/** The routines alone, in a module that takes `env.memory`. */
-export function routinesModule(shared: boolean): Uint8Array {
-  const module = new ModuleBuilder({ ...ANY_MEMORY, shared });
-  addRoutines(module);
-  return module.encode();
-}
