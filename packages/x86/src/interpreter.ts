@@ -216,9 +216,13 @@ export function buildInterpreter(machine: InterpreterOptions): InterpreterImage 
     sequences.map(({ number, prefix, shapes }) => [prefix * 65536 + handlers.get(shapes.at(-1)!.key)!, number]),
   );
   const coldBase = SPECIAL_COUNT + hot.length + sequences.length;
-  cold.forEach((shape, i) => {
+  const coldFunctions = cold.map((shape) => ({ shape, ...coldFunction(shape, tlbBase, functions, commit) }));
+  const [withFlags, flagless] = [true, false].map((uses) =>
+    coldFunctions.filter(({ usesFlags }) => usesFlags === uses),
+  );
+  [...withFlags!, ...flagless!].forEach(({ shape, f }, i) => {
     handlers.set(shape.key, coldBase + i);
-    module.tableSlot(module.add(coldFunction(shape, tlbBase, functions, commit)));
+    module.tableSlot(module.add(f));
   });
   const coldType = module.type(['i', 'i', 'l'], ['i']);
   const regionType = module.type(REGION.params, REGION.results);
@@ -229,6 +233,7 @@ export function buildInterpreter(machine: InterpreterOptions): InterpreterImage 
       coldType,
       regionType,
       coldBase,
+      flaglessBase: coldBase + withFlags!.length,
       arena: machine.arena,
       regionWords: machine.regionWords,
     }),
@@ -237,14 +242,19 @@ export function buildInterpreter(machine: InterpreterOptions): InterpreterImage 
   return { bytes: module.encode(), handlers, fused, tableSlots: cold.length };
 }
 
-/** A definition as a function of (cpu, ip, tag) → `Stop`; flags are kept in the state. */
+/** A definition as a function of (cpu, ip, tag) → `Stop`; flags are kept in the state. `usesFlags`: reads or writes them. */
 function coldFunction(
   shape: HandlerShape,
   tlbBase: number,
   functions: HandlerSite['functions'],
   commit: number,
-): FunctionBuilder {
+): { f: FunctionBuilder; usesFlags: boolean } {
   const f = new FunctionBuilder(['i', 'i', 'l'], ['i']);
+  let usesFlags = false;
+  const flag = (value: Expr): Expr => {
+    usesFlags = true;
+    return value;
+  };
   const [cpu, ip, tag] = [f.param(0), f.param(1), f.param(2)];
   const site: HandlerSite = {
     f,
@@ -254,10 +264,17 @@ function coldFunction(
     tagPlace: placeOfTag(tag),
     tlbBase,
     functions,
-    flagKind: load('i32.load', cpu, State.flagKind),
-    flagA: load('i64.load', cpu, State.flagA),
-    flagB: load('i64.load', cpu, State.flagB),
+    get flagKind() {
+      return flag(load('i32.load', cpu, State.flagKind));
+    },
+    get flagA() {
+      return flag(load('i64.load', cpu, State.flagA));
+    },
+    get flagB() {
+      return flag(load('i64.load', cpu, State.flagB));
+    },
     writeFlags(kind, a, b) {
+      usesFlags = true;
       const [va, vb] = [f.let(a), f.let(b)];
       f.store('i32.store', cpu, kind, State.flagKind);
       f.store('i64.store', cpu, va, State.flagA);
@@ -279,7 +296,7 @@ function coldFunction(
     f.if(s.inScratch(), () => f.if(callExpr('i', commit), () => f.return(i32(Stop.leave))));
   }
   f.return(i32(Stop.go));
-  return f;
+  return { f, usesFlags };
 }
 
 interface LoopParts {
@@ -288,6 +305,8 @@ interface LoopParts {
   coldType: number;
   regionType: number;
   coldBase: number;
+  /** First of the cold handlers that have nothing to do with flags. */
+  flaglessBase: number;
   arena: number;
   regionWords: number;
 }
@@ -587,10 +606,11 @@ function loopFunction(
             };
           }
           const coldCall = (): void => {
-            storeFlags();
+            const usesFlags = f.let(op('i32.lt_u', handler, i32(parts.flaglessBase)));
+            f.if(usesFlags, storeFlags);
             const slot = op('i32.sub', handler, i32(parts.coldBase));
             f.set(code, callIndirect('i', parts.coldType, slot, cpu, ip, tag));
-            loadFlags();
+            f.if(usesFlags, loadFlags);
             f.if(op('i32.eqz', code), () => {
               next();
               go();
