@@ -57,6 +57,12 @@ export class FunctionBuilder {
     this.taken?.push({ type, local });
     return { kind: 'get', type, local };
   }
+  /** A new local that no scope gives back. */
+  lasting(type: ValueType): Expr & { kind: 'get' } {
+    const local = this.params.length + this.locals.length;
+    this.locals.push(type);
+    return { kind: 'get', type, local };
+  }
   /** Runs `build`; locals that it takes can be used again by later scopes. */
   scope(build: () => void): void {
     const outer = this.taken;

@@ -19,6 +19,7 @@ import { importRoutines, type Routines } from '../routines.js';
 import { DEFINITIONS } from '../semantics/definitions.js';
 import { MAX_REGION, REGION, State, UOP_BYTES } from '../state.js';
 import { entryOffset, placeOfTag } from '../tlb-probe.js';
+import { KnownVectors } from './known-vectors.js';
 import { FLAGS, Liveness } from './liveness.js';
 import { pagesOf } from './pages.js';
 import type { BasicBlock, Region } from './region.js';
@@ -141,6 +142,7 @@ function compileRegion(region: Region, { tlbBase }: RegionPlaces, functions: Reg
   );
   const flags = { kind: f.local('i'), a: f.local('l'), b: f.local('l') };
   const locals = Array.from({ length: 16 }, () => f.local('l'));
+  const vectorLocals = new Map<string, Expr>();
   const liveness = new Liveness(region);
   let exit!: Label;
   let hop!: Label;
@@ -207,8 +209,10 @@ function compileRegion(region: Region, { tlbBase }: RegionPlaces, functions: Reg
       go(offset);
     };
     const checked = new Set<string>();
+    let depth = f.depth;
+    const vectors = new KnownVectors(f, vectorLocals, () => f.depth === depth);
     for (const [i, { insn, offset }] of block.instructions.entries()) {
-      const depth = f.depth;
+      depth = f.depth;
       const site: RegionSite = {
         f,
         cpu,
@@ -220,6 +224,7 @@ function compileRegion(region: Region, { tlbBase }: RegionPlaces, functions: Reg
         flags,
         pages,
         checked,
+        vectors,
         read(n) {
           liveness.use(block, n);
           return locals[n]!;

@@ -22,6 +22,7 @@ import { callRoutine, type Routine, type Routines } from '../routines.js';
 import { Sem } from '../sem.js';
 import { FlagKind, State } from '../state.js';
 import { entryOffset } from '../tlb-probe.js';
+import type { KnownVectors, LaneType } from './known-vectors.js';
 import { plainBase, STACK_POINTER } from './pages.js';
 import type { Placed } from './region.js';
 
@@ -49,6 +50,8 @@ export interface RegionSite {
   };
   /** Checks that the block has made; a call ends a block. */
   readonly checked: Set<string>;
+  /** What of XMM registers the block has in locals. */
+  readonly vectors: KnownVectors;
   readonly flags: { kind: Expr; a: Expr; b: Expr };
   /** By base register: linear address of a page that is known, what to add to an address in it, and if it is for writes. */
   readonly pages: ReadonlyMap<number, KnownPage>;
@@ -278,6 +281,27 @@ export class RegionSem extends Sem {
   }
   routine(name: Routine, ...args: Expr[]): Expr {
     return callRoutine(this.site.functions.routines, name, args);
+  }
+  /** Number of the XMM register in operand `i`, or -1. */
+  private xmm(i: number): number {
+    const operand = this.placed.insn.operands[i]!;
+    return operand.kind === 'x' ? operand.n : -1;
+  }
+  override vector(i: number): Expr {
+    const n = this.xmm(i);
+    return n < 0 ? super.vector(i) : this.site.vectors.readVector(n, this.site.cpu, State.xmm + n * 16);
+  }
+  override setVector(i: number, value: Expr): void {
+    const n = this.xmm(i);
+    super.setVector(i, n < 0 ? value : this.site.vectors.writeVector(n, value));
+  }
+  override lane(i: number, type: LaneType): Expr {
+    const n = this.xmm(i);
+    return n < 0 ? super.lane(i, type) : this.site.vectors.readLane(n, type, this.site.cpu, State.xmm + n * 16);
+  }
+  override setLane(i: number, value: Expr): void {
+    const n = this.xmm(i);
+    super.setLane(i, n < 0 ? value : this.site.vectors.writeLane(n, value.type as LaneType, value));
   }
   returnAddress(): Expr {
     const address = op('i64.add', this.site.pcBase, i64(this.placed.offset + this.placed.insn.length));
