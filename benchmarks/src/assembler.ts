@@ -242,6 +242,14 @@ export class Assembler {
     this.op(32, [0x0f, opcode], xmm, other);
     if (immediate !== undefined) this.bytes.push(immediate);
   }
+  /** An x87 instruction on memory: its opcode, and the field of ModRM that belongs to it. */
+  x87(opcode: number, field: number, operand: Mem): void {
+    this.op(32, [opcode], field, operand);
+  }
+  /** An x87 instruction of two bytes. */
+  x87Stack(opcode: number, second: number): void {
+    this.raw(opcode, second);
+  }
 
   private raw(...bytes: number[]): void {
     this.bytes.push(...bytes);

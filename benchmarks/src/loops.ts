@@ -1,36 +1,8 @@
 /** Tight loops, each with its result computed here in another way, and loops that measure what surrounds the core. */
-import { Assembler, Cond, indexed, mem, Reg } from './assembler.js';
-import { CODE, DATA, hashOf, randomFrom, type Workload } from './workload.js';
-
-type Parts = Omit<Workload, 'name' | 'about' | 'group' | 'code' | 'entry' | 'data' | 'dataBytes'> & {
-  data?: Uint8Array;
-  dataBytes?: number;
-};
-
-function workload(
-  group: Workload['group'],
-  name: string,
-  about: string,
-  write: (asm: Assembler) => void,
-  parts: Parts,
-): Workload {
-  const asm = new Assembler(CODE);
-  write(asm);
-  const data = parts.data ?? new Uint8Array();
-  return {
-    group,
-    name,
-    about,
-    code: asm.finish(),
-    entry: 0,
-    ...parts,
-    data,
-    dataBytes: parts.dataBytes ?? Math.max(data.length, 1),
-  };
-}
-
-const u64 = (n: bigint): bigint => BigInt.asUintN(64, n);
-const at = (offset: number): bigint => BigInt(DATA + offset);
+import { Cond, indexed, mem, Reg } from './assembler.js';
+import { at, u64, workload } from './code-workload.js';
+import { floatLoops } from './float-loops.js';
+import { hashOf, randomFrom, type Workload } from './workload.js';
 
 function randomBytes(length: number, seed: number): Uint8Array {
   const random = randomFrom(seed);
@@ -543,6 +515,7 @@ export const createLoops = (): Workload[] => [
   crc32(),
   chase(),
   sse2Sum(),
+  ...floatLoops(),
   fibonacci(),
   sieve(),
   bytecode(),
