@@ -35,6 +35,8 @@ const SCALAR = [
   'cvtss2sd',
   'cvtsd2ss',
 ];
+/** What reads or writes parts of registers. */
+const LANES = ['movsd', 'movss', 'movaps', 'movhlps', 'movlhps', 'movddup', 'unpcklpd', 'unpcklps', 'movq', 'haddps'];
 /** Distances from the base of the data: some at the ends of pages, and few enough for lines to come again. */
 const PLACES = [
   ...Array.from({ length: 48 }, (_, i) => (i * 1109) % 7000),
@@ -184,12 +186,14 @@ export function writeProgram(random, mode) {
     },
     packed() {
       const name = one(PACKED);
+      if (rarely(3)) put(`${one(['cvtdq2ps', 'cvtdq2pd'])} ${xmm()}, ${xmm()}`);
       if (rarely(4)) put(`movups ${xmm()}, [${base}+${hex(one(PLACES))}]`);
       put(`${name} ${xmm()}, ${xmm()}`);
       if (rarely(4)) put(`movups [${base}+${hex(one(PLACES))}], ${xmm()}`);
     },
     scalar() {
       put(`${one(SCALAR)} ${xmm()}, ${xmm()}`);
+      if (rarely(2)) put(`${one(LANES)} ${xmm()}, ${xmm()}`);
       if (rarely(3)) put(`ucomisd ${xmm()}, ${xmm()}`);
       if (rarely(3)) put(`cvtsi2sd ${xmm()}, ${register(32)}`, `cvttsd2si ${register(32)}, ${xmm()}`);
       if (rarely(5))
