@@ -37,7 +37,7 @@ describe('unpackKernel', () => {
     [
       'zstd without a function for it',
       Uint8Array.of(0x28, 0xb5, 0x2f, 0xfd),
-      /zstd, which is not supported yet \(this host unpacks lz4, lzma, xz\)/,
+      /zstd, which is not supported yet \(this host unpacks bzip2, lz4, lzma, lzo, xz\)/,
     ],
     ['a wrong size', testBzImage(lz4Literals(kernel), kernel.length + 1), /header says/],
     ['a size beyond the limit', testBzImage(lz4Literals(kernel), 0xffff_ffff), /more than the limit of 512 MB/],

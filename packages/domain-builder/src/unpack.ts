@@ -1,15 +1,17 @@
 /**
  * From a kernel file to the ELF file inside: a plain ELF file, a compressed one, or a bzImage around a compressed one.
  *
- * LZ4 (legacy frame), xz and lzma are unpacked here, in any host; other kinds, or these faster, through functions that
- * the host passes in. The size that a file claims for its contents is checked against a limit and against what came out.
+ * LZ4 (legacy frame), xz, lzma, bzip2 and lzo are unpacked here, in any host; gzip and zstd, or these faster, through
+ * functions that the host passes in. The size that a file claims for its contents is checked against a limit and against what came out.
  */
 import { isElf } from '@paravane/elf';
 import { ParavaneError } from '@paravane/types';
 import { bzImagePayload, isBzImage } from './bzimage.js';
+import { unpackBzip2 } from './bzip2.js';
 import { failure, invalid, megabytes } from './failure.js';
 import { unpackLz4Legacy } from './lz4-legacy.js';
 import { unpackLzma } from './lzma.js';
+import { unpackLzo } from './lzo.js';
 import { unpackXz } from './xz.js';
 
 /** Ways in which Linux kernels are compressed (CONFIG_KERNEL_*), by their tools' names. */
@@ -39,6 +41,8 @@ export interface UnpackedKernel {
 }
 
 const BUILT_IN: DecompressorTable = {
+  bzip2: (packed, { maxBytes }) => unpackBzip2(packed, maxBytes),
+  lzo: (packed, { maxBytes }) => unpackLzo(packed, maxBytes),
   lz4: (packed, { maxBytes }) => unpackLz4Legacy(packed, maxBytes),
   lzma: (packed, { maxBytes }) => unpackLzma(packed, maxBytes),
   xz: (packed, { maxBytes }) => unpackXz(packed, maxBytes),

@@ -6,7 +6,7 @@
  * Trusts the caller's request; the kernel and all that the guest does are the parts' to distrust.
  */
 import { type ConsoleBackend, createConsoleBackend } from '@paravane/console-back';
-import { type KernelImage, loadKernelImage } from '@paravane/domain-builder';
+import { type DecompressorTable, type KernelImage, loadKernelImage } from '@paravane/domain-builder';
 import { createHypervisor, type Hypervisor } from '@paravane/hypervisor';
 import { createMmu } from '@paravane/mmu';
 import type { BootRequest, DomainEnd, DomainStats, Machine, RunningDomain, StepResult } from '@paravane/toolstack';
@@ -30,11 +30,16 @@ const M2P_ENTRIES_PER_FRAME = 512;
 const COMPAT_M2P_ENTRIES_PER_FRAME = 1024;
 const CONSOLE = 'console';
 
-export function createMachine(): Machine {
+export interface MachineOptions {
+  /** What the host can unpack beyond what every host can: kernels in gzip and zstd. */
+  readonly decompress?: DecompressorTable;
+}
+
+export function createMachine(options: MachineOptions = {}): Machine {
   return {
     async bootDomain(request) {
       try {
-        return new BootedDomain(request, await loadKernelImage(request.kernel));
+        return new BootedDomain(request, await loadKernelImage(request.kernel, options));
       } catch (error) {
         throw ofKernel(error, request.config.kernel);
       }
