@@ -167,7 +167,7 @@ export function decode(
     if (mode !== 64) parts.rex = 0x40;
     parts.vexW = b2 >> 7;
     if (parts.vexW) parts.rex |= 8;
-    parts.vvvv = ~(b2 >> 3) & 15;
+    parts.vvvv = ~(b2 >> 3) & (mode === 64 ? 15 : 7);
     parts.vexL = (b2 >> 2) & 1;
     const pp = b2 & 3;
     parts.p66 = pp === 1;
@@ -196,7 +196,7 @@ export function decode(
   const entry = list.find((e) => matches(e, parts));
   if (!entry) return null;
   if (lock && !(entry.lock && entry.hasModrm && parts.modrm < 0xc0)) return null;
-  if (vex && parts.vexL !== 0) return null;
+  if (vex && (parts.vexL !== 0 || (parts.vvvv !== 0 && !entry.vvvv))) return null;
   if (entry.hasModrm) p++;
   // MOV of control and debug registers takes any ModRM.mod for a register.
   if (entry.operands.some((text) => text === 'Cq' || text === 'Dq')) parts.modrm |= 0xc0;

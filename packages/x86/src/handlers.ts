@@ -78,7 +78,8 @@ function* samples(entry: Entry): Generator<Instruction> {
           if (entry.vex) {
             bytes[p++] = 0xc4;
             bytes[p++] = 0xe0 | entry.map;
-            bytes[p++] = (rexW || entry.w === 1 ? 0x80 : 0) | 0x70 | ['NP', '66', 'F3', 'F2'].indexOf(entry.prefix);
+            const vvvv = entry.vvvv ? 0x70 : 0x78;
+            bytes[p++] = (rexW || entry.w === 1 ? 0x80 : 0) | vvvv | ['NP', '66', 'F3', 'F2'].indexOf(entry.prefix);
           } else {
             if (p66) bytes[p++] = 0x66;
             if (entry.prefix !== '' && entry.prefix !== 'NP') bytes[p++] = parseInt(entry.prefix, 16);

@@ -22,6 +22,8 @@ export interface Entry {
   /** Mandatory prefix; `NP` forbids 66, F2 and F3; '' takes any as an ordinary prefix. */
   readonly prefix: '' | 'NP' | '66' | 'F2' | 'F3';
   readonly vex: boolean;
+  /** VEX.vvvv names an operand; where it does not, its bits must be ones. */
+  readonly vvvv: boolean;
   /** ModRM.reg that belongs to the opcode, or -1. */
   readonly digit: number;
   /** A whole ModRM byte that belongs to the opcode, or -1. */
@@ -84,6 +86,7 @@ function parseLine(line: string): Entry[] {
     opcode,
     prefix,
     vex,
+    vvvv: /\bB[a-z]/.test(operandText),
     digit: /^\/[0-7]$/.test(tail) ? Number(tail[1]) : -1,
     modrmByte: HEX.test(tail) ? parseInt(tail, 16) : -1,
     hasModrm: tail !== '',
