@@ -112,9 +112,15 @@ export class SegmentRegisters {
     const room = code.limit - offset + 1;
     const insn = room <= 0 ? 'short' : this.fetch(vcpu, code, offset, Math.min(MAX_LENGTH, room));
     if (insn === 'fault') return 0;
-    if (insn === null) vcpu.stopWithException(Vector.UD, -1);
-    else if (typeof insn === 'string') vcpu.stopWithException(Vector.GP, 0);
-    if (insn === null || typeof insn === 'string') return 0;
+    if (typeof insn === 'string') {
+      vcpu.stopWithException(Vector.GP, 0);
+      return 0;
+    }
+    // VEX is for protected mode.
+    if (insn === null || (insn.entry.vex && !vcpu.protectedMode)) {
+      vcpu.stopWithException(Vector.UD, -1);
+      return 0;
+    }
     vcpu.accessSegment = memorySegment(insn);
     this.view.setBigUint64(this.base + State.pcBase, BigInt(offset - (offset & 0xfff)), true);
     return vcpu.parts.cache.segmented(insn, offset & 0xfff, SEGMENTED_DEFINITIONS.has(insn.mnemonic));

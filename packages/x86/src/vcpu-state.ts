@@ -8,6 +8,7 @@ import { SegmentRegisters } from './segments.js';
 import { FlagKind, STATE_BYTES, State } from './state.js';
 
 const ARITHMETIC_FLAGS = 0x8d5;
+const CR0_PE = 1;
 const CR0_EM = 4;
 const CR0_EM_TS = CR0_EM | 8;
 const CR0_AM = 0x40000;
@@ -139,9 +140,18 @@ export abstract class VcpuState {
   get segmented(): boolean {
     return !this.segments.flat && this.mode !== 64;
   }
+  /** Selectors select descriptors: neither real-address nor virtual-8086 mode (Intel SDM vol. 3, chapter 21). */
+  get protectedMode(): boolean {
+    return this.mode === 64 || ((this.cr0 & CR0_PE) !== 0 && (this.systemFlags & Flag.VM) === 0);
+  }
+  /** Current privilege level: that of CS; 3 in virtual-8086 mode, 0 in real-address mode. */
+  get cpl(): number {
+    if (this.protectedMode) return this.selectors[Seg.cs]! & 3;
+    return (this.cr0 & CR0_PE) !== 0 ? 3 : 0;
+  }
   /** RFLAGS.AC counts: in ring 3, with CR0.AM. */
   get aligned(): boolean {
-    return (this.systemFlags & Flag.AC) !== 0 && (this.cr0 & CR0_AM) !== 0 && (this.selectors[Seg.cs]! & 3) === 3;
+    return (this.systemFlags & Flag.AC) !== 0 && (this.cr0 & CR0_AM) !== 0 && this.cpl === 3;
   }
   get codeAddress(): bigint {
     return this.segmented ? (this.rip + this.segment(Seg.cs).base) & MASK32 : this.rip;

@@ -90,7 +90,10 @@ export class SlowContext implements SlowCpu {
     }
   }
   get cpl(): number {
-    return this.vcpu.selectors[Seg.cs]! & 3;
+    return this.vcpu.cpl;
+  }
+  get protectedMode(): boolean {
+    return this.vcpu.protectedMode;
   }
   get stackWidth(): 64 | 32 | 16 {
     return this.vcpu.stackWidth;

@@ -4,8 +4,16 @@ import type { SlowCpu, SlowDefinitions } from './slow-cpu.js';
 import { branchTarget, push, setStackPointer, stackPointer } from './stack.js';
 
 const ARITHMETIC = Flag.CF | Flag.PF | Flag.AF | Flag.ZF | Flag.SF | Flag.OF;
-/** RFLAGS bits that POPF at CPL 3 with IOPL 0 changes (Intel SDM vol. 2, POPF). */
+/** RFLAGS bits that POPF changes at any privilege (Intel SDM vol. 2, POPF). */
 const POPF_BITS = ARITHMETIC | Flag.TF | Flag.DF | Flag.NT | Flag.AC | Flag.ID;
+
+const iopl = (c: SlowCpu): number => (c.eflags & Flag.IOPL) >> 12;
+const popfBits = (c: SlowCpu): number => POPF_BITS | (c.cpl <= iopl(c) ? Flag.IF : 0) | (c.cpl === 0 ? Flag.IOPL : 0);
+
+/** PUSHF, POPF and INT n of virtual-8086 mode are for IOPL 3 (Intel SDM vol. 3, 21.2.7). */
+export function needIopl(c: SlowCpu): void {
+  if (c.eflags & Flag.VM && iopl(c) < 3) c.raise(13, 0);
+}
 
 const bytes = (c: SlowCpu): number => c.insn.width / 8;
 
@@ -88,12 +96,16 @@ export const integerSlow: SlowDefinitions = {
     c.store(at, bytes(c), value);
     setStackPointer(c, moved);
   },
-  PUSHF: (c) => push(c, BigInt(c.eflags & ~(Flag.VM | Flag.RF))),
+  PUSHF: (c) => {
+    needIopl(c);
+    push(c, BigInt(c.eflags & ~(Flag.VM | Flag.RF)));
+  },
   POPF: (c) => {
+    needIopl(c);
     const from = stackPointer(c);
     const value = Number(c.load(c.linear(Seg.ss, from), bytes(c)) & 0xffffffffn);
     setStackPointer(c, from + BigInt(bytes(c)));
-    const mask = c.insn.width === 16 ? POPF_BITS & 0xffff : POPF_BITS;
+    const mask = popfBits(c) & (c.insn.width === 16 ? 0xffff : -1);
     c.eflags = (c.eflags & ~mask & ~Flag.RF) | (value & mask);
   },
   ENTER: (c) => {

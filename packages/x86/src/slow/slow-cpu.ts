@@ -24,8 +24,10 @@ export interface SlowCpu {
   setOperand(i: number, value: bigint): void;
   /** Writes a general register; 32 bits clear the upper half, fewer leave the rest. */
   setGpr(n: number, value: bigint, width: number): void;
-  /** Current privilege level: that of CS. */
+  /** Current privilege level. */
   readonly cpl: number;
+  /** Neither real-address nor virtual-8086 mode. */
+  readonly protectedMode: boolean;
   /** Width of the stack pointer in use. */
   readonly stackWidth: 64 | 32 | 16;
   /** Linear address of the memory operand. */

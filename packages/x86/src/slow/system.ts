@@ -5,6 +5,7 @@
  */
 import { Flag, type PrivilegedMnemonic, Seg } from '@paravane/engine-api';
 import { State } from '../state.js';
+import { needIopl } from './integer.js';
 import type { SlowCpu, SlowDefinition, SlowDefinitions } from './slow-cpu.js';
 import { push, stackPointer } from './stack.js';
 
@@ -21,6 +22,13 @@ const selectorRegister = (c: SlowCpu, i: number): number => {
   const operand = c.insn.operands[i];
   return operand?.kind === 's' ? operand.n : 0;
 };
+/** Instructions on selectors and descriptors are undefined where selectors select none. */
+const protectedOnly =
+  (definition: SlowDefinition): SlowDefinition =>
+  (c) => {
+    if (!c.protectedMode) c.raise(6, -1);
+    definition(c);
+  };
 const plain =
   (mnemonic: PrivilegedMnemonic): SlowDefinition =>
   (c) =>
@@ -109,7 +117,10 @@ const setAc =
 export const systemSlow: SlowDefinitions = {
   SYSCALL: (c) => c.stop('syscall'),
   CPUID: (c) => c.stop('cpuid'),
-  INT: (c) => c.stop('interrupt', Number(c.operand(0) & 0xffn)),
+  INT: (c) => {
+    needIopl(c);
+    c.stop('interrupt', Number(c.operand(0) & 0xffn));
+  },
   INT3: (c) => c.stop('interrupt', 3),
   INTO: (c) => {
     if (c.eflags & Flag.OF) c.stop('interrupt', 4);
@@ -171,22 +182,24 @@ export const systemSlow: SlowDefinitions = {
       offset: BigInt.asUintN(c.stackWidth, from + BigInt(size)),
     });
   },
-  ARPL: (c) => {
+  ARPL: protectedOnly((c) => {
     const [destination, source] = [c.operand(0), c.operand(1)];
     const adjust = (destination & 3n) < (source & 3n);
     // A page that can't be written faults only where the operand changes.
     if (adjust) c.setOperand(0, (destination & ~3n) | (source & 3n));
     c.eflags = (c.eflags & ~Flag.ZF) | (adjust ? Flag.ZF : 0);
-  },
+  }),
   SGDT: storeUnknown('SGDT'),
   SIDT: storeUnknown('SIDT'),
-  SLDT: storeUnknown('SLDT'),
-  STR: storeUnknown('STR'),
+  SLDT: protectedOnly(storeUnknown('SLDT')),
+  STR: protectedOnly(storeUnknown('STR')),
   SMSW: storeUnknown('SMSW'),
-  VERR: askDescriptor('VERR'),
-  VERW: askDescriptor('VERW'),
-  LAR: askDescriptor('LAR'),
-  LSL: askDescriptor('LSL'),
+  VERR: protectedOnly(askDescriptor('VERR')),
+  VERW: protectedOnly(askDescriptor('VERW')),
+  LAR: protectedOnly(askDescriptor('LAR')),
+  LSL: protectedOnly(askDescriptor('LSL')),
+  LLDT: protectedOnly(plain('LLDT')),
+  LTR: protectedOnly(plain('LTR')),
   LES: loadFar(0),
   LDS: loadFar(3),
   LSS: loadFar(2),
@@ -217,8 +230,6 @@ export const systemSlow: SlowDefinitions = {
         'SWAPGS',
         'LGDT',
         'LIDT',
-        'LLDT',
-        'LTR',
         'MONITOR',
         'MWAIT',
         'VMCALL',
