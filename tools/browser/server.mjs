@@ -23,15 +23,24 @@ export function serveSite({ site, guests, isolated = false, port = 0 }) {
       response.writeHead(404).end('there is no such file\n');
       return;
     }
-    response.writeHead(200, {
+    const { size } = statSync(file);
+    // Images are read by ranges.
+    const [, first, last] = /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? '') ?? [];
+    const range = first === undefined ? undefined : { start: Number(first), end: Math.min(Number(last), size - 1) };
+    if (range && range.start > range.end) {
+      response.writeHead(416, { 'content-range': `bytes */${size}` }).end();
+      return;
+    }
+    response.writeHead(range ? 206 : 200, {
       'content-type': types[extname(file)] ?? 'application/octet-stream',
-      'content-length': statSync(file).size,
+      'content-length': range ? range.end - range.start + 1 : size,
+      ...(range ? { 'content-range': `bytes ${range.start}-${range.end}/${size}` } : {}),
       ...(isolated
         ? { 'cross-origin-opener-policy': 'same-origin', 'cross-origin-embedder-policy': 'require-corp' }
         : {}),
     });
     if (request.method === 'HEAD') response.end();
-    else createReadStream(file).pipe(response);
+    else createReadStream(file, range).pipe(response);
   });
   return new Promise((resolve, reject) => {
     server.on('error', reject);

@@ -20,8 +20,10 @@ const guests = [
   {
     which: 'debian',
     prompt: '/root # ',
-    command: 'expr 1200 + 34; uname -r',
-    answer: /\n1234\n6\./,
+    // A file that the server has as a disk: its first bytes, and what is written over them.
+    disk: 'guests/debian/vmlinuz',
+    command: 'head -c 2 /dev/xvda; expr 1200 + 34; echo new | dd of=/dev/xvda 2>&-; head -c 4 /dev/xvda; uname -r',
+    answer: /\nMZ1234\nnew\n6\./,
     end: 'poweroff -f',
   },
 ];
@@ -63,7 +65,7 @@ if (process.argv.includes('--json')) console.log(JSON.stringify({ browser: chrom
 else printTable();
 process.exitCode = failed > 0 ? 1 : 0;
 
-async function run(url, { which, prompt, command: line, answer, end }, engine, isolated) {
+async function run(url, { which, prompt, disk = '', command: line, answer, end }, engine, isolated) {
   const page = await openPage(command, url);
   try {
     const until = async (what, condition) => {
@@ -93,6 +95,7 @@ async function run(url, { which, prompt, command: line, answer, end }, engine, i
       which.value = '${which}';
       which.dispatchEvent(new Event('change'));
       document.querySelector('#engine').value = '${engine}';
+      document.querySelector('#disk').value = '${disk}';
       document.querySelector('#guest').requestSubmit();
     }`);
     await until(

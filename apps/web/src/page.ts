@@ -79,7 +79,9 @@ async function fileOf(id: string): Promise<Uint8Array | undefined> {
 
 async function chosen(): Promise<GuestChoice> {
   const engine = element<HTMLSelectElement>('engine').value as GuestChoice['engine'];
-  const common = { name: which.value, cmdline: cmdline.value, memory: Number(memory.value), engine };
+  const url = element<HTMLInputElement>('disk').value.trim();
+  const disk = url === '' ? {} : { disk: new URL(url, location.href).href };
+  const common = { name: which.value, cmdline: cmdline.value, memory: Number(memory.value), engine, ...disk };
   if (which.value === 'own') return common;
   const debian = which.value === 'debian';
   const kernel = debian ? await fetched(served.kernel) : await fileOf('kernel');

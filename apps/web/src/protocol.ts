@@ -6,6 +6,8 @@ export interface GuestChoice {
   /** Undefined for our own small kernel, which the worker has. */
   readonly kernel?: Uint8Array;
   readonly ramdisk?: Uint8Array;
+  /** The whole URL of an image, which is the guest's xvda. */
+  readonly disk?: string;
   readonly cmdline: string;
   /** MiB. */
   readonly memory: number;

@@ -1,7 +1,8 @@
 /** Runs one guest, in a worker of its own: the page that made it has its console. */
 import { guestKernel } from '@paravane/guest-stubs';
 import { createMachine } from '@paravane/machine';
-import { type DomainRun, formatCrashReport, type RunOutcome, runDomain } from '@paravane/toolstack';
+import { type BootDisk, type DomainRun, formatCrashReport, type RunOutcome, runDomain } from '@paravane/toolstack';
+import { openDisk } from './disk.js';
 import { createHostTime } from './host-time.js';
 import type { Figures, FromWorker, GuestChoice, ToWorker } from './protocol.js';
 
@@ -32,8 +33,21 @@ scope.onmessage = ({ data }) => {
   }
 };
 
+/** The choice that counts: another may come while a disk is opened. */
+let latest: GuestChoice | undefined;
+
 async function boot(guest: GuestChoice): Promise<void> {
+  latest = guest;
   started = time.now();
+  try {
+    const disks = guest.disk === undefined ? [] : [await openDisk(guest.disk)];
+    if (latest === guest) await live(guest, disks);
+  } catch (error) {
+    if (latest === guest) scope.postMessage({ kind: 'ended', how: inWords(error), figures: figures(undefined) });
+  }
+}
+
+async function live(guest: GuestChoice, disks: readonly BootDisk[]): Promise<void> {
   const { name, cmdline, memory } = guest;
   const mine = runDomain(
     createMachine(),
@@ -52,6 +66,7 @@ async function boot(guest: GuestChoice): Promise<void> {
       },
       kernel: guest.kernel ?? guestKernel(),
       ...(guest.ramdisk === undefined ? {} : { ramdisk: guest.ramdisk }),
+      disks,
       onOutput: (bytes) => scope.postMessage({ kind: 'output', bytes }),
       clock: 'wall',
       engine: guest.engine,
@@ -62,12 +77,11 @@ async function boot(guest: GuestChoice): Promise<void> {
     { time },
   );
   run = mine;
-  const how = await mine.outcome.then(
-    (outcome) => describe(name, outcome),
-    (error: unknown) => (error instanceof Error ? error.message : String(error)),
-  );
+  const how = await mine.outcome.then((outcome) => describe(name, outcome), inWords);
   if (run === mine) scope.postMessage({ kind: 'ended', how, figures: figures(mine) });
 }
+
+const inWords = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
 function describe(name: string, outcome: RunOutcome): string {
   if (outcome.kind === 'shutdown') return outcome.by;
