@@ -5,7 +5,7 @@ import type { ListFlags, RebootFlags, ShutdownFlags } from './commands/control.j
 import type { SizeArgument } from './commands/image.js';
 import type { LsFlags, WatchFlags } from './commands/store.js';
 import type { CliContext } from './context.js';
-import { parseEscape, parseMemory } from './flags.js';
+import { parseEscape, parseMemory, parseVcpus } from './flags.js';
 import { parseNewDiskSize } from './image-flags.js';
 
 const load = () => import('./commands/control.js');
@@ -146,6 +146,21 @@ const memSet = buildCommand<object, [string, number], CliContext>({
   },
 });
 
+const vcpuSet = buildCommand<object, [string, number], CliContext>({
+  loader: async () => (await load()).vcpuSet,
+  parameters: {
+    flags: {},
+    positional: {
+      kind: 'tuple',
+      parameters: [guest, { brief: 'How many to use', parse: parseVcpus, placeholder: 'N' }],
+    },
+  },
+  docs: {
+    brief: 'Ask a guest to use so many virtual CPUs',
+    fullDescription: `Sets cpu/N/availability in the guest's store: the first so many online, the others offline. Linux follows.\n\n${statuses}`,
+  },
+});
+
 const ls = buildCommand<LsFlags, [string, string?], CliContext>({
   loader: async () => (await loadStore()).ls,
   parameters: {
@@ -257,6 +272,7 @@ export const controlRoutes = {
   reboot,
   sysrq,
   memSet,
+  vcpuSet,
   destroy,
   blockResize,
   cdInsert,

@@ -1,6 +1,8 @@
 /**
  * Domains and vCPUs as records with a state, and the run queue: vCPUs that may
- * run, in the order in which they became so. A vCPU is in the queue at most once.
+ * run. First comes the domain that had least of the processor for its weight; of
+ * a domain's vCPUs, and of equals, the one that became runnable first. A vCPU is in
+ * the queue at most once.
  */
 import type { VcpuCore } from '@paravane/engine-api';
 import type { Domain, DomainState, Personality, ShutdownRecord, Vcpu, VcpuState } from '@paravane/personality-api';
@@ -9,12 +11,13 @@ import type { DomId } from '@paravane/types';
 export interface RunQueue {
   /** Adds a vCPU at the end unless it is there or may not run. */
   push(vcpu: MachineVcpu): void;
-  /** The first vCPU that may run, taken out. */
+  /** The vCPU whose turn it is, taken out. */
   shift(): MachineVcpu | undefined;
   readonly empty: boolean;
 }
 
 export interface MachineVcpu extends Vcpu {
+  readonly domain: MachineDomain;
   queued: boolean;
   /** The vCPU asked for the end of its slice. */
   yielded: boolean;
@@ -23,34 +26,73 @@ export interface MachineVcpu extends Vcpu {
   lastRun: number;
 }
 
+/** A domain's part of the processor. */
+export interface Share {
+  /** Of two domains that want to run, one with twice the weight gets twice the time. */
+  weight: number;
+  /** Percent of the processor that it gets at most; 0 for no limit. */
+  cap: number;
+  /** Time that its vCPUs have had, counted the slower the greater the weight. */
+  used: number;
+  /** Of the period that ends then, time that it has had. */
+  periodEnd: number;
+  spent: number;
+  /** It has had all of the period that its cap allows. */
+  capped: boolean;
+}
+
+export const USUAL_WEIGHT = 256;
+
 export interface MachineDomain extends Domain {
   readonly vcpus: MachineVcpu[];
+  readonly share: Share;
   destroy(): void;
 }
 
 export function createRunQueue(): RunQueue {
-  let queue: MachineVcpu[] = [];
-  let head = 0;
+  const queue: MachineVcpu[] = [];
+  /** The domain that was chosen last, and what it had had then. */
+  let chosen: MachineDomain | undefined;
+  let last = 0;
+
+  /** Takes out what may not run any more. */
+  function clean(): void {
+    for (let at = 0; at < queue.length; ) {
+      const vcpu = queue[at]!;
+      if (vcpu.mayRun) at++;
+      else {
+        vcpu.queued = false;
+        queue.splice(at, 1);
+      }
+    }
+  }
   return {
     push(vcpu) {
       if (vcpu.queued || !vcpu.mayRun) return;
+      const { share } = vcpu.domain;
+      // Who did not want to run has saved up nothing.
+      if (vcpu.domain !== chosen && !queue.some(({ domain }) => domain === vcpu.domain)) {
+        const least = queue.reduce((used, { domain }) => Math.min(used, domain.share.used), Infinity);
+        share.used = Math.max(share.used, least === Infinity ? last : least);
+      }
       vcpu.queued = true;
       queue.push(vcpu);
     },
     shift() {
-      while (head < queue.length) {
-        const vcpu = queue[head++]!;
-        if (head > 64 && head * 2 > queue.length) {
-          queue = queue.slice(head);
-          head = 0;
-        }
-        vcpu.queued = false;
-        if (vcpu.mayRun) return vcpu;
+      clean();
+      let best = 0;
+      for (let at = 1; at < queue.length; at++) {
+        if (queue[at]!.domain.share.used < queue[best]!.domain.share.used) best = at;
       }
-      return undefined;
+      const [vcpu] = queue.splice(best, 1);
+      if (vcpu === undefined) return undefined;
+      vcpu.queued = false;
+      chosen = vcpu.domain;
+      last = chosen.share.used;
+      return vcpu;
     },
     get empty() {
-      return head >= queue.length;
+      return queue.length === 0;
     },
   };
 }
@@ -83,7 +125,7 @@ export function createDomain(options: DomainOptions): MachineDomain {
         return vcpuState;
       },
       get mayRun() {
-        return vcpuState === 'runnable' && state === 'running';
+        return vcpuState === 'runnable' && state === 'running' && !domain.share.capped;
       },
       wake() {
         if (vcpuState !== 'blocked') return;
@@ -113,6 +155,7 @@ export function createDomain(options: DomainOptions): MachineDomain {
     personality: options.personality,
     context: null,
     vcpus: [],
+    share: { weight: USUAL_WEIGHT, cap: 0, used: 0, periodEnd: 0, spent: 0, capped: false },
     get state() {
       return state;
     },

@@ -77,12 +77,12 @@ function createMachine(options: Partial<HypervisorOptions> = {}, period = Infini
 }
 
 describe('the scheduler', () => {
-  it('gives turns in the order in which vCPUs became runnable', () => {
+  it('gives turns to domains evenly, and to the vCPUs of each in the order in which they became runnable', () => {
     const { hypervisor, order, start } = createMachine();
     start('a', 2);
     start('b');
     hypervisor.run(6000);
-    expect(order).toEqual(['1.0@0', '1.1@1000', '2.0@2000', '1.0@3000', '1.1@4000', '2.0@5000']);
+    expect(order).toEqual(['1.0@0', '2.0@1000', '1.1@2000', '2.0@3000', '1.0@4000', '2.0@5000']);
   });
 
   it('lets a vCPU go on while nobody waits', () => {
@@ -94,6 +94,49 @@ describe('the scheduler', () => {
     hypervisor.run(2000);
     expect(order).toEqual(['1.0@0', '1.0@3000', '2.0@4000']);
   });
+
+  const instructionsOf = (domain: Domain): number => domain.vcpus.reduce((sum, { core }) => sum + core.count, 0);
+
+  it('gives time by weight, however many vCPUs a domain spins on', () => {
+    const { hypervisor, start } = createMachine();
+    const domains = [start('many', 4), start('one'), start('heavy', 2)];
+    hypervisor.setShare(domains[2], { weight: 1024 });
+    hypervisor.run(600_000);
+    expect(domains.map(instructionsOf)).toEqual([100_000, 100_000, 400_000]);
+  });
+
+  it('gives one that slept its share, and nothing that it saved up', () => {
+    const { hypervisor, start } = createMachine();
+    const spinning = start('spinning');
+    hypervisor.run(50_000);
+    const late = start('late');
+    hypervisor.run(20_000);
+    expect(instructionsOf(late)).toBe(10_000);
+    expect(instructionsOf(spinning)).toBe(60_000);
+  });
+
+  it('holds a domain to its cap, and idles for the rest', () => {
+    const { hypervisor, start } = createMachine({ slice: 100_000, loneSlice: 400_000 });
+    const capped = start('capped', 2);
+    hypervisor.setShare(capped, { cap: 25 });
+    for (let turn = 0; turn < 2000 && hypervisor.now() < 100_000_000; turn++)
+      hypervisor.runSlice(Infinity, 100_000_000);
+    expect(hypervisor.now()).toBe(100_000_000);
+    expect(instructionsOf(capped)).toBe(25_000_000);
+    const other = start('other');
+    for (let turn = 0; turn < 4000 && hypervisor.now() < 200_000_000; turn++)
+      hypervisor.runSlice(Infinity, 200_000_000);
+    expect(instructionsOf(capped)).toBe(50_000_000);
+    expect(instructionsOf(other)).toBe(75_000_000);
+  });
+
+  it.each([{ weight: 0 }, { weight: 65_536 }, { weight: 1.5 }, { cap: -1 }, { cap: Number.NaN }])(
+    'refuses the share %j',
+    (share) => {
+      const { hypervisor, start } = createMachine();
+      expect(() => hypervisor.setShare(start('a'), share)).toThrow(/a (weight|cap) is a whole number/);
+    },
+  );
 
   it('ends a turn early when the vCPU yields or blocks, and wakes it later', () => {
     const { hypervisor, start } = createMachine({}, 100, (vcpu) => vcpu.block());

@@ -22,7 +22,7 @@ import {
   type Vcpu,
 } from '@paravane/personality-api';
 import { domId, ParavaneError } from '@paravane/types';
-import { createDomain, createRunQueue, type MachineDomain, type MachineVcpu } from './domain.js';
+import { createDomain, createRunQueue, type MachineDomain, type MachineVcpu, USUAL_WEIGHT } from './domain.js';
 import { createStateHash } from './hash.js';
 import { createInbox, type Inbox } from './input.js';
 import { createTimerQueue } from './timers.js';
@@ -71,6 +71,8 @@ export interface Hypervisor {
   readonly steps: number;
   now(): number;
   createDomain(options: { name: string; personality: Personality; id?: number }): Domain;
+  /** The domain's weight beside others (256 if it was never said) and its cap in percent of the processor (0: none). */
+  setShare(domain: Domain, share: { weight?: number | undefined; cap?: number | undefined }): void;
   /** Takes back everything the domain has; its id becomes free. */
   destroyDomain(domain: Domain): void;
   /**
@@ -92,6 +94,9 @@ export interface Hypervisor {
 }
 
 const DEFAULT_SLICE = 200_000;
+/** Nanoseconds over which a cap is held to. */
+const CAP_PERIOD = 10_000_000;
+const GREATEST_WEIGHT = 65535;
 /** Share of the measured time that an instruction is given: better behind the host than ahead of it. */
 const CAUTION = 0.8;
 /** Turns shorter than this many instructions say little about speed. */
@@ -218,9 +223,34 @@ export function createHypervisor(options: HypervisorOptions): Hypervisor {
     return exit;
   }
 
-  function runVcpu(vcpu: MachineVcpu, limit: number): void {
+  /** Instructions that the cap leaves of the present period. */
+  function allowed({ share }: MachineDomain): number {
+    if (share.cap === 0) return Infinity;
+    if (time >= share.periodEnd) {
+      share.periodEnd = time + CAP_PERIOD;
+      share.spent = 0;
+    }
+    return Math.max(1, Math.ceil(((CAP_PERIOD * share.cap) / 100 - share.spent) / turnNs));
+  }
+
+  /** Accounts for time on the processor; one that has had what its cap allows waits for the next period. */
+  function charge(domain: MachineDomain, nanoseconds: number): void {
+    const { share } = domain;
+    share.used += (nanoseconds * USUAL_WEIGHT) / share.weight;
+    share.spent += nanoseconds;
+    if (share.cap === 0 || share.spent < (CAP_PERIOD * share.cap) / 100 || share.capped) return;
+    share.capped = true;
+    const wake = timers.create(() => {
+      share.capped = false;
+      for (const vcpu of domain.vcpus) runQueue.push(vcpu);
+    });
+    wake.set(share.periodEnd);
+  }
+
+  function runVcpu(vcpu: MachineVcpu, most: number): void {
     const { core } = vcpu;
     const { personality } = vcpu.domain;
+    const limit = Math.min(most, allowed(vcpu.domain));
     core.tscRatio = turnNs;
     core.tscOffset = time - core.count * turnNs;
     running = vcpu;
@@ -250,6 +280,7 @@ export function createHypervisor(options: HypervisorOptions): Hypervisor {
     time += ran * turnNs;
     vcpu.lastRun = time;
     instructions += ran;
+    charge(vcpu.domain, ran * turnNs);
     // One that yields to nobody waits, only without sleeping.
     if (vcpu.yielded && runQueue.empty) beIdle();
     runQueue.push(vcpu);
@@ -327,6 +358,26 @@ export function createHypervisor(options: HypervisorOptions): Hypervisor {
       });
       domains.set(chosen, domain);
       return domain;
+    },
+    setShare(domain, { weight, cap }) {
+      const known = domains.get(domain.id);
+      if (known !== domain) return;
+      const { share } = known;
+      if (weight !== undefined) {
+        if (!(Number.isInteger(weight) && weight >= 1 && weight <= GREATEST_WEIGHT)) {
+          throw new ParavaneError(
+            'bad-share',
+            `a weight is a whole number from 1 to ${GREATEST_WEIGHT}, not ${weight}`,
+          );
+        }
+        share.weight = weight;
+      }
+      if (cap !== undefined) {
+        if (!(Number.isInteger(cap) && cap >= 0)) {
+          throw new ParavaneError('bad-share', `a cap is a whole number of percent, or 0 for none, not ${cap}`);
+        }
+        share.cap = cap;
+      }
     },
     destroyDomain(domain) {
       const known = domains.get(domain.id);

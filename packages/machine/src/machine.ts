@@ -199,6 +199,7 @@ class BootedDomain implements RunningDomain {
       },
       store: ({ page, notify }, { id }) => createXenstoreRing({ connection: store.connect(id), page, notify }),
     });
+    hypervisor.setShare(guest.domain, { weight: config.cpuWeight, cap: config.cap });
     const { id } = guest.domain;
     populateDomain(store, {
       domid: id,

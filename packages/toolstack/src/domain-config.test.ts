@@ -73,6 +73,13 @@ extra="console=hvc0 panic=1"`);
     expect(readDomainConfig('name = "a"', { kernel: 'k' }).config?.kernel).toBe('k');
   });
 
+  it('reads the part of the processor that a guest gets', () => {
+    expect(readDomainConfig(`${base}cpu_weight = 512\ncap = 50`).config).toMatchObject({ cpuWeight: 512, cap: 50 });
+    const plain = readDomainConfig(`${base}cap = 0`).config;
+    expect(plain).not.toHaveProperty('cap');
+    expect(plain).not.toHaveProperty('cpuWeight');
+  });
+
   it('says of keys of later work that they are not supported yet, and warns of unknown ones', () => {
     expect(shown(`${base}usbdev = ["a"]\nvfb = []\n  tsc_mode = "native"\nmemmory = 3\nfrobnicate = 1`)).toEqual([
       'g.cfg:3:1: warning: "usbdev" is not supported yet and has no effect',
@@ -100,6 +107,8 @@ extra="console=hvc0 panic=1"`);
     [`${base}memory = [64]`, '3:10: error: "memory" takes a single value, not a list'],
     [`${base}memory = 64\nmaxmem = 32`, '4:10: error: "maxmem" is 32, less than "memory", which is 64'],
     [`${base}vcpus = 0`, '3:9: error: "vcpus" is 0; it can be 1 to 32'],
+    [`${base}cpu_weight = 0`, '3:14: error: "cpu_weight" is 0; it can be 1 to 65535'],
+    [`${base}cap = 101`, '3:7: error: "cap" is 101; it can be 0 to 100'],
     [`${base}ramdisk = ""`, '3:11: error: "ramdisk" is empty'],
     [`${base}on_crash = "explode"`, '3:12: error: "on_crash" cannot be "explode"; it is one of destroy, restart'],
     [`${base}on_crash = "toString"`, '3:12: error: "on_crash" cannot be "toString"'],

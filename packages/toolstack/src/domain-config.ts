@@ -30,6 +30,10 @@ export interface DomainConfig {
   /** MiB; at least `memory`. */
   readonly maxmem: number;
   readonly vcpus: number;
+  /** Its part of the processor beside other guests; 256 where left out. */
+  readonly cpuWeight?: number;
+  /** Percent of one processor that it gets at most; no limit where left out. */
+  readonly cap?: number;
   readonly onPoweroff: EndAction;
   readonly onReboot: EndAction;
   readonly onCrash: EndAction;
@@ -65,6 +69,9 @@ export const limits = {
   /** MiB. All guests together stay under 4 GiB. */
   memory: { least: 4, most: 3968 },
   vcpus: { least: 1, most: 32 },
+  cpuWeight: { least: 1, most: 65535 },
+  /** The vCPUs of a guest take turns on one processor. */
+  cap: { least: 0, most: 100 },
   nameLength: 63,
   cmdlineLength: 1023,
 } as const;
@@ -119,6 +126,8 @@ class ConfigReader {
     const disks = this.disks(overrides.disks ?? []);
     const vifs = this.vifs(overrides.vifs ?? []);
     const channels = this.channels();
+    const cpuWeight = this.amount('cpu_weight', limits.cpuWeight);
+    const cap = this.amount('cap', limits.cap);
     return {
       name,
       type: 'pv',
@@ -128,6 +137,8 @@ class ConfigReader {
       memory,
       maxmem: this.maxmem(memory, overrides),
       vcpus: this.amount('vcpus', limits.vcpus, overrides.vcpus) ?? defaults.vcpus,
+      ...(cpuWeight === undefined ? {} : { cpuWeight }),
+      ...(cap === undefined || cap === 0 ? {} : { cap }),
       onPoweroff: this.endAction('on_poweroff', defaults.onPoweroff),
       onReboot: this.endAction('on_reboot', defaults.onReboot),
       onCrash: this.endAction('on_crash', defaults.onCrash),

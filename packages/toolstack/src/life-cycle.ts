@@ -73,8 +73,11 @@ export interface RunOptions {
   onRestart?(end: DomainEnd): void;
 }
 
-/** Between two chances for I/O, in milliseconds: short enough for typing to feel immediate. */
+/** Between two chances for I/O and for other guests, in milliseconds: short enough for typing to feel immediate. */
 const turnLength = 10;
+const usualWeight = 256;
+/** However heavy the guest, the others get a turn. */
+const longestTurn = 100;
 
 export function runDomain(machine: Machine, request: BootRequest, options: RunOptions): DomainRun {
   return new Run(machine, request, options);
@@ -224,6 +227,8 @@ class Run implements DomainRun {
   private async takeTurns(deadline: number): Promise<{ outcome: RunOutcome } | { end: DomainEnd }> {
     const { time, member } = this.options;
     const domain = this.domain as RunningDomain;
+    const { cpuWeight = usualWeight } = this.request.config;
+    const length = Math.min(longestTurn, (turnLength * cpuWeight) / usualWeight);
     let turn = time.now();
     for (;;) {
       if (this.interrupted !== undefined) {
@@ -231,7 +236,7 @@ class Run implements DomainRun {
       }
       const now = time.now();
       if (now >= deadline) return { outcome: { kind: 'timeout' } };
-      if (now - turn >= turnLength) {
+      if (now - turn >= length) {
         await time.yield();
         turn = time.now();
         continue;

@@ -15,6 +15,8 @@ export const supportedKeys: ReadonlySet<string> = new Set([
   'memory',
   'maxmem',
   'vcpus',
+  'cpu_weight',
+  'cap',
   'on_poweroff',
   'on_reboot',
   'on_crash',
@@ -26,7 +28,7 @@ export const supportedKeys: ReadonlySet<string> = new Set([
 export const laterKeys: ReadonlySet<string> = new Set(
   `
   uuid seclabel init_seclabel device_tree passthrough xend_suspend_evtchn_compat vmtrace_buf_kb
-  maxvcpus cpus cpus_soft cpu_weight cap pool vnuma vpmu
+  maxvcpus cpus cpus_soft pool vnuma vpmu
   on_watchdog on_soft_reset
   bootloader bootloader_args pvshim pvshim_path pvshim_cmdline pvshim_extra e820_host
   driver_domain max_grant_frames max_maptrack_frames max_grant_version max_event_channels nomigrate

@@ -1,4 +1,4 @@
-/** `paravane list`, `pause`, `unpause`, `shutdown`, `reboot`, `sysrq`, `mem-set`, `destroy`: running guests. */
+/** `paravane list`, `pause`, `unpause`, `shutdown`, `reboot`, `sysrq`, `mem-set`, `vcpu-set`, `destroy`. */
 import { setTimeout } from 'node:timers/promises';
 import type { ControlLink } from '@paravane/host-node';
 import type { GuestInfo, ShutdownReason } from '@paravane/toolstack';
@@ -86,6 +86,13 @@ export async function memSet(this: CliContext, _flags: object, guest: string, me
     const { memory: has } = await link.ask({ op: 'info' });
     say(this, `"${name}" has ${has} MiB, and is still asked for ${memory}: it may have no balloon, or nothing to give`);
     return exitStatus.hostFailure;
+  });
+}
+
+export async function vcpuSet(this: CliContext, _flags: object, guest: string, vcpus: number): Promise<void> {
+  await onGuest(this, guest, async (link, { name }) => {
+    const { state } = await link.ask({ op: 'vcpu-set', vcpus });
+    return state === 'paused' ? tellPaused(this, name) : 0;
   });
 }
 

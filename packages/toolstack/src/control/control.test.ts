@@ -160,6 +160,12 @@ describe('the control protocol', () => {
       await expect(client.ask({ op: 'mem-set', memory })).rejects.toMatchObject({ code: 'memory-range' });
     }
     expect(nodes.get('/local/domain/1/memory/target')).toBe('102400');
+    expect(await client.ask({ op: 'vcpu-set', vcpus: 1 })).toEqual({ state: 'running' });
+    expect(nodes.get('/local/domain/1/cpu/0/availability')).toBe('online');
+    expect(nodes.get('/local/domain/1/cpu/1/availability')).toBe('offline');
+    for (const vcpus of [0, 99]) {
+      await expect(client.ask({ op: 'vcpu-set', vcpus })).rejects.toMatchObject({ code: 'vcpu-range' });
+    }
   });
 
   it('reads, writes, lists and removes nodes, below the domain where the path is relative', async () => {
@@ -269,6 +275,8 @@ describe('malformed messages', () => {
     ['{"id":1,"op":"sysrq"}', 1],
     ['{"id":1,"op":"mem-set","memory":-1}', 1],
     ['{"id":1,"op":"mem-set","memory":"64"}', 1],
+    ['{"id":1,"op":"vcpu-set"}', 1],
+    ['{"id":1,"op":"vcpu-set","vcpus":1.5}', 1],
     ['{"id":1,"op":"input","data":"\u0100"}', 1],
     ['{"id":1,"op":"input"}', 1],
     ['{"id":1,"op":"cd-eject"}', 1],

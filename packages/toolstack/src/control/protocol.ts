@@ -26,6 +26,7 @@ interface ControlArguments extends Record<(typeof plain)[number], object> {
   shutdown: { readonly reason: ShutdownReason };
   sysrq: { readonly key: string };
   'mem-set': { readonly memory: number };
+  'vcpu-set': { readonly vcpus: number };
   /** `size` is in bytes. */
   'block-resize': { readonly vdev: string; readonly size: number };
   /** `target` is a file of the host. */
@@ -73,6 +74,7 @@ export interface ControlResults {
   shutdown: { readonly state: string };
   sysrq: { readonly state: string };
   'mem-set': { readonly state: string };
+  'vcpu-set': { readonly state: string };
   'block-resize': null;
   'cd-insert': null;
   'cd-eject': null;
@@ -121,6 +123,11 @@ export function parseRequest(claimedLine: string): ParsedRequest {
     const { memory } = claimed;
     if (!isId(memory)) return { id, wrong: '"memory" is a whole number of MiB' };
     return { id, request: { op, memory } };
+  }
+  if (op === 'vcpu-set') {
+    const { vcpus } = claimed;
+    if (!isId(vcpus)) return { id, wrong: '"vcpus" is a whole number' };
+    return { id, request: { op, vcpus } };
   }
   if (op === 'input') {
     if (!isBytes(claimed.data, longestRequest)) return { id, wrong: '"data" is text of one character per byte' };

@@ -127,6 +127,8 @@ class Connection implements ControlConnection {
       }
       case 'mem-set':
         return this.setMemory(request.memory);
+      case 'vcpu-set':
+        return this.setVcpus(request.vcpus);
       case 'block-resize':
         await this.domain().disks.resize(request.vdev, request.size);
         return null;
@@ -163,6 +165,19 @@ class Connection implements ControlConnection {
     }
     await store.write(`${home}/memory/target`, String(mebibytes * 1024));
     return { state: this.guest.run.state };
+  }
+
+  /** Says which vCPUs the guest is to use: the first so many. */
+  private async setVcpus(count: number): Promise<{ state: string }> {
+    const { store, home } = this.domain();
+    const { vcpus, run } = this.guest;
+    if (count < 1 || count > vcpus) {
+      throw refused('vcpu-range', `this guest can use 1 to ${vcpus} vCPUs: vcpus sets the most`);
+    }
+    for (let vcpu = 0; vcpu < vcpus; vcpu++) {
+      await store.write(`${home}/cpu/${vcpu}/availability`, vcpu < count ? 'online' : 'offline');
+    }
+    return { state: run.state };
   }
 
   private async onStore(id: number, request: Extract<ControlRequest, { path: string }>): Promise<unknown> {
