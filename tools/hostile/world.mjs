@@ -6,7 +6,7 @@ import { helloKernel } from '../../packages/guest-stubs/dist/index.js';
 import { createHypervisor } from '../../packages/hypervisor/dist/index.js';
 import { createMmu } from '../../packages/mmu/dist/index.js';
 import { CORE_BYTES, CORE_FEATURES, createX86Engine } from '../../packages/x86/dist/index.js';
-import { createPvDomain, createXenPersonality } from '../../packages/xen/dist/index.js';
+import { createPvDomain, createXenPersonality, xenTransitions } from '../../packages/xen/dist/index.js';
 import { createXenstore, createXenstoreRing, populateHost } from '../../packages/xenstore/dist/index.js';
 
 export const MEMORY_PAGES = 1024;
@@ -42,7 +42,7 @@ const images = { 64: image(64), 32: image(32) };
 
 export function createWorld(bits) {
   const mmu = createMmu({ frames: FRAMES, coreBytes: CORE_BYTES });
-  const engine = createX86Engine({ mmu });
+  const engine = createX86Engine({ mmu, transitions: xenTransitions });
   const hypervisor = createHypervisor({ mmu, engine, clock: 'virtual' });
   const personality = createXenPersonality(hypervisor.services);
   const world = { mmu, engine, hypervisor, personality, bits, witness: undefined };

@@ -10,6 +10,9 @@
  * instruction in every case, so a guest that faults forever uses up its budget.
  */
 import type { AddressSpace } from '@paravane/mmu';
+import type { Mfn } from '@paravane/types';
+
+export { PERSONAL_BYTES, type TransitionSite, type Transitions } from './transitions.js';
 
 /** Numbers of general registers as encoded (Intel SDM vol. 2, table 2-4). */
 export const Gpr = {
@@ -227,8 +230,15 @@ export interface VcpuCore {
    * of the #DB that is due behind it, 0 if none. After MOV or POP to SS (`loadedSs`) it is held back for one instruction.
    */
   debugTrap(loadedSs?: boolean): number;
-  /** The tables that the vCPU's linear addresses go through. Cheap to change. */
+  /** The tables that the vCPU's linear addresses go through: `spaces[activeSpace]`. Cheap to change. */
   space: AddressSpace;
+  /** Two address spaces between which a personality's transitions switch: its kernel's and its programs'. */
+  readonly spaces: AddressSpace[];
+  activeSpace: 0 | 1;
+  /** `PERSONAL_BYTES` of the vCPU's state that are the personality's own. */
+  readonly personal: DataView;
+  /** The frame that transitions write to beside the stack; 0 where every SYSCALL is to stop the core. */
+  transitionFrame: Mfn | 0;
   /**
    * Runs at most `budget` instructions. The result is the same object every time. Unless `exact`, the core may stop a
    * few instructions early, which saves it the work of stopping in mid-block.

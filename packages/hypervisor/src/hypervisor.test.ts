@@ -29,6 +29,10 @@ function createCountingCore(period: number): VcpuCore {
     tscOffset: 0,
     tscAux: 0,
     space: emptySpace(1 as DomId),
+    spaces: [],
+    activeSpace: 0,
+    personal: new DataView(new ArrayBuffer(0)),
+    transitionFrame: 0,
     run(budget) {
       const untilHalt = period - (count % period);
       exit.reason = untilHalt <= budget ? 'halt' : 'budget';

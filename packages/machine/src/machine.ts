@@ -12,7 +12,7 @@ import { createMmu } from '@paravane/mmu';
 import type { BootRequest, DomainEnd, DomainStats, Machine, RunningDomain, StepResult } from '@paravane/toolstack';
 import { isParavaneError, ParavaneError } from '@paravane/types';
 import { CORE_BYTES, CORE_FEATURES, createX86Engine } from '@paravane/x86';
-import { createPvDomain, createXenPersonality, type PvDomain } from '@paravane/xen';
+import { createPvDomain, createXenPersonality, type PvDomain, xenTransitions } from '@paravane/xen';
 import { createXenstore, createXenstoreRing, populateDomain, populateHost } from '@paravane/xenstore';
 import { attachChannels, type Channels } from './channels.js';
 import { createDomainControl, type OwnedControl } from './control.js';
@@ -83,6 +83,7 @@ class BootedDomain implements RunningDomain {
       mmu,
       random: () => (random() << 32n) | random(),
       jit: request.engine !== 'interpreter',
+      transitions: xenTransitions,
     });
     this.profile = request.profile ? createGuestProfile(engine, () => this.guest.xen) : undefined;
     const hypervisor = createHypervisor({

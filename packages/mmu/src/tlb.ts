@@ -40,6 +40,8 @@ export interface Tlb {
    * `flushRoot`, or when all tags are used up (which empties the TLB), it is another one.
    */
   tag(root: Mfn, modeBits: number): number;
+  /** Changes whenever an address space may have got another tag than it had. */
+  readonly generation: number;
   fill(vaLo: number, vaHi: number, tag: number, mfn: Mfn, rights: { write: boolean; exec: boolean }): void;
   /** Remembers the code descriptor of the page that an execute tag maps. */
   setCode(vaLo: number, vaHi: number, tag: number, code: number): void;
@@ -63,6 +65,7 @@ export function createTlb(machine: MachineMemory): Tlb {
   const tags = new Map<number, number>();
   let nextTag = 1;
   let epoch = 1;
+  let generation = 1;
   const filledIn = new Uint32Array(machine.frames);
 
   const entryAt = (vaLo: number, vaHi: number, tag: number): number => base + tlbEntryOffset(vaLo, vaHi, tag);
@@ -83,6 +86,9 @@ export function createTlb(machine: MachineMemory): Tlb {
   }
   return {
     base,
+    get generation() {
+      return generation;
+    },
     tag(root, modeBits) {
       const key = root * MODES + modeBits;
       let tag = tags.get(key);
@@ -91,6 +97,7 @@ export function createTlb(machine: MachineMemory): Tlb {
           flushAll();
           tags.clear();
           nextTag = 1;
+          generation++;
         }
         tag = (nextTag++ * TAG_STEP) & 0xfff;
         tags.set(key, tag);
@@ -117,6 +124,7 @@ export function createTlb(machine: MachineMemory): Tlb {
     },
     flushAll,
     flushRoot(root) {
+      generation++;
       for (let mode = 0; mode < MODES; mode++) tags.delete(root * MODES + mode);
     },
     flushPage(vaLo, vaHi) {

@@ -6,15 +6,17 @@
  * Trusts the MMU's walks; trusts nothing of the guest. Every path through `run`
  * counts each instruction once.
  */
-import type { Engine, VcpuCore } from '@paravane/engine-api';
+import type { Engine, Transitions, VcpuCore } from '@paravane/engine-api';
 import type { Mmu } from '@paravane/mmu';
 import { CODE_CACHE_BYTES, createCodeCache, reserveCodeAreas } from './code-cache.js';
 import { disassembleAt } from './disassemble.js';
+import { TRANSITION_SLOT } from './interpreter.js';
 import { createJit, type Jit, SAMPLE_INTERVAL } from './jit/jit.js';
 import { MemoryAccess } from './memory-access.js';
 import { interpreterImage } from './prebuilt.js';
 import { routineImports } from './routines.js';
 import { STATE_BYTES } from './state.js';
+import { transitionModule } from './transitions.js';
 import { X86Vcpu } from './vcpu.js';
 
 /** Bytes of the machine's core area that an engine with its TLB needs (`MachineMemoryOptions.coreBytes`). */
@@ -28,6 +30,8 @@ export interface EngineOptions {
   jit?: boolean;
   /** Compiled regions that may live at once; when there are more, all are dropped. */
   maxRegions?: number;
+  /** What SYSCALL does without stopping the core. */
+  transitions?: Transitions;
 }
 
 type RunFunction = (cpu: number, ip: number, left: number, tag: bigint) => number;
@@ -70,6 +74,16 @@ export function createX86Engine(options: EngineOptions): Engine {
       slow: (ip: number, left: number) => parts.current!.slow(ip, left),
     },
   });
+  if (options.transitions) {
+    const bytes = transitionModule(options.transitions, {
+      shared: machine.shared,
+      tlbBase: mmu.tlb.base,
+      frameBase: machine.frameBase,
+    });
+    const { syscall } = new WebAssembly.Instance(new WebAssembly.Module(bytes), { env: { memory: machine.memory } })
+      .exports;
+    table.set(TRANSITION_SLOT, syscall as never);
+  }
   const parts: EngineParts = {
     mmu,
     access,

@@ -24,7 +24,7 @@ import { conditionFunction, eflagsFunction } from './flag-functions.js';
 import { type HandlerShape, handlerShapes } from './handlers.js';
 import { addRoutines } from './routines.js';
 import { DEFINITIONS } from './semantics/definitions.js';
-import { MAX_REGION, REGION, REGION_ROOM, SCRATCH_TOP, State, Stop, UOP_BYTES, Uop } from './state.js';
+import { MAX_REGION, REGION, REGION_ROOM, SCRATCH_TOP, State, Stop, TRANSITION, UOP_BYTES, Uop } from './state.js';
 import { entryOffset, placeOfTag } from './tlb-probe.js';
 
 /** Handlers that are no instruction. */
@@ -52,6 +52,8 @@ export const SpecialOp = {
   region: 10,
   /** Access through a segment whose bit is in slot 1: where `State.limited` has it, the engine checks it first. */
   segmentCheck: 11,
+  /** SYSCALL of 64-bit code: the personality's transition, else the engine. Displacement: page offset behind it. */
+  transition: 12,
 } as const;
 const SPECIAL_COUNT = 16;
 
@@ -172,6 +174,9 @@ function isHot({ mnemonic, width, forms, key }: HandlerShape): boolean {
   return true;
 }
 
+/** Table slot of the function that SYSCALL asks first; in the module it is one that always gives up. */
+export const TRANSITION_SLOT = 0;
+
 /** Entries of a block, by calls and from compiled code, between two reports of it to the engine. A power of two. */
 const HOT_ENTRIES = 4096;
 
@@ -216,6 +221,9 @@ export function buildInterpreter(machine: InterpreterOptions): InterpreterImage 
     sequences.map(({ number, prefix, shapes }) => [prefix * 65536 + handlers.get(shapes.at(-1)!.key)!, number]),
   );
   const coldBase = SPECIAL_COUNT + hot.length + sequences.length;
+  const noTransition = new FunctionBuilder(TRANSITION.params, TRANSITION.results);
+  noTransition.return(i64(0));
+  module.tableSlot(module.add(noTransition));
   const coldFunctions = cold.map((shape) => ({ shape, ...coldFunction(shape, tlbBase, functions, commit) }));
   const [withFlags, flagless] = [true, false].map((uses) =>
     coldFunctions.filter(({ usesFlags }) => usesFlags === uses),
@@ -232,6 +240,7 @@ export function buildInterpreter(machine: InterpreterOptions): InterpreterImage 
       slow,
       coldType,
       regionType,
+      transitionType: module.type(TRANSITION.params, TRANSITION.results),
       coldBase,
       flaglessBase: coldBase + withFlags!.length,
       arena: machine.arena,
@@ -239,7 +248,7 @@ export function buildInterpreter(machine: InterpreterOptions): InterpreterImage 
     }),
     'run',
   );
-  return { bytes: module.encode(), handlers, fused, tableSlots: cold.length };
+  return { bytes: module.encode(), handlers, fused, tableSlots: cold.length + 1 };
 }
 
 /** A definition as a function of (cpu, ip, tag) → `Stop`; flags are kept in the state. `usesFlags`: reads or writes them. */
@@ -304,6 +313,7 @@ interface LoopParts {
   slow: number;
   coldType: number;
   regionType: number;
+  transitionType: number;
   coldBase: number;
   /** First of the cold handlers that have nothing to do with flags. */
   flaglessBase: number;
@@ -539,6 +549,16 @@ function loopFunction(
               leave(Stop.budget);
             });
           };
+          specials[SpecialOp.transition] = () => {
+            storeFlags();
+            const behind = op('i64.add', load('i64.load', cpu, State.pcBase), load('i64.load32_s', ip, Uop.disp));
+            const newTag = f.let(callIndirect('l', parts.transitionType, i32(TRANSITION_SLOT), cpu, behind));
+            f.brIf(op('i64.eqz', newTag), slowLabel);
+            f.set(tag, newTag);
+            f.set(tagPlace, placeOfTag(tag));
+            loadFlags();
+            goTo(f.let(load('i64.load', cpu, State.rip)), 1, false);
+          };
           specials[SpecialOp.invalid] = raise(6, -1);
           specials[SpecialOp.tooLong] = raise(13, 0);
 
@@ -608,7 +628,7 @@ function loopFunction(
           const coldCall = (): void => {
             const usesFlags = f.let(op('i32.lt_u', handler, i32(parts.flaglessBase)));
             f.if(usesFlags, storeFlags);
-            const slot = op('i32.sub', handler, i32(parts.coldBase));
+            const slot = op('i32.sub', handler, i32(parts.coldBase - 1 - TRANSITION_SLOT));
             f.set(code, callIndirect('i', parts.coldType, slot, cpu, ip, tag));
             f.if(usesFlags, loadFlags);
             f.if(op('i32.eqz', code), () => {

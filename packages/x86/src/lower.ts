@@ -195,5 +195,7 @@ export function lowerSlow(sink: UopSink, insn: Instruction, offset: number, n: n
   sink.note(offset, insn.length);
   if (!SLOW_DEFINITIONS.has(insn.mnemonic) && !SEGMENTED_DEFINITIONS.has(insn.mnemonic))
     write(sink, SpecialOp.invalid, 0, 0, NOWHERE, n, 0);
+  else if (insn.mnemonic === 'SYSCALL' && insn.mode === 64)
+    write(sink, SpecialOp.transition, 0, 0, { ...NOWHERE, disp: offset + insn.length }, n, sink.remember(insn) << 8);
   else write(sink, SpecialOp.slow, 0, 0, NOWHERE, n, sink.remember(insn) << 8);
 }

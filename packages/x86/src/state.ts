@@ -3,6 +3,7 @@
  * machine's memory: the contract between generated code, the engine and saved
  * images. All offsets in bytes.
  */
+import { PERSONAL_BYTES } from '@paravane/engine-api';
 
 /** Offsets in a vCPU's state. Register slots below 0x100 are named in micro-operations by their offset. */
 export const State = {
@@ -69,8 +70,16 @@ export const State = {
   limited: 0x464,
   /** CR0.EM and CR0.TS for SSE; EM also where CR4.OSFXSR is clear. */
   sseTraps: 0x468,
+  /** Index of the address space in use. */
+  space: 0x46c,
+  /** Tags of the two address spaces, 4 bytes each; 0 where the one that is not in use has no tables. */
+  tags: 0x470,
+  /** 1 where SYSCALL may be done by the personality's transition. */
+  transitions: 0x478,
+  /** `PERSONAL_BYTES` of the personality. */
+  personal: 0x480,
 } as const;
-export const STATE_BYTES = 0x480;
+export const STATE_BYTES = 0x480 + PERSONAL_BYTES;
 
 /**
  * A micro-operation, 16 bytes: handler u16 @0, register slots of operands u8 @2
@@ -136,6 +145,9 @@ export const Stop = {
   /** The block at `ip` has been entered often. */
   hot: 10,
 } as const;
+
+/** (cpu, linear address behind the SYSCALL) → tag of the address space to go on in, at `State.rip`; 0: the core stops. */
+export const TRANSITION = { params: ['i', 'l'], results: ['l'] } as const;
 
 /** Scratch for accesses over two pages: offsets below this in memory are not frames. */
 export const SCRATCH_TOP = 0x1000;

@@ -1,7 +1,7 @@
 /** A vCPU's architectural state, most of it in the core's area of the machine's memory (`State`). */
-import { type CodeMode, Flag, Seg, type Segment, SegmentRights } from '@paravane/engine-api';
+import { type CodeMode, Flag, PERSONAL_BYTES, Seg, type Segment, SegmentRights } from '@paravane/engine-api';
 import { type AddressSpace, emptySpace } from '@paravane/mmu';
-import type { DomId } from '@paravane/types';
+import type { DomId, Mfn } from '@paravane/types';
 import type { EngineParts } from './engine.js';
 import { readFxState, writeFxState } from './fx-state.js';
 import { SegmentRegisters } from './segments.js';
@@ -22,7 +22,9 @@ export abstract class VcpuState {
   tscRatio = 1;
   tscOffset = 0;
   rip = 0n;
-  space: AddressSpace = emptySpace(0 as DomId);
+  readonly spaces: AddressSpace[] = [emptySpace(0 as DomId), emptySpace(0 as DomId)];
+  transitionFrame: Mfn | 0 = 0;
+  readonly personal: DataView;
   protected readonly view: DataView;
   protected readonly i32: Int32Array;
   protected readonly word: number;
@@ -47,6 +49,20 @@ export abstract class VcpuState {
     this.debug[6] = 0xffff0ff0n;
     this.debug[7] = 0x400n;
     this.segments = new SegmentRegisters(this.view, base);
+    this.personal = new DataView(machine.memory.buffer, base + State.personal, PERSONAL_BYTES);
+  }
+
+  get activeSpace(): 0 | 1 {
+    return this.i32[this.word + State.space / 4] as 0 | 1;
+  }
+  set activeSpace(value: 0 | 1) {
+    this.i32[this.word + State.space / 4] = value;
+  }
+  get space(): AddressSpace {
+    return this.spaces[this.activeSpace]!;
+  }
+  set space(value: AddressSpace) {
+    this.spaces[this.activeSpace] = value;
   }
 
   /** RFLAGS but the arithmetic ones. */
@@ -180,6 +196,7 @@ export abstract class VcpuState {
     bytes.fill(0, State.ip, State.flagKind);
     bytes.fill(0, State.vector, State.origin + 4);
     bytes.fill(0, State.stackPage, State.compiled + 4);
+    bytes.fill(0, State.tags, State.personal);
     const tail = new DataView(bytes.buffer, STATE_BYTES);
     new DataView(bytes.buffer).setBigUint64(State.rip, this.rip, true);
     tail.setFloat64(0, this.count, true);

@@ -7,7 +7,16 @@ import {
   type VcpuCore,
   Vector,
 } from '@paravane/engine-api';
-import { AccessBit, TlbField, tlbEntryOffset, UNUSED_TAG } from '@paravane/mmu';
+import {
+  AccessBit,
+  type AddressSpace,
+  emptySpace,
+  FrameFlag,
+  TlbField,
+  tlbEntryOffset,
+  UNUSED_TAG,
+} from '@paravane/mmu';
+import type { DomId } from '@paravane/types';
 import { linkTarget } from './code-cache.js';
 import { decode, type Instruction, writesMemory } from './decode.js';
 import type { EngineParts } from './engine.js';
@@ -29,7 +38,8 @@ export class X86Vcpu extends VcpuState implements VcpuCore {
   accessSegment = 0;
   private readonly slowContext: SlowContext;
   private readonly stepper: Stepper;
-  private tag = 0;
+  /** What the tags in the state were made for. */
+  private readonly tagged = { spaces: [emptySpace(0 as DomId), emptySpace(0 as DomId)], key: -1, generation: 0 };
   /** Instructions left after the last `execute`, less the reserve of one block. */
   private left = 0;
   /** Part of what is left that the generated code now running was not told of. */
@@ -88,7 +98,7 @@ export class X86Vcpu extends VcpuState implements VcpuCore {
   private runFast(budget: number, exact: boolean): Exit {
     const { parts } = this;
     parts.current = this;
-    const { mmu, access } = parts;
+    const { access } = parts;
     const { exit } = this;
     let left = budget - MAX_BLOCK;
     this.startLeft = left;
@@ -103,17 +113,7 @@ export class X86Vcpu extends VcpuState implements VcpuCore {
         break;
       }
       access.override = this.systemFlags & Flag.AC ? AccessBit.ac : 0;
-      this.tag = this.watched
-        ? UNUSED_TAG
-        : mmu.tlb.tag(
-            this.space.root,
-            (this.space.user ? 1 : 0) |
-              (this.mode === 32 ? 2 : 0) |
-              (this.space.nxe ? 4 : 0) |
-              (this.space.wp ? 8 : 0) |
-              (this.space.smep ? 16 : 0) |
-              (this.space.smap && access.override === 0 ? 32 : 0),
-          );
+      this.loadTags();
       const ip = this.segmented ? this.segments.block(this) : this.blockAt(this.rip, left);
       if (ip === 0) {
         // The fetch faulted: an instruction that never began counts as one.
@@ -121,6 +121,7 @@ export class X86Vcpu extends VcpuState implements VcpuCore {
         exit.reason = 'exception';
         break;
       }
+      this.allowTransitions();
       let stop = this.execute(ip, left);
       left = this.left;
       while (stop === Stop.link) {
@@ -166,6 +167,60 @@ export class X86Vcpu extends VcpuState implements VcpuCore {
     }
     this.count += this.startLeft - left;
     return exit;
+  }
+
+  /** The TLB's tag of the address space in use. */
+  private get tag(): number {
+    return this.i32[this.word + State.tags / 4 + this.activeSpace]!;
+  }
+  /** Writes the tags of both address spaces into the state, where they may be others than those there. */
+  private loadTags(): void {
+    const { tagged, spaces, i32 } = this;
+    const { tlb } = this.parts.mmu;
+    const at = this.word + State.tags / 4;
+    if (this.watched) {
+      i32[at] = UNUSED_TAG;
+      i32[at + 1] = UNUSED_TAG;
+      tagged.key = -1;
+      return;
+    }
+    const active = this.activeSpace;
+    const noOverride = this.parts.access.override === 0;
+    const key = active | (this.mode === 32 ? 2 : 0) | (noOverride ? 4 : 0);
+    const [first, second] = tagged.spaces;
+    const same = tagged.key === key && tagged.generation === tlb.generation;
+    // A state that was restored has no tags.
+    if (same && first === spaces[0] && second === spaces[1] && i32[at + active] !== 0) return;
+    const tagOf = (space: AddressSpace): number =>
+      tlb.tag(
+        space.root,
+        (space.user ? 1 : 0) |
+          (key & 2) |
+          (space.nxe ? 4 : 0) |
+          (space.wp ? 8 : 0) |
+          (space.smep ? 16 : 0) |
+          (space.smap && noOverride ? 32 : 0),
+      );
+    const { generation } = tlb;
+    for (const index of [active ^ 1, active]) {
+      const space = spaces[index]!;
+      i32[at + index] = index === active || space.root !== 0 ? tagOf(space) : 0;
+      tagged.spaces[index] = space;
+    }
+    tagged.key = key;
+    tagged.generation = tlb.generation;
+    // All tags were used up between the two, and the first is another one now.
+    if (tlb.generation === generation) return;
+    tagged.key = -1;
+    this.loadTags();
+  }
+  /** Lets SYSCALL be a transition where the frame that it writes to holds no code, and marks it as written. */
+  private allowTransitions(): void {
+    const frame = this.transitionFrame;
+    const { hasCode, frames } = this.parts.mmu;
+    const allowed = frame !== 0 && !this.single && hasCode[frame] === 0;
+    if (allowed) frames.flags[frame] = frames.flags[frame]! | FrameFlag.dirty;
+    this.i32[this.word + State.transitions / 4] = allowed ? 1 : 0;
   }
 
   /**

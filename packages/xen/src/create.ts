@@ -25,6 +25,7 @@ import { createEventState } from './events/state.js';
 import { createGrantState } from './grants/state.js';
 import { growTable, seedEntry } from './grants/table.js';
 import { allocatePage, allocateSharedPage, createMm, hostMayWrite, initialTables, machineMm } from './mm/index.js';
+import { allowTransitions } from './personal.js';
 import type { XenPersonality } from './personality.js';
 import { startLegacyPeriodic, updateTime, updateWallclock } from './time.js';
 import type { TraceSink } from './trace.js';
@@ -134,6 +135,7 @@ export function createPvDomain(hypervisor: Hypervisor, personality: XenPersonali
     unpause: () => hv.unpause(),
     trace(sink) {
       domain.trace = sink;
+      domain.vcpus.forEach(allowTransitions);
     },
     destroy: () => hypervisor.destroyDomain(hv),
   };
@@ -248,6 +250,7 @@ function setUpSharedInfo(domain: XenDomain): void {
       domain.spareInfo.push(frame);
     }
     vcpu.vcpuInfo = spare * 4096 + (id % 32) * VCPU_INFO_BYTES;
+    allowTransitions(vcpu);
     mmu.writeU8((vcpu.vcpuInfo + VCPU_INFO_UPCALL_MASK) as Maddr, 1);
     updateTime(vcpu);
   });

@@ -114,6 +114,8 @@ export interface XenVcpu {
   /** 0: none was set. */
   userRoot: Mfn;
   readonly mm: VcpuMm;
+  /** To be called when the GDT is another one. */
+  showGdt(firstFrame: Mfn | 0, entries: number): void;
   readonly events: VcpuEvents;
   /** VCPUOP_initialise was done (vCPU 0: by the builder). */
   initialised: boolean;
@@ -139,6 +141,8 @@ export interface XenVcpu {
   /** GS bases: `core.gsBase` is that of the present mode, this the other one. */
   gsBaseOther: bigint;
   iopl: number;
+  /** VMASST_TYPE_architectural_iopl of the domain: frames show the IOPL. */
+  showsIopl: boolean;
   /** I/O-permission bitmap of PHYSDEVOP_set_iobitmap: guest address and ports covered. */
   ioBitmap: { address: bigint; ports: number };
   /** CPUID faults in programs. */

@@ -8,3 +8,4 @@ export { copyFromGuest, copyToGuest, type HostGrant, mapForHost } from './grants
 export { createHostPeer } from './host-peer.js';
 export { createXenPersonality, type XenPersonality, xenDomainOf } from './personality.js';
 export type { TraceSink } from './trace.js';
+export { xenTransitions } from './traps/transitions.js';

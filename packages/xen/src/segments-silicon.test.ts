@@ -88,6 +88,7 @@ function run(one: SegmentCase): SegmentState {
   page.set(codeOf(one), LAYOUT.instructionAt - LAYOUT.codeBase);
   mmu.write(code[0] as never, 0, page);
   window.forEach((frame, i) => mmu.write(frame as never, 0, start.data.subarray(i * 4096, i * 4096 + 4096)));
+  core.spaces[1] = core.spaces[0]!;
   vcpu.guestKernel = false;
   core.mode = 64;
   core.selectors[1] = 0xe033;

@@ -3,10 +3,11 @@ import { RUNSTATE } from '@paravane/abi-xen';
 import { Flag } from '@paravane/engine-api';
 import type { Vcpu } from '@paravane/personality-api';
 import type { Mfn } from '@paravane/types';
-import type { XenDomain, XenVcpu } from './domain.js';
+import type { Callback, XenDomain, XenVcpu } from './domain.js';
 import { CR4_FIXED, hypervisorCr4 } from './emulate/privileged.js';
 import { createVcpuEvents } from './events/state.js';
 import { createVcpuMm } from './mm/index.js';
+import { PersonalFields } from './personal.js';
 import { createVcpuTimers } from './time.js';
 
 /** PG AM WP NE ET MP PE. */
@@ -21,44 +22,46 @@ export function createXenVcpu(domain: XenDomain, hv: Vcpu): XenVcpu {
   core.xcr0 = 1;
   core.rflags = Flag.IF | 2;
   core.mode = 64;
-  const vcpu: XenVcpu = {
+  const fields = new PersonalFields(core);
+  const vcpu: XenVcpu = Object.assign(fields, {
     id: hv.id,
     domain,
-    core,
     hv,
-    guestKernel: true,
     kernelRoot: 0 as Mfn,
     userRoot: 0 as Mfn,
     mm: createVcpuMm(),
     events: createVcpuEvents(),
     initialised: false,
     online: false,
-    kernelSs: 0,
-    kernelSp: 0n,
     traps: Array.from({ length: 256 }, () => ({ dpl: 0, masksEvents: false, cs: 0, address: 0n })),
     callbacks: {
       event: { address: 0n, masksEvents: true },
       failsafe: none(),
-      syscall: none(),
+      get syscall(): Callback {
+        return fields.syscall;
+      },
+      set syscall(callback: Callback) {
+        fields.syscall = callback;
+      },
       sysenter: none(),
       syscall32: none(),
     },
-    nmiPending: false,
-    nmiInProgress: false,
     cr2: 0n,
-    gsBaseOther: 0n,
-    iopl: 0,
     ioBitmap: { address: 0n, ports: 0 },
     cpuidFaulting: false,
     guestCr4: CR4_FIXED,
-    vcpuInfo: 0,
-    vcpuInfoFrame: 0,
-    runstate: { state: RUNSTATE.offline, since: now(), time: [0, 0, 0, 0], area: 0n },
+    vcpuInfoFrame: 0 as Mfn | 0,
+    runstate: {
+      state: RUNSTATE.offline,
+      since: now(),
+      time: [0, 0, 0, 0] as [number, number, number, number],
+      area: 0n,
+    },
     timeArea: 0n,
     ...createVcpuTimers(() => vcpu, domain.machine.services),
     periodicPeriod: 0,
     periodicDue: 0,
-  };
+  });
   hv.context = vcpu;
   return vcpu;
 }

@@ -49,6 +49,7 @@ export const vm_assist: HypercallHandler = ({ domain }, [command, type]) => {
     return 0;
   }
   domain.vmAssist = on ? domain.vmAssist | (1 << assist) : domain.vmAssist & ~(1 << assist);
+  if (assist === VMASST_TYPE.architectural_iopl) for (const vcpu of domain.vcpus) vcpu.showsIopl = on;
   return 0;
 };
 

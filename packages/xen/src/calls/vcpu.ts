@@ -20,6 +20,7 @@ import { selectAll } from '../events/delivery.js';
 import { mapWritable, unmapWritable } from '../events/pages.js';
 import { abiOf, addressOk, asU32, readGuest, readGuestStruct, viewGuest, writeGuest } from '../guest-memory.js';
 import { begin, dropAhead, end } from '../mm/index.js';
+import { allowTransitions } from '../personal.js';
 import {
   runstateBytes,
   setRunstate,
@@ -52,6 +53,7 @@ function registerVcpuInfo(caller: XenVcpu, vcpu: XenVcpu, argument: bigint): num
   const old = vcpu.vcpuInfo;
   mmu.write(frame, request.offset, mmu.read(Math.floor(old / 4096) as Mfn, old % 4096, VCPU_INFO_BYTES));
   vcpu.vcpuInfo = frame * 4096 + request.offset;
+  allowTransitions(vcpu);
   vcpu.vcpuInfoFrame = frame;
   if (vcpu.id >= 32) mmu.writeU8((vcpu.vcpuInfo + VCPU_INFO_UPCALL_MASK) as Maddr, 1);
   selectAll(vcpu);

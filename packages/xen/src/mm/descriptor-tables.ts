@@ -65,6 +65,7 @@ export function installGdt(vcpu: XenVcpu, claimedFrames: readonly number[], entr
   destroyGdt(vcpu);
   vcpu.mm.gdtFrames = taken;
   vcpu.mm.gdtEntries = entries;
+  vcpu.showGdt(taken[0] ?? 0, entries);
   return 0;
 }
 
@@ -72,6 +73,7 @@ export function destroyGdt(vcpu: XenVcpu): void {
   for (const mfn of vcpu.mm.gdtFrames) putPageAndType(vcpu.domain.mm, mfn);
   vcpu.mm.gdtFrames = [];
   vcpu.mm.gdtEntries = 0;
+  vcpu.showGdt(0, 0);
 }
 
 export function setGdt(vcpu: XenVcpu, args: bigint[]): HypercallResult {

@@ -20,11 +20,9 @@ export { relinquish } from './relinquish.js';
 export {
   initialTables,
   kernelSpace,
-  loadRoots,
   rootOf,
   setCr3,
   setKernelRoot,
   setUserRoot,
-  toggleGuestMode,
 } from './roots.js';
 export * from './state.js';

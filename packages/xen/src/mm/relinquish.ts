@@ -25,7 +25,9 @@ export function relinquish(domain: XenDomain): void {
     for (const root of [vcpu.kernelRoot, vcpu.userRoot]) if (root !== 0) putPageAndType(mm, root);
     vcpu.kernelRoot = 0 as Mfn;
     vcpu.userRoot = 0 as Mfn;
-    vcpu.core.space = { ...vcpu.core.space, root: 0 as Mfn };
+    vcpu.core.spaces.forEach((space, index) => {
+      vcpu.core.spaces[index] = { ...space, root: 0 as Mfn };
+    });
   }
   for (let mfn = 1 as Mfn; mfn < frames.frames; mfn++) {
     if (owner[mfn] !== domain.id || !(flags[mfn]! & FrameFlag.pinned)) continue;

@@ -16,43 +16,17 @@ import type { MmState } from './state.js';
 
 const AGAIN = -Errno.ERESTART;
 
-/** Makes the vCPU's linear addresses go through the tables of its present mode. */
-export function loadRoots(vcpu: XenVcpu): void {
-  if (vcpu.domain.mm.pae) {
-    // Ring 1 is a supervisor to the user bit; only ring 3 is held to it.
-    vcpu.core.space = {
-      root: vcpu.kernelRoot,
-      domid: vcpu.domain.id,
-      paging: 'pae',
-      user: !vcpu.guestKernel,
-      wp: true,
-      nxe: true,
-      physical: null,
-    };
-    return;
-  }
-  vcpu.core.space = {
-    root: vcpu.guestKernel ? vcpu.kernelRoot : vcpu.userRoot,
-    domid: vcpu.domain.id,
-    paging: 'long',
-    user: true,
-    wp: true,
-    nxe: true,
-    physical: null,
-  };
+/** Makes the linear addresses of the vCPU's kernel and programs go through their tables. */
+function loadRoots({ core, domain, kernelRoot, userRoot }: XenVcpu): void {
+  const { pae } = domain.mm;
+  const common = { domid: domain.id, paging: pae ? 'pae' : 'long', wp: true, nxe: true, physical: null } as const;
+  // Ring 1 is a supervisor to the user bit; only ring 3 is held to it.
+  core.spaces[0] = { ...common, root: kernelRoot, user: !pae };
+  core.spaces[1] = { ...common, root: pae ? kernelRoot : userRoot, user: true };
 }
 
-/** Kernel to user mode or back. The caller swaps the GS bases. */
 /** The guest kernel's own view of its memory, wherever the guest is now. */
-export function kernelSpace({ core, domain, guestKernel, kernelRoot }: XenVcpu): AddressSpace {
-  if (guestKernel) return core.space;
-  return domain.mm.pae ? { ...core.space, user: false } : { ...core.space, root: kernelRoot };
-}
-
-export function toggleGuestMode(vcpu: XenVcpu): void {
-  vcpu.guestKernel = !vcpu.guestKernel;
-  loadRoots(vcpu);
-}
+export const kernelSpace = ({ core }: XenVcpu): AddressSpace => core.spaces[0]!;
 
 /** MMUEXT_NEW_BASEPTR: 0 or a negative errno. */
 export function setKernelRoot(vcpu: XenVcpu, claimedRoot: number): number {
@@ -83,7 +57,7 @@ export function setUserRoot(vcpu: XenVcpu, claimedRoot: number): number {
   }
   vcpu.userRoot = claimedRoot as Mfn;
   if (old !== 0) putPageAndType(mm, old);
-  if (!vcpu.guestKernel) loadRoots(vcpu);
+  loadRoots(vcpu);
   flushTlb(mm);
   return 0;
 }

@@ -16,7 +16,6 @@ import {
   relinquish,
   setCr3,
   setGdt,
-  toggleGuestMode,
   unmapGrant,
   updateDescriptor,
   updateVaMapping,
@@ -268,9 +267,9 @@ describe('modes and roots', () => {
     guest.domain.mmu.copy(guest.frames[30]!, guest.vcpu.kernelRoot);
     map(30, pte(guest.frames[30]!, RO));
     expect(ext(MMUEXT.NEW_USER_BASEPTR, guest.frames[30]!)).toBe(0);
-    toggleGuestMode(guest.vcpu);
+    guest.vcpu.guestKernel = !guest.vcpu.guestKernel;
     expect(guest.vcpu.core.space.root).toBe(guest.frames[30]);
-    toggleGuestMode(guest.vcpu);
+    guest.vcpu.guestKernel = !guest.vcpu.guestKernel;
     expect(setCr3(guest.vcpu, BigInt(guest.frames[30]!) << 12n)).toBe('done');
     expect(guest.vcpu.core.space.root).toBe(guest.frames[30]);
     expect(setCr3(guest.vcpu, BigInt(guest.frames[31]!) << 12n)).toBe('refused');
@@ -282,9 +281,9 @@ describe('modes and roots', () => {
     guest.domain.mmu.copy(guest.frames[30]!, guest.vcpu.kernelRoot);
     map(30, pte(guest.frames[30]!, RO));
     expect(ext(MMUEXT.NEW_USER_BASEPTR, guest.frames[30]!)).toBe(0);
-    toggleGuestMode(guest.vcpu);
+    guest.vcpu.guestKernel = !guest.vcpu.guestKernel;
     expect(machine.mmu.translate(guest.vcpu.core.space, 0xffff_8000_0000_0000n)).toBe(null);
-    toggleGuestMode(guest.vcpu);
+    guest.vcpu.guestKernel = !guest.vcpu.guestKernel;
     expect(machine.mmu.translate(guest.vcpu.core.space, 0xffff_8000_0000_0000n)).not.toBe(null);
   });
 });

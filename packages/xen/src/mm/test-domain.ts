@@ -1,8 +1,9 @@
 /** For tests: a machine with domains that have memory and tables but no CPU. */
-import type { Exit, VcpuCore } from '@paravane/engine-api';
-import { createMmu, emptySpace, FrameFlag, FrameType, type Mmu, Pte } from '@paravane/mmu';
+import { type Exit, PERSONAL_BYTES, type VcpuCore } from '@paravane/engine-api';
+import { type AddressSpace, createMmu, emptySpace, FrameFlag, FrameType, type Mmu, Pte } from '@paravane/mmu';
 import { type DomId, domId, type Maddr, type Mfn } from '@paravane/types';
 import type { HypercallHandler, XenDomain, XenMachine, XenVcpu } from '../domain.js';
+import { PersonalFields } from '../personal.js';
 import { isXenSlot } from './page-type.js';
 import { initialTables } from './roots.js';
 import { allocatePage, createMm, createVcpuMm } from './state.js';
@@ -81,24 +82,23 @@ function createTestDomain(machine: XenMachine, id: DomId, maxPages: number): Tes
     trace: null,
   } as unknown as XenDomain;
   (domain as { mm: unknown }).mm = createMm(domain);
-  const core = {
+  const spaces = [emptySpace(id), emptySpace(id)];
+  const core: VcpuCore = {
     regs: new BigUint64Array(16),
     selectors: new Uint16Array(6),
     rip: 0n,
     rflags: 2,
-    space: emptySpace(id),
+    spaces,
+    activeSpace: 0,
+    get space(): AddressSpace {
+      return spaces[core.activeSpace]!;
+    },
+    personal: new DataView(new ArrayBuffer(PERSONAL_BYTES)),
     debugTrap: () => 0,
     runEmulatingStore: (): Exit | null => null,
   } as unknown as VcpuCore;
-  const vcpu = {
-    id: 0,
-    domain,
-    core,
-    guestKernel: true,
-    kernelRoot: 0,
-    userRoot: 0,
-    mm: createVcpuMm(),
-  } as unknown as XenVcpu;
+  const fields = { id: 0, domain, kernelRoot: 0, userRoot: 0, mm: createVcpuMm() };
+  const vcpu = Object.assign(new PersonalFields(core), fields) as unknown as XenVcpu;
   vcpus.push(vcpu);
   const frames: Mfn[] = [];
   let scratch = 0;

@@ -4,6 +4,7 @@ import {
   type Engine,
   type Exit,
   type ExitReason,
+  PERSONAL_BYTES,
   type PrivilegedInstruction,
   Seg,
   type Segment,
@@ -47,7 +48,16 @@ function createScriptedCore(): ScriptedCore {
     tscRatio: 1,
     tscOffset: 0,
     tscAux: 0,
-    space: emptySpace(0 as DomId),
+    spaces: [emptySpace(0 as DomId), emptySpace(0 as DomId)],
+    activeSpace: 0,
+    get space() {
+      return this.spaces[this.activeSpace]!;
+    },
+    set space(space) {
+      this.spaces[this.activeSpace] = space;
+    },
+    personal: new DataView(new ArrayBuffer(PERSONAL_BYTES)),
+    transitionFrame: 0,
     run(budget) {
       const step = script.shift();
       Object.assign(exit, {

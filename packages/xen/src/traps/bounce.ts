@@ -6,13 +6,7 @@
  * Frame, lowest address first: RCX, R11, [error code, or DS, ES, FS, GS], RIP, CS with the saved
  * event mask in bits 32–39, RFLAGS, RSP, SS.
  */
-import {
-  FLAT_RING3_CS64,
-  FLAT_RING3_SS64,
-  HYPERVISOR_VIRT_END,
-  HYPERVISOR_VIRT_START,
-  VMASST_TYPE,
-} from '@paravane/abi-xen';
+import { FLAT_RING3_CS64, FLAT_RING3_SS64, HYPERVISOR_VIRT_END, HYPERVISOR_VIRT_START } from '@paravane/abi-xen';
 import { Flag, Gpr, Seg } from '@paravane/engine-api';
 import type { XenVcpu } from '../domain.js';
 import { enterCompatKernel } from './compat.js';
@@ -61,7 +55,7 @@ export function enterKernel(
   const mask = upcallMask(vcpu);
   let flags = core.rflags & ~(Flag.IF | Flag.IOPL);
   if (mask === 0) flags |= Flag.IF;
-  if (domain.vmAssist & (1 << VMASST_TYPE.architectural_iopl)) flags |= vcpu.iopl << 12;
+  if (vcpu.showsIopl) flags |= vcpu.iopl << 12;
 
   const withCode = errorCode >= 0;
   const bytes = frames[withSegments ? 2 : withCode ? 1 : 0];

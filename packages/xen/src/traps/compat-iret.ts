@@ -2,7 +2,6 @@
  * Hypercall 23 of a 32-bit PV kernel, iret: back to where an event or exception
  * came from, or out to a program (compat_iret of pv/iret.c).
  */
-import { VMASST_TYPE } from '@paravane/abi-xen';
 import { Flag, Gpr, Seg } from '@paravane/engine-api';
 import type { XenVcpu } from '../domain.js';
 import { readGuest } from '../guest-memory.js';
@@ -38,7 +37,7 @@ export function compatIret(vcpu: XenVcpu): void {
     if (!rest) return crash();
     outer = new Uint32Array(rest.buffer.slice(rest.byteOffset, rest.byteOffset + 8));
   }
-  if (domain.vmAssist & (1 << VMASST_TYPE.architectural_iopl)) vcpu.iopl = (eflags! & Flag.IOPL) >> 12;
+  if (vcpu.showsIopl) vcpu.iopl = (eflags! & Flag.IOPL) >> 12;
   regs[Gpr.rax] = BigInt(eax!);
   regs[Gpr.rsp] = outer ? BigInt(outer[0]!) : (sp + 16n) & 0xffffffffn;
   core.rip = BigInt(eip!);

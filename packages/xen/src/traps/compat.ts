@@ -7,7 +7,6 @@
  * [error code], EIP, CS with the saved event mask in bits 16–23, EFLAGS, and
  * ESP, SS where the kernel was entered from a program.
  */
-import { VMASST_TYPE } from '@paravane/abi-xen';
 import { Flag, Gpr, Seg } from '@paravane/engine-api';
 import type { XenVcpu } from '../domain.js';
 import { writeGuest } from '../guest-memory.js';
@@ -39,7 +38,7 @@ export function enterCompatKernel(
   const mask = upcallMask(vcpu);
   let flags = core.rflags & ~(Flag.IF | Flag.IOPL);
   if (mask === 0) flags |= Flag.IF;
-  if (domain.vmAssist & (1 << VMASST_TYPE.architectural_iopl)) flags |= vcpu.iopl << 12;
+  if (vcpu.showsIopl) flags |= vcpu.iopl << 12;
   words.push(Number(core.rip & 0xffffffffn), selectors[Seg.cs]! | (mask << 16), flags);
   let sp = Number(regs[Gpr.rsp]! & 0xffffffffn);
   let ss: number = selectors[Seg.ss]!;

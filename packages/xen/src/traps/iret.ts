@@ -3,7 +3,7 @@
  * a user program. The frame on the guest kernel's stack, lowest address first:
  * RAX, R11, RCX, flags, RIP, CS, RFLAGS, RSP, SS (struct iret_context).
  */
-import { VGCF_IN_SYSCALL, VMASST_TYPE } from '@paravane/abi-xen';
+import { VGCF_IN_SYSCALL } from '@paravane/abi-xen';
 import { Flag, Gpr, Seg } from '@paravane/engine-api';
 import type { XenVcpu } from '../domain.js';
 import { viewGuest } from '../guest-memory.js';
@@ -34,7 +34,7 @@ export function iret(vcpu: XenVcpu): void {
     }
     switchMode(vcpu);
   }
-  if (domain.vmAssist & (1 << VMASST_TYPE.architectural_iopl)) vcpu.iopl = (flags & Flag.IOPL) >> 12;
+  if (vcpu.showsIopl) vcpu.iopl = (flags & Flag.IOPL) >> 12;
   const rip = view.getBigUint64(32, true);
   core.rip = rip;
   core.selectors[Seg.ss] = view.getUint16(64, true) | 3;

@@ -4,20 +4,16 @@
  * 32-bit one the ring does, and with it the rights to the pages.
  */
 import type { XenVcpu } from '../domain.js';
-import { loadRoots, toggleGuestMode } from '../mm/index.js';
 
 export function switchMode(vcpu: XenVcpu): void {
   const { core } = vcpu;
   const base = core.gsBase;
   core.gsBase = vcpu.gsBaseOther;
   vcpu.gsBaseOther = base;
-  toggleGuestMode(vcpu);
+  vcpu.guestKernel = !vcpu.guestKernel;
 }
 
 /** Where the guest is now: in its kernel unless CS says ring 3. */
 export function setRing(vcpu: XenVcpu, cs: number): void {
-  const inKernel = (cs & 3) !== 3;
-  if (inKernel === vcpu.guestKernel) return;
-  vcpu.guestKernel = inKernel;
-  loadRoots(vcpu);
+  vcpu.guestKernel = (cs & 3) !== 3;
 }

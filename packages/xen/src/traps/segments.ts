@@ -68,17 +68,17 @@ export function codeSegmentFault(vcpu: XenVcpu, selector: number, ring: number):
 /** Loads a CS that was found good, and goes to its mode and ring. */
 export function setCodeSegment(vcpu: XenVcpu, selector: number): void {
   const { core } = vcpu;
-  if (selector === FLAT_RING3_CS64) {
+  const value = selector === FLAT_RING3_CS64 ? null : descriptor(vcpu, selector);
+  const segment = value === null ? NOTHING : segmentOf(value);
+  if (vcpu.domain.is64 && (value === null || segment.rights & SegmentRights.long)) {
     core.selectors[Seg.cs] = selector;
     core.mode = 64;
     return;
   }
-  const value = descriptor(vcpu, selector);
-  const segment = value === null ? NOTHING : segmentOf(value);
   const wasLong = core.mode === 64;
   core.setSegment(Seg.cs, selector, segment);
-  core.mode = vcpu.domain.is64 && (value === null || segment.rights & SegmentRights.long) ? 64 : 32;
-  if (core.mode === 32 && wasLong) setStackSegment(vcpu, core.selectors[Seg.ss]!);
+  core.mode = 32;
+  if (wasLong) setStackSegment(vcpu, core.selectors[Seg.ss]!);
   if (!vcpu.domain.is64) setRing(vcpu, selector);
 }
 

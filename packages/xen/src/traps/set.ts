@@ -68,7 +68,7 @@ export const set_callbacks: HypercallHandler = (vcpu, [event, failsafe, syscall]
   // As three calls of callback_op without flags, whose errors nobody hears of.
   if (isCanonical(event)) callbacks.event.address = event;
   if (isCanonical(failsafe)) Object.assign(callbacks.failsafe, { address: failsafe, masksEvents: false });
-  if (isCanonical(syscall)) Object.assign(callbacks.syscall, { address: syscall, masksEvents: false });
+  if (isCanonical(syscall)) callbacks.syscall = { address: syscall, masksEvents: false };
   return 0;
 };
 

@@ -17,6 +17,7 @@ const mask = (guest: TestGuest): number => guest.hypervisor.mmu.readU8((guest.vc
 /** Gives the vCPU a user root (its own kernel root will do) and lets it return to user mode. */
 function enterUser(guest: TestGuest, rip = 0x400000n, rsp = 0x7fff0000n): void {
   guest.vcpu.userRoot = guest.vcpu.kernelRoot;
+  guest.core.spaces[1] = guest.core.spaces[0]!;
   const frame = guest.put(1, 2, 3, VGCF_IN_SYSCALL, rip, 0xe033n, 0x202, rsp, 0xe02bn);
   guest.core.regs[4] = frame;
   guest.core.regs[0] = BigInt(hypercall.iret);
