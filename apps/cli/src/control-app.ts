@@ -157,7 +157,8 @@ const vcpuSet = buildCommand<object, [string, number], CliContext>({
   },
   docs: {
     brief: 'Ask a guest to use so many virtual CPUs',
-    fullDescription: `Sets cpu/N/availability in the guest's store: the first so many online, the others offline. Linux follows.\n\n${statuses}`,
+    fullDescription: `Sets cpu/N/availability in the guest's store: the first so many online, the others offline. Linux takes those
+offline; what comes back waits for udev, or for a 1 in its "online" in sysfs.\n\n${statuses}`,
   },
 });
 
