@@ -40,9 +40,9 @@ export interface CaseResult {
   exception?: CpuException;
 }
 
-/** What an engine implements to be judged: run the one instruction at `initial.rip` in memory laid out as `LAYOUT`. */
+/** What an engine implements to be judged: run the one instruction at `initial.rip` in memory laid out as `LAYOUT`, as 64-bit code if not told otherwise. */
 export interface CaseRunner {
-  run(code: Uint8Array, initial: CpuSnapshot): CaseResult;
+  run(code: Uint8Array, initial: CpuSnapshot, mode?: 64 | 32): CaseResult;
 }
 
 export interface SiliconFile {

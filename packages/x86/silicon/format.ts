@@ -20,6 +20,7 @@ import { caseSeed, copySnapshot, PROFILES, type Profile, seededState, type X87Sn
 
 export * from './case.js';
 export * from './compare.js';
+export * from './digest.js';
 export * from './replay.js';
 export * from './state.js';
 

@@ -25,6 +25,12 @@ export const LAYOUT = {
   gsBase: 0x1000_1180,
 } as const;
 
+/** ES, CS, SS, DS, FS, GS while a case runs: those of Linux. */
+export const SELECTORS: Readonly<Record<64 | 32, readonly number[]>> = {
+  64: [0, 0x33, 0x2b, 0, 0, 0],
+  32: [0x2b, 0x23, 0x2b, 0x2b, 0, 0],
+};
+
 export const RFLAGS = {
   CF: 0x1,
   PF: 0x4,

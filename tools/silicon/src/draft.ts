@@ -62,7 +62,7 @@ export function createDraft(form: Form, profile: Profile, seed: number, index: n
     profile,
     rng,
     index,
-    legacy: !form.rexW && !form.vex && chance(rng, 35),
+    legacy: (!form.rexW && !form.vex && chance(rng, 35)) || form.mode === 32,
     parts: {
       prefixes: form.operandPrefix ? [0x66] : [],
       mandatory: form.mandatory,
@@ -217,14 +217,17 @@ function chooseAddressing(draft: Draft, avoid: ReadonlySet<number>): Candidates 
   const limit = draft.legacy ? 8 : 16;
   const free = Array.from({ length: limit }, (_, i) => i).filter((register) => !avoid.has(register));
   const base = pick(rng, free);
-  const kind = draft.place === 'non-canonical' ? rng.below(6) : rng.below(12);
+  const narrow = draft.form.mode === 32;
+  const kind = draft.place === 'non-canonical' ? rng.below(6) : rng.below(narrow ? 11 : 12);
   const others = free.filter((register) => register !== RSP && register !== base);
-  const segment = chance(rng, 12)
-    ? pick(rng, [0x64, 0x65])
-    : chance(rng, 6)
-      ? pick(rng, [0x26, 0x2e, 0x36, 0x3e])
-      : undefined;
-  const short = draft.place !== 'non-canonical' && chance(rng, 8);
+  const segment =
+    // FS and GS hold null in 32-bit code.
+    chance(rng, 12) && !narrow
+      ? pick(rng, [0x64, 0x65])
+      : chance(rng, 6)
+        ? pick(rng, [0x26, 0x2e, 0x36, 0x3e])
+        : undefined;
+  const short = !narrow && draft.place !== 'non-canonical' && chance(rng, 8);
   const both = { rip: false, segment, short };
   if (kind < 5 || others.length === 0) return { base, index: undefined, ...both };
   if (kind < 9) return { base, index: pick(rng, others), ...both };

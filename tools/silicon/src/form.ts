@@ -8,6 +8,7 @@
  *   address in the instruction; anything else is a fixed operand;
  * - sizes: b 1, w 2, d 4, q 8, o 16, t and st 10 bytes; v 2, 4 or 8; y 4 or 8; n 2 or 8 (8 without REX.W); z as v, at most 4;
  *   a number is that many bytes;
+ *   with the option `code-32` v and n are 2 or 4, y is 4;
  * - encoding: hex bytes, `/r`, `/0` to `/7`, `+r`, `ib iw id iz iv`; 66, F2 or F3 before 0F is a mandatory prefix;
  *   `vex.MAP.PP.W` (W: 0, 1 or y) replaces the prefixes;
  * - options: words that `prepare` and `undefined` understand.
@@ -55,11 +56,14 @@ export interface Form {
   plusRegister: boolean;
   operandPrefix: boolean;
   rexW: boolean;
+  /** 32 with the option `code-32`: flat code of compatibility mode. */
+  mode: 64 | 32;
   options: Set<string>;
 }
 
 const FIXED_SIZES: Record<string, number> = { b: 1, w: 2, d: 4, q: 8, o: 16, t: 10 };
 const CHOICES: Record<string, number[]> = { v: [2, 4, 8], y: [4, 8], n: [2, 8] };
+const CHOICES32: Record<string, number[]> = { v: [2, 4], y: [4], n: [2, 4] };
 
 function parseOperand(text: string, width: number): Operand {
   const match = /^([ERMGZBIJVWUPQNSO])([bwdqotvynz]|st|\d+)$/.exec(text);
@@ -141,11 +145,13 @@ export function parseLine(line: string): Form[] {
   const texts = space < 0 ? [] : head.slice(space + 1).split(',');
   const encoding = parseEncoding(encodingText);
   const options = new Set(optionText.split(/\s+/).filter((word) => word !== ''));
+  const mode = options.has('code-32') ? 32 : 64;
   const letter = texts.map((text) => /^[A-Z]([vyn])$/.exec(text)?.[1]).find((found) => found !== undefined);
   const fromOption = ['v', 'y', 'n'].find((choice) => options.has(`size-${choice}`));
   const choice = letter ?? fromOption ?? (texts.includes('rAX') ? 'v' : undefined);
   const forms: Form[] = [];
-  for (const width of choice ? CHOICES[choice] : [0]) {
+  const choices = mode === 32 ? CHOICES32 : CHOICES;
+  for (const width of choice ? choices[choice] : [0]) {
     const operands = texts.map((text) => parseOperand(text, width));
     const own = width || (operands.find((operand) => operand.size > 0)?.size ?? 0);
     const either = operands.some((operand) => 'EWQ'.includes(operand.kind));
@@ -168,6 +174,7 @@ export function parseLine(line: string): Form[] {
         plusRegister: encoding.plusRegister,
         operandPrefix: (width === 2 && !encoding.vex) || options.has('operand-16'),
         rexW: (width === 8 && choice !== 'n' && !encoding.vex) || options.has('W'),
+        mode,
         options,
       });
     }

@@ -5,6 +5,7 @@
  *         --scale N      N times as many cases of each form (1000 and more per form with --scale 40)
  *         --salt N       other cases than the stored ones
  *         --out FOLDER   instead of DIRECTORY
+ *     digests RUNNER DIRECTORY [GROUP...]       asks a thousand questions of each form: DIRECTORY/GROUP.VENDOR.digests.gz
  *     segments RUNNER DIRECTORY                 the same for segments and single-step: to the folder of packages/xen
  *     check RUNNER DIRECTORY [GROUP...]         replays the stored cases on this processor and prints differences
  *     show DIRECTORY GROUP [NAME]               counts per form, or the cases of one form
@@ -18,6 +19,7 @@ import { readSilicon } from '../../../packages/x86/silicon/format.js';
 import { caseSeed, type Profile, seededState } from '../../../packages/x86/silicon/state.js';
 import { createDraft } from './draft.js';
 import { type Form, parseLine } from './form.js';
+import { askMany } from './many.js';
 import { prepareCase } from './prepare.js';
 import { identifyProcessor, runOnProcessor } from './processor.js';
 import { askSegments } from './segments.js';
@@ -144,7 +146,15 @@ function show(directory: string, group: string, name: string | undefined): void 
 const [command, ...rest] = process.argv.slice(2);
 if (command === 'generate' && rest.length >= 2) generate(rest[0], rest[1], rest.slice(2));
 else if (command === 'check' && rest.length >= 2) check(rest[0], rest[1], rest.slice(2));
-else if (command === 'segments' && rest.length >= 2) {
+else if (command === 'digests' && rest.length >= 2) {
+  const { options, names } = takeOptions(rest.slice(2));
+  const { vendor } = identifyProcessor();
+  for (const group of names) {
+    const packed = gzipSync(askMany(rest[0], group), { level: 9 });
+    writeFileSync(`${options.out ?? rest[1]}/${group}.${vendor}.digests.gz`, packed);
+    process.stdout.write(`${group}: ${packed.length} bytes\n`);
+  }
+} else if (command === 'segments' && rest.length >= 2) {
   const { text, cases } = askSegments(rest[0]);
   const packed = gzipSync(text, { level: 9 });
   writeFileSync(`${rest[1]}/../../xen/silicon/segments.json.gz`, packed);
@@ -152,7 +162,7 @@ else if (command === 'segments' && rest.length >= 2) {
 } else if (command === 'show' && rest.length >= 2) show(rest[0], rest[1], rest[2]);
 else {
   process.stderr.write(
-    'usage: (generate | check) RUNNER DIRECTORY [GROUP...] | segments RUNNER DIRECTORY | show DIRECTORY GROUP [NAME]\n',
+    'usage: (generate | digests | check) RUNNER DIRECTORY [GROUP...] | segments RUNNER DIRECTORY | show DIRECTORY GROUP [NAME]\n',
   );
   process.exitCode = 2;
 }

@@ -31,8 +31,10 @@ export function prepareString(draft: Draft): void {
   initial.rflags = down ? initial.rflags | RFLAGS.DF : initial.rflags & ~RFLAGS.DF;
   const count = repeat ? pick(rng, [0, 1, 2, 3, 5, 8, 17, 33, rng.below(100)]) : 1;
   const bytes = count * width;
-  const short = chance(rng, 12);
-  const segment = chance(rng, 12) && /^(MOVS|LODS|CMPS)/.test(form.mnemonic) ? pick(rng, [0x64, 0x65]) : undefined;
+  const narrow = form.mode === 32;
+  const short = chance(rng, 12) && !narrow;
+  const segment =
+    chance(rng, 12) && !narrow && /^(MOVS|LODS|CMPS)/.test(form.mnemonic) ? pick(rng, [0x64, 0x65]) : undefined;
   if (short) parts.prefixes.push(0x67);
   if (segment !== undefined) parts.prefixes.push(segment);
   const base = segment === 0x64 ? LAYOUT.fsBase : segment === 0x65 ? LAYOUT.gsBase : 0;

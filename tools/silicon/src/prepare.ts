@@ -94,12 +94,22 @@ function memorySize(draft: Draft): number {
 /** MOV with an address in the instruction: eight bytes of it, four with an address-size prefix. */
 function placeAbsolute(draft: Draft): void {
   const { rng, parts, target, place } = draft;
+  if (draft.form.mode === 32) {
+    parts.immediate.push(...littleEndian(target, 4));
+    return;
+  }
   const segment = chance(rng, 25) ? pick(rng, [0x64, 0x65]) : undefined;
   const short = place !== 'non-canonical' && segment === undefined && chance(rng, 20);
   if (segment !== undefined) parts.prefixes.push(segment);
   if (short) parts.prefixes.push(0x67);
   const base = segment === 0x64 ? LAYOUT.fsBase : segment === 0x65 ? LAYOUT.gsBase : 0;
   parts.immediate.push(...littleEndian(target - BigInt(base), short ? 4 : 8));
+}
+
+/** In 32-bit code every address is canonical. */
+function placeOf({ form, index }: Draft, size: number): Place {
+  const place = placeFor(index, size);
+  return form.mode === 32 && place === 'non-canonical' ? 'guard' : place;
 }
 
 const alignmentOf = (options: ReadonlySet<string>, size: number): number =>
@@ -109,7 +119,7 @@ function prepareMemory(draft: Draft): void {
   const { form, rng, profile } = draft;
   if (!form.memory) return;
   const size = memorySize(draft);
-  draft.place = form.options.has('address-only') ? 'inside' : placeFor(draft.index, size);
+  draft.place = form.options.has('address-only') ? 'inside' : placeOf(draft, size);
   draft.target = placeAddress(rng, draft.place, size, alignmentOf(form.options, size));
   const avoid = reservedRegisters(draft);
   let operandAddress = draft.target;
@@ -222,7 +232,9 @@ function stackPlace(draft: Draft): Place | 'bottom' {
       : turn === 10
         ? 'crossing-guard'
         : turn === 13
-          ? 'non-canonical'
+          ? draft.form.mode === 32
+            ? 'guard'
+            : 'non-canonical'
           : turn === 14
             ? 'bottom'
             : 'inside';
@@ -260,13 +272,25 @@ function prepareBranch(draft: Draft): void {
 }
 
 function prepareTable(draft: Draft): void {
-  const { rng, initial, index } = draft;
-  const place = placeFor(index, 1);
+  const { rng, initial, form } = draft;
+  const place = placeOf(draft, 1);
   const at = placeAddress(rng, place, 1, 1);
-  const segment = chance(rng, 15) ? pick(rng, [0x64, 0x65]) : undefined;
+  const segment = chance(rng, 15) && form.mode === 64 ? pick(rng, [0x64, 0x65]) : undefined;
   if (segment !== undefined) draft.parts.prefixes.push(segment);
   const base = segment === 0x64 ? LAYOUT.fsBase : segment === 0x65 ? LAYOUT.gsBase : 0;
   setRegister(draft, RBX, BigInt.asUintN(64, at - BigInt(base) - (initial.gpr[RAX] & 0xffn)));
+}
+
+/** BOUND: an index within or just outside of two bounds of which the lower is mostly below the upper. */
+function prepareBounds(draft: Draft): void {
+  const { rng, form } = draft;
+  const size = form.operands[0].size;
+  const [a, b] = [biased64(rng), biased64(rng)].map((value) => BigInt.asIntN(size * 8, value));
+  const [low, high] = a < b || chance(rng, 15) ? [a, b] : [b, a];
+  setMemory(draft, draft.target, [...littleEndian(low, size), ...littleEndian(high, size)]);
+  const index = pick(rng, [low, high, low - 1n, high + 1n, (low + high) / 2n, biased64(rng)]);
+  const own = draft.registers[0];
+  if (!addressRegisters(draft).includes(own)) setRegister(draft, own, BigInt.asUintN(size * 8, index), size);
 }
 
 const PREPARATIONS: Record<string, (draft: Draft) => void> = {
@@ -275,6 +299,7 @@ const PREPARATIONS: Record<string, (draft: Draft) => void> = {
   stack: prepareStack,
   branch: prepareBranch,
   table: prepareTable,
+  bounds: prepareBounds,
   string: prepareString,
   float: prepareFloat,
   decimal: prepareDecimal,
@@ -340,6 +365,8 @@ export function prepareCase(draft: Draft): Uint8Array {
   addNoise(draft);
   prepareImmediates(draft);
   markUndefined(draft);
+  // What the upper halves of registers hold after 32-bit code is a processor's own way, unless it is zero.
+  if (form.mode === 32) for (let n = 0; n < 8; n++) draft.initial.gpr[n] = BigInt.asUintN(32, draft.initial.gpr[n]);
   const plain = assemble(parts);
   const code = form.options.has('any-prefixes') ? prefixRandomly(draft, plain) : plain;
   if (form.options.has('too-long')) return code;

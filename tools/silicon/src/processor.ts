@@ -1,7 +1,9 @@
 /** Runs cases on this machine's processor through the native runner, and says which processor that is. */
 
 import { spawnSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { existsSync, ftruncateSync, mkdtempSync, openSync, readFileSync, readSync, rmSync, writeSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import type { CaseResult } from '../../../packages/x86/silicon/case.js';
 import { type CpuSnapshot, LAYOUT, SNAPSHOT_FLAGS } from '../../../packages/x86/silicon/state.js';
 
@@ -34,18 +36,25 @@ function writeFx(view: DataView, at: number, from: CpuSnapshot): void {
 function writeRequest(view: DataView, at: number, { code, initial, selectors }: Question): void {
   const bytes = new Uint8Array(view.buffer, view.byteOffset);
   bytes.set(code, at);
-  selectors?.forEach((selector, i) => view.setUint16(at + 16 + i * 2, selector, true));
-  if (selectors) view.setUint32(at + 28, Number(initial.rip), true);
+  for (let i = 0; i < 6; i++) view.setUint16(at + 16 + i * 2, selectors?.[i] ?? 0, true);
+  view.setUint32(at + 28, Number(initial.rip), true);
   view.setUint32(at + 32, code.length, true);
   view.setUint32(at + 36, initial.rflags, true);
-  for (let i = 0; i < 16; i++) view.setBigUint64(at + 40 + i * 8, initial.gpr[i], true);
+  new BigUint64Array(view.buffer, at + 40, 16).set(initial.gpr);
   writeFx(view, at + 168, initial);
   bytes.set(initial.data, at + 168 + FX_SIZE);
 }
 
-function readAnswer(view: DataView, at: number): CaseResult & { selectors: number[] } {
-  const gpr = new BigUint64Array(16);
-  for (let i = 0; i < 16; i++) gpr[i] = view.getBigUint64(at + i * 8, true);
+/** The data window of an answer: the question's own where nothing changed, as mostly. */
+function readData(bytes: Uint8Array, initial: Uint8Array): Uint8Array {
+  const now = new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
+  const before = new Uint32Array(initial.buffer, initial.byteOffset, initial.length / 4);
+  for (let i = 0; i < now.length; i++) if (now[i] !== before[i]) return bytes.slice();
+  return initial;
+}
+
+function readAnswer(view: DataView, at: number, asked: CpuSnapshot): CaseResult & { selectors: number[] } {
+  const gpr = new BigUint64Array(view.buffer, at, 16).slice();
   const fx = at + 184;
   const bytes = new Uint8Array(view.buffer, view.byteOffset);
   const st = new Uint8Array(80);
@@ -66,7 +75,7 @@ function readAnswer(view: DataView, at: number): CaseResult & { selectors: numbe
       fdp: view.getBigUint64(fx + 16, true),
       st,
     },
-    data: bytes.slice(fx + FX_SIZE, fx + FX_SIZE + LAYOUT.dataSize),
+    data: readData(bytes.subarray(fx + FX_SIZE, fx + FX_SIZE + LAYOUT.dataSize), asked.data),
   };
   const selectors = Array.from({ length: 6 }, (_, i) => view.getUint16(at + 168 + i * 2, true));
   if (vector === 0xffff_ffff_ffff_ffffn) return { final, selectors };
@@ -78,22 +87,43 @@ function readAnswer(view: DataView, at: number): CaseResult & { selectors: numbe
   };
 }
 
+/** Files that the native runner maps, in memory where there is a file system for that; gone once they are closed. */
+function openScratch(): number {
+  const folder = mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'silicon-'));
+  const file = openSync(join(folder, 'scratch'), 'w+');
+  rmSync(folder, { recursive: true });
+  return file;
+}
+let scratch: { requests: number; answers: number } | undefined;
+const input = new Uint8Array(BATCH * REQUEST_SIZE);
+const output = new Uint8Array(BATCH * ANSWER_SIZE);
+
 function runBatch(runner: string, questions: Question[]): ReturnType<typeof readAnswer>[] {
-  const input = new Uint8Array(questions.length * REQUEST_SIZE);
+  scratch ??= { requests: openScratch(), answers: openScratch() };
+  const { requests, answers } = scratch;
   const view = new DataView(input.buffer);
   questions.forEach((question, i) => writeRequest(view, i * REQUEST_SIZE, question));
-  const result = spawnSync(runner, [], { input, maxBuffer: questions.length * ANSWER_SIZE + 4096, timeout: 60_000 });
-  const { stdout } = result;
-  const answered = Math.floor(stdout.length / ANSWER_SIZE);
-  if (answered !== questions.length) {
-    const { code } = questions[answered];
-    const text = Buffer.from(code).toString('hex');
-    throw new Error(
-      `the native runner stopped (status ${result.status}, signal ${result.signal}) at the instruction ${text}`,
-    );
+  ftruncateSync(requests, questions.length * REQUEST_SIZE);
+  writeSync(requests, input, 0, questions.length * REQUEST_SIZE, 0);
+  ftruncateSync(answers, 0);
+  ftruncateSync(answers, questions.length * ANSWER_SIZE);
+  const told = new DataView(output.buffer);
+  let trouble = '';
+  // Now and then a hypervisor in between ends the runner for no reason of a case's own.
+  for (let attempt = 0; attempt < 4; attempt++) {
+    const { status, signal } = spawnSync(runner, [], { stdio: [requests, answers, 'inherit'], timeout: 60_000 });
+    readSync(answers, output, 0, questions.length * ANSWER_SIZE, 0);
+    // IF is set in every answer.
+    const complete = told.getUint32((questions.length - 1) * ANSWER_SIZE + 136, true) !== 0;
+    trouble = status === 0 && complete ? '' : `status ${status}, signal ${signal}`;
+    if (trouble === '') break;
   }
-  const answers = new DataView(stdout.buffer, stdout.byteOffset, stdout.byteLength);
-  return questions.map((_, i) => readAnswer(answers, i * ANSWER_SIZE));
+  if (trouble !== '') {
+    const at = questions.findIndex((_, i) => told.getUint32(i * ANSWER_SIZE + 136, true) === 0);
+    const code = Buffer.from(questions[Math.max(at, 0)].code).toString('hex');
+    throw new Error(`the native runner stopped (${trouble}) at the instruction ${code}`);
+  }
+  return questions.map(({ initial }, i) => readAnswer(told, i * ANSWER_SIZE, initial));
 }
 
 /** Answers in the order of the questions. */

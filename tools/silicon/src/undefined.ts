@@ -28,6 +28,12 @@ const ALWAYS: Record<string, number> = {
   BLSMSK: AF | PF,
   BEXTR: AF | SF | PF,
   BZHI: AF | PF,
+  DAA: OF,
+  DAS: OF,
+  AAA: OF | SF | ZF | PF,
+  AAS: OF | SF | ZF | PF,
+  AAM: OF | CF | AF,
+  AAD: OF | CF | AF,
 };
 
 /** The count as the processor masks it. */
@@ -64,6 +70,12 @@ const CONDITION_CODES: readonly (readonly [RegExp, number])[] = [
   [/^F(?!X(SAVE|RSTOR))/, C023],
 ];
 
+/** Registers that time or chance decides on. */
+function markUnknowable({ form, registers, undefined: marks }: Draft): void {
+  if (form.options.has('time')) marks.gprs = form.mnemonic === 'CPUID' ? 0xf : form.mnemonic === 'RDTSCP' ? 0x7 : 0x5;
+  if (form.options.has('chance')) marks.gprs = 1 << registers[0];
+}
+
 /** BSF and BSR with any prefixes, which may make them TZCNT and LZCNT, of any size, with any registers. */
 function markScan({ registers, initial, undefined: marks }: Draft): void {
   marks.rflags = CF | OF | SF | AF | PF;
@@ -80,6 +92,7 @@ export function markUndefined(draft: Draft): void {
   if (form.options.has('transcendental')) marks.tolerance = 'x87-ulp';
   marks.fsw = CONDITION_CODES.find(([pattern]) => pattern.test(form.mnemonic))?.[1] ?? 0;
   if (form.options.has('bit-scan')) markScan(draft);
+  markUnknowable(draft);
   const wideCount = /^SH[LR]D$/.test(form.mnemonic) && shiftCount(draft) > form.operands[0].size * 8;
   const emptySource = /^BS[FR]$/.test(form.mnemonic) && getOperand(draft, 1) === 0n;
   if ((wideCount && !form.memory) || emptySource) marks.gprs = 1 << containerOf(draft, 0);

@@ -38,4 +38,6 @@ export const GROUPS: Record<string, Line[]> = {
   'x87-move': withProfile(X87.moves, 'x87'),
   'x87-control': withProfile(X87.control, 'x87'),
   'x87-transcendental': withProfile(X87.transcendental, 'x87'),
+  'x87-alias': withProfile(X87.aliases, 'x87'),
+  'sse4-more': withProfile(VECTOR.more, 'int'),
 };

@@ -245,6 +245,9 @@ const sse4 = [
   'PCMPISTRI Vo,Wo,Ib | 66 0F 3A 63 /r ib | all-immediates text',
 ];
 
+/** Encodings that the lists above leave out. */
+const more = ['PCMPESTRM_W Vo,Wo,Ib | 66 0F 3A 60 /r ib | all-immediates text W'];
+
 const crypto = [
   'AESIMC Vo,Wo | 66 0F 38 DB /r',
   'AESENC Vo,Wo | 66 0F 38 DC /r',
@@ -275,5 +278,6 @@ export const VECTOR = {
   packedMmx,
   ssse3,
   sse4,
+  more,
   crypto,
 };

@@ -107,4 +107,20 @@ const transcendental = [
   'FCOS | D9 FF | float transcendental',
 ];
 
-export const X87 = { arithmetic, moves, control, transcendental };
+/** Encodings that do the same as others. */
+const aliases = [
+  'FCOM Sst | DC /2 | float',
+  'FCOMP Sst | DC /3 | float',
+  'FCOMP Sst | DE /2 | float',
+  'FSTP Sst | DF /2 | float',
+  'FSTP Sst | DF /3 | float',
+  'FSTP1 Sst | D9 /3 | float',
+  'FXCH Sst | DD /1 | float',
+  'FXCH Sst | DF /1 | float',
+  'FENI | DB E0 | float',
+  'FDISI | DB E1 | float',
+  'FSETPM | DB E4 | float',
+  'FFREEP Sst | DF /0 | float',
+];
+
+export const X87 = { arithmetic, moves, control, transcendental, aliases };
