@@ -486,6 +486,7 @@ export class X86Vcpu extends VcpuState implements VcpuCore {
     try {
       const own = this.segmented ? SEGMENTED_DEFINITIONS.get(insn.mnemonic) : undefined;
       (own ?? SLOW_DEFINITIONS.get(insn.mnemonic)!)(context);
+      if (context.stopped) stop = Stop.exit;
     } catch (signal) {
       if (signal !== LEAVE_DEFINITION) throw signal;
       stop = Stop.exit;

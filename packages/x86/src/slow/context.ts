@@ -21,6 +21,8 @@ export class SlowContext implements SlowCpu {
   allowance = 0;
   extra = 0;
   jumped = false;
+  /** By `stop` or `privileged`. */
+  stopped = false;
   codeChanged = false;
   rip = 0n;
   /** Instructions retired before this one. */
@@ -38,6 +40,7 @@ export class SlowContext implements SlowCpu {
     this.allowance = this.bulk ? left + MAX_BLOCK - number : 1;
     this.extra = 0;
     this.jumped = false;
+    this.stopped = false;
     this.codeChanged = false;
     this.count = count;
   }
@@ -216,7 +219,7 @@ export class SlowContext implements SlowCpu {
     this.vcpu.stopWithException(vector, errorCode);
     throw LEAVE_DEFINITION;
   }
-  privileged(fields: Partial<PrivilegedInstruction> & Pick<PrivilegedInstruction, 'mnemonic'>): never {
+  privileged(fields: Partial<PrivilegedInstruction> & Pick<PrivilegedInstruction, 'mnemonic'>): void {
     this.vcpu.stopPrivileged({
       length: this.insn.length,
       width: this.insn.width,
@@ -228,11 +231,11 @@ export class SlowContext implements SlowCpu {
       offset: 0n,
       ...fields,
     });
-    throw LEAVE_DEFINITION;
+    this.stopped = true;
   }
-  stop(reason: 'syscall' | 'cpuid' | 'halt' | 'interrupt', vector = 0): never {
+  stop(reason: 'syscall' | 'cpuid' | 'halt' | 'interrupt', vector = 0): void {
     this.vcpu.stopBehind(reason, vector, this.insn.length);
-    throw LEAVE_DEFINITION;
+    this.stopped = true;
   }
   jump(target: bigint): void {
     const to = BigInt.asUintN(this.pointerWidth, target);

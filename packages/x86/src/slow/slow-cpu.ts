@@ -55,10 +55,10 @@ export interface SlowCpu {
   /** Stops here with the budget used up; the instruction is run again later. */
   interrupt(): never;
   raise(vector: number, errorCode: number): never;
-  /** Stops with `privileged`. */
-  privileged(fields: Partial<PrivilegedInstruction> & Pick<PrivilegedInstruction, 'mnemonic'>): never;
+  /** Stops with `privileged`. The last thing that a definition does, as `stop` is: leaving by a signal takes longer. */
+  privileged(fields: Partial<PrivilegedInstruction> & Pick<PrivilegedInstruction, 'mnemonic'>): void;
   /** Stops behind the instruction with a reason. */
-  stop(reason: 'syscall' | 'cpuid' | 'halt' | 'interrupt', vector?: number): never;
+  stop(reason: 'syscall' | 'cpuid' | 'halt' | 'interrupt', vector?: number): void;
   /** Goes on at an instruction pointer; #GP where it lies beyond the limit of CS. */
   jump(target: bigint): void;
   /** The instruction pointer at the instruction. */

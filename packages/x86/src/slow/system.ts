@@ -63,9 +63,7 @@ const farBranch: SlowDefinition = (c) => {
     const width = BigInt(c.insn.width);
     const offset = BigInt.asUintN(c.insn.width, operand.wide);
     c.privileged({ mnemonic: 'FAR_TRANSFER', selector: Number(operand.wide >> width) & 0xffff, offset });
-  }
-  if (operand?.kind === 'm') c.privileged({ mnemonic: 'FAR_TRANSFER', ...farPointer(c) });
-  c.privileged({ mnemonic: 'FAR_TRANSFER' });
+  } else c.privileged({ mnemonic: 'FAR_TRANSFER', ...(operand?.kind === 'm' ? farPointer(c) : {}) });
 };
 
 /** FS and GS base instructions are there only when CR4.FSGSBASE is set. */
