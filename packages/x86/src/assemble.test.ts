@@ -66,7 +66,7 @@ describe('assembler and disassembler', () => {
   it('agree over every line of the table', () => {
     const unseen: string[] = [];
     for (const [i, entry] of TABLE.entries()) {
-      const samples = fc.sample(encodingOf(entry), { numRuns: 40, seed: i }).filter((insn) => insn !== null);
+      const samples = fc.sample(encodingOf(entry), { numRuns: 100, seed: i }).filter((insn) => insn !== null);
       if (samples.length === 0) unseen.push(entry.line);
       for (const insn of samples) {
         const { mode } = insn;

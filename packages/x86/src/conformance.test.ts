@@ -544,3 +544,16 @@ describe('reserved bits', () => {
     expect(xrstor({ 575: [1] })).toMatch(/^(done|13)/);
   });
 });
+
+describe('RDRAND and RDSEED', () => {
+  it.each(['66 0f c7 f0', '66 0f c7 f8'])('%s write 16 bits and set CF alone', (hex) => {
+    const vcpu = start(hex, { regs: { 0: 0x1111_2222_3333_0000n }, rflags: 0x8d7 });
+    expect(vcpu.run(1).reason).toBe('budget');
+    expect(vcpu.rip).toBe(CODE + 4n);
+    expect(vcpu.regs[0]! >> 16n).toBe(0x1111_2222_3333n);
+    expect(vcpu.rflags).toBe(3);
+  });
+  it.each(['f2 0f c7 f0', 'f3 0f c7 f0', 'f2 0f c7 f8', 'f3 0f c7 f8'])('%s is undefined', (hex) => {
+    expect(outcome(hex)).toBe(UD);
+  });
+});

@@ -70,6 +70,8 @@ F3 0F AE /2      WRFSBASE Ry                  o64 reg
 F3 0F AE /3      WRGSBASE Ry                  o64 reg
 NP 0F C7 /6      RDRAND Rv                    reg
 NP 0F C7 /7      RDSEED Rv                    reg
+66 0F C7 /6      RDRAND Rw                    reg
+66 0F C7 /7      RDSEED Rw                    reg
 NP 0F AE /0      FXSAVE M                     mem
 NP 0F AE /1      FXRSTOR M                    mem
 NP 0F AE /4      XSAVE M                      mem
