@@ -54,6 +54,10 @@ const fold64: Partial<Record<string, (a: bigint, b: bigint) => bigint>> = {
   'i64.shr_u': (a, b) => BigInt.asUintN(64, a) >> (b & 63n),
   'i64.shr_s': (a, b) => a >> (b & 63n),
 };
+const compare64: Partial<Record<string, (a: bigint, b: bigint) => boolean>> = {
+  'i64.eq': (a, b) => a === b,
+  'i64.ne': (a, b) => a !== b,
+};
 /** Operators whose right operand 0 leaves the left one as it is. */
 const RIGHT_ZERO = /^i(32|64)\.(add|sub|or|xor|shl|shr_u|shr_s|rotl|rotr)$/;
 
@@ -70,6 +74,8 @@ function fold(name: Operator, args: readonly Expr[]): Expr | null {
   if (a?.kind !== 'const') return null;
   const narrow = fold32[name];
   if (narrow) return i32(narrow(a.value as number, b.value as number));
+  const compare = compare64[name];
+  if (compare) return i32(compare(a.value as bigint, b.value as bigint) ? 1 : 0);
   const wide = fold64[name];
   return wide ? i64(wide(a.value as bigint, b.value as bigint)) : null;
 }

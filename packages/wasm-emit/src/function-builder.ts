@@ -127,7 +127,9 @@ export class FunctionBuilder {
     const label = { name };
     this.body.push({ kind: 'loop', label, body: this.within(() => build(label)) });
   }
+  /** Where the condition is a constant, the arm that is taken is built in place, and the other not at all. */
   if(condition: Expr, then: () => void, otherwise: () => void = () => undefined): void {
+    if (condition.kind === 'const') return condition.value === 0 ? otherwise() : then();
     this.pushIf(condition, then, otherwise, false);
   }
   /** The same with a hint for the host that the condition is seldom true. */

@@ -67,12 +67,19 @@ export interface CodeCache {
   invalidate(mfn: number, offset: number, length: number): boolean;
   /** Notes that code is made of these bytes too, so that a change of them drops the frame's blocks. */
   mark(mfn: Mfn, offset: number, length: number): void;
-  /** Lets a compiled region in table slot `slot` stand for the block at `uop`. */
-  setRegion(uop: number, slot: number): void;
+  /**
+   * Lets a compiled region in table slot `slot` stand for the block at `uop`. It goes when the code of its own frame
+   * changes, and when that of `beside` does.
+   */
+  setRegion(uop: number, slot: number, beside: Mfn | null): void;
   /** Undoes `setRegion`. */
   clearRegion(uop: number): void;
+  /** Handler of a micro-operation, also where a region stands for it. */
+  handlerOf(uop: number): number;
   /** Whether `uop` is the block of this frame at its offset, not dropped and not yet a region. */
   isPlain(uop: number, mfn: Mfn, mode: CodeMode): boolean;
+  /** Changes with the code made of a frame. */
+  generation(mfn: Mfn, mode: CodeMode): number;
   /** Page offset and length of the instruction that a micro-operation belongs to. */
   offsetOf(uop: number): number;
   lengthOf(uop: number): number;
@@ -97,6 +104,8 @@ export function createCodeCache(
   instructions.length = ONCE_INSTRUCTIONS;
   let nextOnce = -1;
   const withCode = new Set<number>();
+  /** Regions that need the code of a frame that is not their entry's. */
+  const reaching = new Map<number, Set<number>>();
   let nextUop = arena + ONCE_UOPS * UOP_BYTES;
   let nextDescriptor = pool;
   let resets = 0;
@@ -135,6 +144,7 @@ export function createCodeCache(
       chunks.fill(0, mfn * 2, mfn * 2 + 2);
     }
     withCode.clear();
+    reaching.clear();
     descriptors[64].fill(0);
     descriptors[32].fill(0);
     nextUop = arena + ONCE_UOPS * UOP_BYTES;
@@ -251,9 +261,8 @@ export function createCodeCache(
       last = number;
       u8.copyWithin(sink.at, from, from + UOP_BYTES);
       sink.note(offsets[(from - arena) >> 4]!, lengths[(from - arena) >> 4]!);
-      let handler = view.getUint16(from, true);
+      let handler = handlerOf(from);
       if (handler === SpecialOp.crossCheck) return false;
-      if (handler === SpecialOp.region) handler = i32[wordOf(from)]! & 0xffff;
       // The last ones of a sequence may be too many.
       for (let length = lengthOfSequence(handler); number + length > count; length--) handler = prefixes.get(handler)!;
       view.setUint16(sink.at, handler, true);
@@ -261,14 +270,24 @@ export function createCodeCache(
     }
   }
 
+  function handlerOf(uop: number): number {
+    const handler = view.getUint16(uop, true);
+    return handler === SpecialOp.region ? i32[wordOf(uop)]! & 0xffff : handler;
+  }
+  function clearRegion(uop: number): void {
+    if (view.getUint16(uop, true) !== SpecialOp.region) return;
+    view.setUint16(uop, handlerOf(uop), true);
+    i32[wordOf(uop)] = 0;
+  }
+
   return {
     instructions,
     descriptor,
     block(mfn, offset, mode, second) {
-      // Room for the longest block and for two new descriptors: nothing below needs to make more.
+      // Room for the longest block and for its two new descriptors, and one for a region's neighbour.
       const full =
         nextUop + 4 * MAX_BLOCK * UOP_BYTES > arena + MAX_UOPS * UOP_BYTES ||
-        nextDescriptor + 2 * DESCRIPTOR_BYTES > pool + MAX_DESCRIPTORS * DESCRIPTOR_BYTES ||
+        nextDescriptor + 3 * DESCRIPTOR_BYTES > pool + MAX_DESCRIPTORS * DESCRIPTOR_BYTES ||
         instructions.length > MAX_UOPS;
       if (full) reset();
       const table = descriptor(mfn, mode);
@@ -338,18 +357,22 @@ export function createCodeCache(
       chunks.fill(0, mfn * 2, mfn * 2 + 2);
       mmu.hasCode[mfn] = 0;
       withCode.delete(mfn);
+      for (const uop of reaching.get(mfn) ?? []) clearRegion(uop);
+      reaching.delete(mfn);
       return true;
     },
     mark,
-    setRegion(uop, slot) {
+    setRegion(uop, slot, beside) {
       i32[wordOf(uop)] = (slot << 16) | view.getUint16(uop, true);
       view.setUint16(uop, SpecialOp.region, true);
+      if (beside === null) return;
+      const uops = reaching.get(beside);
+      if (uops) uops.add(uop);
+      else reaching.set(beside, new Set([uop]));
     },
-    clearRegion(uop) {
-      if (view.getUint16(uop, true) !== SpecialOp.region) return;
-      view.setUint16(uop, i32[wordOf(uop)]! & 0xffff, true);
-      i32[wordOf(uop)] = 0;
-    },
+    clearRegion,
+    handlerOf,
+    generation: (mfn, mode) => i32[(descriptor(mfn, mode) + GENERATION) >> 2]!,
     isPlain(uop, mfn, mode) {
       const table = descriptors[mode][mfn]!;
       return (

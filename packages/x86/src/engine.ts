@@ -11,7 +11,7 @@ import type { Mmu } from '@paravane/mmu';
 import { CODE_CACHE_BYTES, createCodeCache, reserveCodeAreas } from './code-cache.js';
 import { disassembleAt } from './disassemble.js';
 import { TRANSITION_SLOT } from './interpreter.js';
-import { createJit, type Jit, SAMPLE_INTERVAL } from './jit/jit.js';
+import { createJit, type Jit, type JitOptions, SAMPLE_INTERVAL } from './jit/jit.js';
 import { MemoryAccess } from './memory-access.js';
 import { interpreterImage } from './prebuilt.js';
 import { routineImports } from './routines.js';
@@ -22,14 +22,12 @@ import { X86Vcpu } from './vcpu.js';
 /** Bytes of the machine's core area that an engine with its TLB needs (`MachineMemoryOptions.coreBytes`). */
 export const CORE_BYTES = CODE_CACHE_BYTES + (2 << 20);
 
-export interface EngineOptions {
+export interface EngineOptions extends JitOptions {
   mmu: Mmu;
   /** Source of RDRAND and RDSEED: 64 random bits. */
   random?: () => bigint;
   /** Whether hot code is compiled; true unless given. Results are the same either way. */
   jit?: boolean;
-  /** Compiled regions that may live at once; when there are more, all are dropped. */
-  maxRegions?: number;
   /** What SYSCALL does without stopping the core. */
   transitions?: Transitions;
 }
@@ -48,8 +46,8 @@ export interface EngineParts {
   readonly jit: Jit | null;
   /** Instructions until the next sample of where code runs. */
   untilSample: number;
-  /** Instructions of them that compiled code has done. */
-  compiled: number;
+  /** Instructions that the interpreter has done since the last one. */
+  interpreted: number;
   readonly random: () => bigint;
   /** The vCPU whose code runs now. */
   current: X86Vcpu | null;
@@ -93,9 +91,9 @@ export function createX86Engine(options: EngineOptions): Engine {
     jit:
       options.jit === false
         ? null
-        : createJit(mmu, cache, areas, table, image.tableSlots, routineImports(instance.exports), options.maxRegions),
+        : createJit(mmu, cache, areas, table, image.tableSlots, routineImports(instance.exports), options),
     untilSample: SAMPLE_INTERVAL,
-    compiled: 0,
+    interpreted: 0,
     random: options.random ?? (() => 0x9e3779b97f4a7c15n),
     current: null,
   };

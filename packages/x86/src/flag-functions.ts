@@ -36,15 +36,35 @@ export function eflagsFunction(): FunctionBuilder {
         },
       ),
   );
-  const zero = op('i32.shl', op('i64.eqz', at(result)), i32(6));
-  const parity = op(
-    'i32.shl',
-    op('i32.eqz', op('i32.and', op('i32.popcnt', op('i32.and', op('i32.wrap_i64', result), i32(255))), i32(1))),
-    i32(2),
-  );
-  f.return(op('i32.or', op('i32.or', bits, zero), op('i32.or', parity, negative(result, 7))));
+  f.return(op('i32.or', op('i32.or', bits, zeroBit(at(result))), op('i32.or', parityBit(result), negative(result, 7))));
   return f;
 }
+
+/** RFLAGS bits of lazy flags whose kind is known, in place: nothing of it is left in the code where nothing needs it. */
+export function eflagsInline(f: FunctionBuilder, kind: number, a: Expr, b: Expr): Expr {
+  if (kind >= FlagKind.bits) return op('i32.wrap_i64', b);
+  const shift = i64(64 - (8 << (kind & 3)));
+  const at = (value: Expr): Expr => op('i64.shl', value, shift);
+  const negative = (value: Expr, bit: number): Expr => op('i32.shl', op('i64.lt_s', at(value), i64(0)), i32(bit));
+  const [added, plain] = [kind >= FlagKind.add, kind >= FlagKind.result];
+  const result = plain ? a : f.let(op(added ? 'i64.add' : 'i64.sub', a, b));
+  let bits = op('i32.wrap_i64', b);
+  if (!plain) {
+    const carry = added ? op('i64.lt_u', at(result), at(a)) : op('i64.lt_u', at(a), at(b));
+    const half = op('i32.and', op('i32.wrap_i64', op('i64.xor', op('i64.xor', a, b), result)), i32(16));
+    const changed = op('i64.xor', a, result);
+    const overflow = op('i64.and', op('i64.xor', added ? result : a, b), changed);
+    bits = op('i32.or', op('i32.or', carry, half), negative(overflow, 11));
+  }
+  return f.let(
+    op('i32.or', op('i32.or', bits, zeroBit(at(result))), op('i32.or', parityBit(result), negative(result, 7))),
+  );
+}
+const zeroBit = (value: Expr): Expr => op('i32.shl', op('i64.eqz', value), i32(6));
+const parityBit = (value: Expr): Expr => {
+  const ones = op('i32.popcnt', op('i32.and', op('i32.wrap_i64', value), i32(255)));
+  return op('i32.shl', op('i32.eqz', op('i32.and', ones, i32(1))), i32(2));
+};
 
 /** (kind, a, b, condition code) → 0 or 1 (Intel SDM vol. 1, appendix B). */
 export function conditionFunction(eflags: number): FunctionBuilder {

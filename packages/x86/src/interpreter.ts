@@ -496,7 +496,10 @@ function loopFunction(
           specials[SpecialOp.region] = () => {
             const word = f.let(regionWord());
             // Within a region the budget is looked at in loops only.
-            f.if(op('i32.lt_s', left, i32(MAX_REGION)), () => standIn(word));
+            f.if(op('i32.lt_s', left, i32(MAX_REGION)), () => {
+              f.store('i32.store', cpu, left, State.regionLeft);
+              standIn(word);
+            });
             // Regions take it for granted that they know a page that the stack may write.
             const stack = f.let(op('i64.and', load('i64.load', cpu, State.gpr + 32), i64(-4096)));
             const entry = f.let(entryOffset(stack, tagPlace));
@@ -519,6 +522,7 @@ function loopFunction(
               f.set(code, callIndirect('i', parts.regionType, slot, cpu, left, tag, page, i32(REGION_ROOM)));
               f.set(left, load('i32.load', cpu, State.left));
               f.store('i32.store', cpu, op('i32.sub', before, left), State.compiled);
+              f.store('i32.store', cpu, left, State.regionLeft);
               // It wants its first instruction done. Not by way of the TLB: where code, stack and data share an entry,
               // what the region needs to begin takes away what would lead back to it.
               f.if(op('i32.eq', left, given), () => {

@@ -116,6 +116,7 @@ export abstract class Sem {
   }
   /** `yes` or `no`, each evaluated in its own arm. */
   choose(condition: Expr, yes: () => Expr, no: () => Expr): Expr {
+    if (condition.kind === 'const') return this.let(condition.value === 0 ? no() : yes());
     const result: Expr[] = [];
     this.f.if(
       condition,

@@ -33,7 +33,7 @@ export const State = {
   /** Vector and error code (-1: none) of a fault raised by generated code. */
   vector: 0x130,
   errorCode: 0x134,
-  /** Page offset of the branch by which a compiled region was left for any address, or -1. */
+  /** Distance of the branch by which a compiled region was left for any address from the page before its own, or -1. */
   origin: 0x138,
   mxcsr: 0x140,
   /** Linear address of the page that compiled code takes the stack to be in, and the TLB's addend for it. */
@@ -44,6 +44,8 @@ export const State = {
   foundAddend: 0x160,
   /** Instructions done in compiled code; the engine resets it. */
   compiled: 0x164,
+  /** `left` when compiled code was last left, or could not be entered for want of it; the engine resets it. */
+  regionLeft: 0x168,
   /** XMM0…XMM15, 16 bytes each. */
   xmm: 0x200,
   /** Physical x87 registers R0…R7 (MM0…MM7), 16 bytes each, the upper six unused. */

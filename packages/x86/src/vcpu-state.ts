@@ -195,7 +195,7 @@ export abstract class VcpuState {
     bytes.fill(0, State.temp, State.temp + 8);
     bytes.fill(0, State.ip, State.flagKind);
     bytes.fill(0, State.vector, State.origin + 4);
-    bytes.fill(0, State.stackPage, State.compiled + 4);
+    bytes.fill(0, State.stackPage, State.regionLeft + 4);
     bytes.fill(0, State.tags, State.personal);
     const tail = new DataView(bytes.buffer, STATE_BYTES);
     new DataView(bytes.buffer).setBigUint64(State.rip, this.rip, true);

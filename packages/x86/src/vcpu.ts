@@ -25,7 +25,7 @@ import { SAMPLE_INTERVAL } from './jit/jit.js';
 import { LEAVE_DEFINITION, SlowContext } from './slow/context.js';
 import { SLOW_DEFINITIONS } from './slow/definitions.js';
 import { SEGMENTED_DEFINITIONS } from './slow/near-control.js';
-import { MAX_BLOCK, State, Stop, Uop } from './state.js';
+import { MAX_BLOCK, MAX_REGION, State, Stop, Uop } from './state.js';
 import { Stepper } from './stepper.js';
 import { VcpuState } from './vcpu-state.js';
 
@@ -235,21 +235,22 @@ export class X86Vcpu extends VcpuState implements VcpuCore {
       const given = parts.jit && remaining >= 0 ? Math.min(remaining, parts.untilSample) : remaining;
       this.beyond = remaining - given;
       this.i32[this.word + State.compiled / 4] = 0;
+      this.i32[this.word + State.regionLeft / 4] = MAX_REGION;
       const stop = parts.run(this.base, ip, given, BigInt(this.tag));
       const returned = this.i32[this.word + State.left / 4]!;
       remaining = this.beyond + returned;
       this.left = remaining;
       const hot = stop === Stop.hot;
       if (!hot && !parts.jit) return stop;
-      parts.untilSample = Math.max(0, parts.untilSample - (given - returned));
-      parts.compiled += this.i32[this.word + State.compiled / 4]!;
+      const done = given - returned;
+      const interpreted = done - this.i32[this.word + State.compiled / 4]!;
+      parts.untilSample = Math.max(0, parts.untilSample - done);
+      parts.interpreted += interpreted;
       if (!hot && (stop !== Stop.budget || remaining < 0)) return stop;
       if (!hot) {
-        // Where nearly all of it was compiled, samples would tell of what surrounds the stop.
-        const compiled = parts.compiled;
-        parts.compiled = 0;
-        parts.untilSample = compiled > SAMPLE_INTERVAL / 2 ? COMPILED_INTERVAL : SAMPLE_INTERVAL;
-        if (compiled > SAMPLE_INTERVAL / 2) {
+        parts.untilSample = 2 * interpreted > done ? SAMPLE_INTERVAL : COMPILED_INTERVAL;
+        // The budget ended in compiled code, and the interpreter only did its last instructions.
+        if (this.i32[this.word + State.regionLeft / 4]! < MAX_REGION) {
           ip = this.i32[this.word + State.ip / 4]!;
           continue;
         }
@@ -261,8 +262,25 @@ export class X86Vcpu extends VcpuState implements VcpuCore {
         this.rip = this.ripOf(ip);
         return Stop.link;
       }
-      parts.jit?.sample(ip, mfn as never, this.mode, hot);
+      parts.jit?.sample(
+        ip,
+        mfn as never,
+        this.mode,
+        hot ? 0 : parts.interpreted,
+        (side) => this.codeBeside(page, side) as never,
+      );
+      if (!hot) parts.interpreted = 0;
     }
+  }
+
+  /** Frame of the page before or behind one, where the TLB has it for fetches; else null. */
+  private codeBeside(page: bigint, side: -1 | 1): number | null {
+    const { tlb, machine } = this.parts.mmu;
+    const beside = page + BigInt(4096 * side);
+    const [lo, hi] = [Number(BigInt.asIntN(32, beside)), Number(BigInt.asIntN(32, beside >> 32n))];
+    const word = (tlb.base + tlbEntryOffset(lo, hi, this.tag)) >> 2;
+    if (machine.i32[word + 4] !== (lo | this.tag) || machine.i32[word + 5] !== hi) return null;
+    return (((machine.i32[word + 6]! + lo) >>> 0) - machine.frameBase) / 4096;
   }
 
   private wrap(rip: bigint): bigint {
@@ -355,7 +373,7 @@ export class X86Vcpu extends VcpuState implements VcpuCore {
     const origin = this.i32[this.word + State.origin / 4]!;
     const compiled = origin >= 0 && this.view.getUint16(uop, true) === SpecialOp.region;
     this.rip = compiled
-      ? this.wrap(this.view.getBigUint64(this.base + State.pcBase, true) + BigInt(origin))
+      ? this.wrap(this.view.getBigUint64(this.base + State.pcBase, true) + BigInt(origin - 4096))
       : this.ripOf(uop);
     const bytes = this.parts.mmu.readVirtual(this.space, this.rip, 15);
     const insn = bytes && decode(bytes, 0, bytes.length, this.mode);
@@ -476,7 +494,7 @@ export class X86Vcpu extends VcpuState implements VcpuCore {
     const { cache } = this.parts;
     const number = this.numberOf(ip);
     const left = told + this.beyond;
-    const handler = this.view.getUint16(ip, true);
+    const handler = cache.handlerOf(ip);
     if (handler === SpecialOp.crossCheck) return this.checkSecondPage(ip);
     const insn = cache.instructions[this.view.getInt32(ip + Uop.imm, true) >>> 8]!;
     const context = this.slowContext;

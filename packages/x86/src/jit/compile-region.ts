@@ -22,7 +22,7 @@ import { entryOffset, placeOfTag } from '../tlb-probe.js';
 import { KnownVectors } from './known-vectors.js';
 import { FLAGS, Liveness } from './liveness.js';
 import { pagesOf } from './pages.js';
-import type { BasicBlock, Region } from './region.js';
+import { type BasicBlock, NOWHERE, type Region } from './region.js';
 import { RegionSem, type RegionSite } from './region-sem.js';
 import { emitStructured } from './structure.js';
 
@@ -53,8 +53,17 @@ export interface RegionPlaces {
   regionWords: number;
 }
 
+/** A region, and the descriptor of the page beside its own that it needs, or 0. */
+export interface PlacedRegion {
+  region: Region;
+  besideDescriptor: number;
+}
+
+/** A register that a side exit has written to the state is written there for good before the next one: code stays small. */
+const COLD_STORES = 1;
+
 /** A module of regions, exported as r0, r1, …; it takes `env.memory`, `env.table` and the routines. */
-export function regionModule(regions: readonly Region[], places: RegionPlaces, shared: boolean): Uint8Array {
+export function regionModule(regions: readonly PlacedRegion[], places: RegionPlaces, shared: boolean): Uint8Array {
   const module = new ModuleBuilder({ ...ANY_MEMORY, shared }, true);
   const type = module.type(REGION.params, REGION.results);
   const routines = importRoutines(module);
@@ -112,6 +121,9 @@ function findPageFunction({ tlbBase }: RegionPlaces, write: boolean): FunctionBu
   return f;
 }
 
+/** An offset in a region's pages as a number from 0 on. */
+const placeInPages = (offset: number): number => offset + 4096;
+
 interface Flags {
   kind: Expr;
   a: Expr;
@@ -128,14 +140,18 @@ function storeFlags(f: FunctionBuilder, cpu: Expr, { kind, a, b }: Flags): void 
  * Registers are in locals and, at all times, in the state too: an exit has nothing to write back, so the many of them
  * stay small. Flags are in locals; an exit writes them where they were changed since they were last in the state.
  */
-function compileRegion(region: Region, { tlbBase }: RegionPlaces, functions: RegionFunctions): FunctionBuilder {
+function compileRegion(
+  { region, besideDescriptor }: PlacedRegion,
+  { tlbBase }: RegionPlaces,
+  functions: RegionFunctions,
+): FunctionBuilder {
   const f = new FunctionBuilder(REGION.params, REGION.results);
   const [cpu, left, tag, pcBase, room] = [f.param(0), f.param(1), f.param(2), f.param(3), f.param(4)];
   const target = f.local('l');
   const slot = f.local('i');
   const tagPlace = f.local('l');
   const origin = f.local('i');
-  /** Where an instruction is left to the interpreter: the number that its block gives back << 12, and its page offset. */
+  /** Where an instruction is left to the interpreter: the number that its block gives back << 14, and its place. */
   const side = f.local('i');
   const pages = new Map(
     [...pagesOf(region)].map(([base, write]) => [base, { page: f.local('l'), addend: f.local('i'), write }]),
@@ -144,6 +160,7 @@ function compileRegion(region: Region, { tlbBase }: RegionPlaces, functions: Reg
   const locals = Array.from({ length: 16 }, () => f.local('l'));
   const vectorLocals = new Map<string, Expr>();
   const liveness = new Liveness(region);
+  const storeRegister = (n: number): void => f.store('i64.store', cpu, locals[n]!, State.gpr + n * 8);
   let exit!: Label;
   let hop!: Label;
   let sideExit!: Label;
@@ -170,16 +187,16 @@ function compileRegion(region: Region, { tlbBase }: RegionPlaces, functions: Reg
     liveness.exit(block, (dirty) => fill(() => dirty && storeFlags(f, cpu, flags)));
   };
   /** Leaves for good: `label` is for an address in the region's page, or wherever code may be compiled. */
-  const leaveTo = (block: BasicBlock, address: Expr, label: Label, from = -1): void => {
+  const leaveTo = (block: BasicBlock, address: Expr, label: Label, from = NOWHERE): void => {
     saveFlags(block);
     f.set(target, address);
-    if (from !== -1) f.set(origin, i32(from));
+    if (from !== NOWHERE) f.set(origin, i32(placeInPages(from)));
     f.br(label);
   };
   const callTo = (block: BasicBlock, address: Expr, from: number): void => {
     saveFlags(block);
     f.set(target, address);
-    f.set(origin, i32(from));
+    f.set(origin, i32(placeInPages(from)));
     findOrLeave();
     f.set(slot, callIndirect('i', functions.type, slot, cpu, left, tag, pageOf(target), room));
     f.set(left, load('i32.load', cpu, State.left));
@@ -201,10 +218,15 @@ function compileRegion(region: Region, { tlbBase }: RegionPlaces, functions: Reg
   function body(block: BasicBlock, go: (offset: number) => void): void {
     const count = block.instructions.length;
     f.set(left, op('i32.sub', left, i32(count)));
+    /** Registers whose locals are newer than the state, and how many side exits have written them there since. */
+    const pending = new Map<number, number>();
+    /** Writes what is pending to the state. */
+    const settle = (): void => [...pending.keys()].forEach(storeRegister);
     const before = kinds.get(block.offset) ?? [];
     const isSettled = block.offset !== region.entry && before.length === waysIn.get(block.offset);
     let knownKind = isSettled && before.every((kind) => kind === before[0]) ? before[0]! : null;
     const goOn = (offset: number): void => {
+      settle();
       kinds.set(offset, [...(kinds.get(offset) ?? []), knownKind]);
       go(offset);
     };
@@ -213,6 +235,18 @@ function compileRegion(region: Region, { tlbBase }: RegionPlaces, functions: Reg
     const vectors = new KnownVectors(f, vectorLocals, () => f.depth === depth);
     for (const [i, { insn, offset }] of block.instructions.entries()) {
       depth = f.depth;
+      if (i === count - 1 && insn.operands[0]?.kind === 'j') {
+        settle();
+        pending.clear();
+      }
+      for (const [n, exits] of pending) {
+        if (exits < COLD_STORES) continue;
+        storeRegister(n);
+        pending.delete(n);
+      }
+      const before = [...pending.keys()];
+      let exits = 0;
+      const written = new Set<number>();
       const site: RegionSite = {
         f,
         cpu,
@@ -234,7 +268,7 @@ function compileRegion(region: Region, { tlbBase }: RegionPlaces, functions: Reg
           if (f.depth === depth) liveness.define(block, n);
           else liveness.use(block, n);
           f.set(locals[n]!, value);
-          f.store('i64.store', cpu, locals[n]!, State.gpr + n * 8);
+          written.add(n);
         },
         readFlags: () => liveness.use(block, FLAGS),
         writeFlags() {
@@ -244,23 +278,35 @@ function compileRegion(region: Region, { tlbBase }: RegionPlaces, functions: Reg
           return always;
         },
         sideExit() {
-          f.set(side, i32(((count - i) << 12) | offset));
+          exits = 1;
+          before.forEach(storeRegister);
+          f.set(side, i32(((count - i) << 14) | placeInPages(offset)));
           const fill = f.hole();
           liveness.exit(block, (dirty) => fill(() => f.br(dirty ? sideExitWithFlags : sideExit)));
         },
         branchTo(address) {
-          if (insn.mnemonic === 'CALL' && block.next >= 0) callTo(block, address, offset);
+          for (const n of written) pending.set(n, 0);
+          settle();
+          if (insn.mnemonic === 'CALL' && block.next !== NOWHERE) callTo(block, address, offset);
           else leaveTo(block, address, insn.mnemonic === 'RET' ? exit : hop, offset);
         },
-        branchNear: () => goOn(block.taken),
+        taken: block.taken,
+        branchNear() {
+          for (const n of written) pending.set(n, 0);
+          goOn(block.taken);
+        },
       };
       f.scope(() => {
         const s = new RegionSem(site, block.instructions[i]!, knownKind);
         DEFINITIONS.get(insn.mnemonic)!(s);
         knownKind = insn.mnemonic === 'CALL' ? null : s.knownKind;
       });
+      for (const n of before) pending.set(n, pending.get(n)! + exits);
+      for (const n of written) pending.set(n, 0);
+      // A call comes back with all of the state changed, and nothing pending.
+      if (insn.mnemonic === 'CALL') pending.clear();
     }
-    if (block.next >= 0) goOn(block.next);
+    if (block.next !== NOWHERE) goOn(block.next);
   }
 
   // Unoptimized code keeps each local on the host's stack.
@@ -287,8 +333,9 @@ function compileRegion(region: Region, { tlbBase }: RegionPlaces, functions: Reg
         });
         storeFlags(f, cpu, flags);
       });
-      const address = op('i64.add', pcBase, op('i64.extend_i32_u', op('i32.and', side, i32(4095))));
-      f.store('i32.store', cpu, op('i32.add', left, op('i32.shr_u', side, i32(12))), State.left);
+      const place = op('i64.extend_i32_u', op('i32.and', side, i32(0x3fff)));
+      const address = op('i64.add', op('i64.sub', pcBase, i64(4096)), place);
+      f.store('i32.store', cpu, op('i32.add', left, op('i32.shr_u', side, i32(14))), State.left);
       f.store('i64.store', cpu, region.mode === 64 ? address : op('i64.and', address, i64(0xffffffffn)), State.rip);
       f.return(i32(RegionStop.interpret));
     });
@@ -297,6 +344,17 @@ function compileRegion(region: Region, { tlbBase }: RegionPlaces, functions: Reg
   f.set(frame, i32(16 * f.localCount + 160));
   f.set(room, op('i32.sub', room, frame));
   f.set(tagPlace, placeOfTag(tag));
+  if (region.neighbour) {
+    const page = f.let(op('i64.add', pcBase, i64(4096 * region.neighbour.side)));
+    const entry = f.let(entryOffset(page, tagPlace));
+    const mapped = op('i64.ne', load('i64.load', entry, tlbBase + TlbField.execTag), op('i64.or', page, tag));
+    const other = op('i32.ne', load('i32.load', entry, tlbBase + TlbField.code), i32(besideDescriptor));
+    f.ifUnlikely(op('i32.or', mapped, other), () => {
+      f.store('i32.store', cpu, left, State.left);
+      f.store('i64.store', cpu, inPage(region.entry), State.rip);
+      f.return(i32(RegionStop.interpret));
+    });
+  }
   // Any page will do at first, as long as it is known.
   for (const { page, addend } of pages.values()) {
     f.set(page, load('i64.load', cpu, State.stackPage));

@@ -1,4 +1,4 @@
-import type { DomId, Maddr } from '@paravane/types';
+import type { DomId, Maddr, Mfn } from '@paravane/types';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { assembleProgram } from '../assemble.js';
@@ -91,6 +91,45 @@ it('see a change of code that was compiled without having been run', () => {
     vcpu.run(6_000);
     // Six instructions in each turn.
     expect(vcpu.regs[3]).toBe(5_000n);
+  }
+});
+
+it.each([
+  ['behind an instruction that ends the page', 0xff0, 3],
+  ['with its first instruction over both', 0xffe, 1],
+])('see changes of code and mapping in the second page of a loop over two, %s', (_, offset, changed) => {
+  const start = CODE + BigInt(offset);
+  const adds = 'add rax, 1\n'.repeat(6);
+  const loop = assembleProgram(`again:\n${adds}jmp again\n`, start).bytes;
+  for (const jit of [true, false]) {
+    const { mmu, engine, vcpu, codeFrames } = createCore(jit, 3);
+    const [first, second, other] = codeFrames as [Mfn, Mfn, Mfn];
+    mmu.write(first, offset, loop.subarray(0, 4096 - offset));
+    for (const mfn of [second, other]) mmu.write(mfn, 0, loop.subarray(4096 - offset));
+    vcpu.rip = start;
+    vcpu.regs.fill(0n);
+    const added = (): bigint => {
+      const before = vcpu.regs[0]!;
+      expect(vcpu.run(70_000).reason).toBe('budget');
+      return vcpu.regs[0]! - before;
+    };
+    const compiled = (): number => engine.stats().compiledRegions ?? 0;
+    vcpu.run(1_400_000);
+    const before = compiled();
+    expect(before > 0).toBe(jit);
+    expect(added()).toBe(60_000n);
+    mmu.write(second, changed, Uint8Array.of(5));
+    expect(added()).toBe(100_000n);
+    vcpu.run(1_400_000);
+    expect(compiled() > before).toBe(jit);
+    // The third frame takes the second's place; its code is as it was.
+    const l1 = Number(mmu.readU64((vcpu.space.root * 4096) as Maddr) >> 12n);
+    const l2 = Number(mmu.readU64((l1 * 4096) as Maddr) >> 12n);
+    const table = Number(mmu.readU64((l2 * 4096 + Number(CODE >> 21n) * 8) as Maddr) >> 12n);
+    const at = (table * 4096 + (Number(CODE >> 12n) & 511) * 8 + 8) as Maddr;
+    mmu.writeU64(at, (mmu.readU64(at) & 0xfffn) | (BigInt(other) << 12n));
+    mmu.tlb.flushAll();
+    expect(added()).toBe(60_000n);
   }
 });
 

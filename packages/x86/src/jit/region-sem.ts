@@ -17,6 +17,7 @@ import {
   select,
 } from '@paravane/wasm-emit';
 import type { Operand } from '../decode.js';
+import { eflagsInline } from '../flag-functions.js';
 import { formsOf } from '../handlers.js';
 import { callRoutine, type Routine, type Routines } from '../routines.js';
 import { Sem } from '../sem.js';
@@ -65,7 +66,8 @@ export interface RegionSite {
   sideExit(): void;
   /** Goes to a linear address, for good or as a call; behind a call it goes on. */
   branchTo(target: Expr): void;
-  /** The near branch at the end of the block is taken. */
+  /** Offset of a near branch's target, and going there. */
+  readonly taken: number;
   branchNear(): void;
 }
 
@@ -215,6 +217,7 @@ export class RegionSem extends Sem {
     if (always || this.knownKind !== kind) this.knownKind = always ? kind : null;
   }
   protected eflagsOf(kind: Expr, a: Expr, b: Expr): Expr {
+    if (kind.kind === 'const') return eflagsInline(this.f, kind.value as number, a, b);
     return callExpr('i', this.site.functions.eflags, kind, a, b);
   }
   protected conditionOf(kind: Expr, a: Expr, b: Expr, code: number): Expr {
@@ -310,8 +313,7 @@ export class RegionSem extends Sem {
   branch(): void {
     const operand = this.operand(0, 'j');
     const target = this.placed.offset + this.placed.insn.length + operand.value;
-    const near = target >= 0 && target < 4096 && this.width !== 16;
-    if (near && this.mnemonic !== 'CALL') return this.site.branchNear();
+    if (target === this.site.taken) return this.site.branchNear();
     const linear = op('i64.add', this.site.pcBase, i64(target));
     this.branchTo(this.width === 16 ? this.zeroExtend(linear, 16) : linear);
   }

@@ -1,60 +1,132 @@
 /**
  * Regions: the control-flow graph that can be reached from a hot address without
- * leaving its page, up to a bound, calls passed over. Returns, indirect branches
- * and instructions that generated code does not do are where control leaves it.
+ * leaving its page and one beside it, up to a bound, calls passed over. Returns,
+ * indirect branches and instructions that generated code does not do are where
+ * control leaves it.
  */
 import type { CodeMode } from '@paravane/engine-api';
-import { decode, type Instruction } from '../decode.js';
+import type { Mfn } from '@paravane/types';
+import { decode, type Instruction, MAX_LENGTH } from '../decode.js';
 import { isGenerated } from '../handlers.js';
 import { endsBlock } from '../lower.js';
 import { MAX_REGION } from '../state.js';
 
 export interface Placed {
   insn: Instruction;
-  /** Page offset. */
+  /** From the start of the page that the region is entered in: below 0 or from 4096 on in the page beside it. */
   offset: number;
 }
 
 export interface BasicBlock {
   offset: number;
   instructions: Placed[];
-  /** Page offset of a conditional or unconditional near branch at the end, or -1. */
+  /** Offset of the target of a conditional or unconditional near branch at the end, or `NOWHERE`. */
   taken: number;
-  /** Page offset that control falls through to, or -1 where it doesn't. */
+  /** Offset that control falls through to, or `NOWHERE` where it doesn't. */
   next: number;
+}
+/** No offset. */
+export const NOWHERE = -0x10000;
+
+/** The page before (-1) or behind (1) the one that a region is entered in. */
+export interface Neighbour {
+  side: -1 | 1;
+  mfn: Mfn;
 }
 
 export interface Region {
   entry: number;
   mode: CodeMode;
-  /** By page offset. */
+  /** By offset. */
   blocks: Map<number, BasicBlock>;
   instructions: number;
+  /** The page beside the entry's that code of the region lies in too. */
+  neighbour: Neighbour | null;
 }
 
-/** Page offset of a near branch's target in the page, or -1. */
-export function nearTarget(placed: Placed): number {
-  const operand = placed.insn.operands[0];
-  if (operand?.kind !== 'j' || placed.insn.width === 16) return -1;
-  const target = placed.offset + placed.insn.length + operand.value;
-  return target >= 0 && target < 4096 ? target : -1;
+/** Where the code of a region may come from. */
+export interface RegionSource {
+  readonly bytes: Uint8Array;
+  /** Place in `bytes` of a frame. */
+  place(mfn: Mfn): number;
+  readonly mfn: Mfn;
+  readonly mode: CodeMode;
+  /** The frame of the page before or behind, if it is at hand. */
+  beside(side: -1 | 1): Mfn | null;
+  /** Whether a block that begins at an offset in a frame has run. */
+  hasRun(mfn: Mfn, offset: number): boolean;
+}
+
+const inEntryPage = (offset: number): boolean => offset >= 0 && offset < 4096;
+const sideOf = (offset: number): -1 | 0 | 1 => (offset < 0 ? -1 : offset < 4096 ? 0 : 1);
+
+/** Whether an offset lies in the pages of a region. */
+export const isNear = (offset: number, neighbour: Neighbour | null): boolean =>
+  inEntryPage(offset) || (neighbour !== null && offset >= -4096 && offset < 8192 && sideOf(offset) === neighbour.side);
+
+/** Offset of a near branch's target, or `NOWHERE`. */
+export function branchTarget({ insn, offset }: Placed): number {
+  const operand = insn.operands[0];
+  return operand?.kind !== 'j' || insn.width === 16 ? NOWHERE : offset + insn.length + operand.value;
 }
 
 const isCall = (insn: Instruction): boolean => insn.mnemonic === 'CALL';
 /** Whether control comes back behind an instruction that ends a block. */
 const comesBack = (insn: Instruction): boolean => isCall(insn) && insn.width !== 16;
 
+/** Reads the code of a region; where it first goes on beside the entry's page decides which other page it has. */
+class RegionReader {
+  neighbour: Neighbour | null = null;
+  private readonly joined = new Uint8Array(2 * MAX_LENGTH);
+
+  constructor(private readonly source: RegionSource) {}
+
+  /** The page beside that an offset lies in, if the region may have it. */
+  private beside(offset: number): Neighbour | null {
+    const side = sideOf(offset) as -1 | 1;
+    if (offset < -4096 || offset >= 8192) return null;
+    if (this.neighbour !== null) return this.neighbour.side === side ? this.neighbour : null;
+    const mfn = this.source.beside(side);
+    return mfn === null ? null : { side, mfn };
+  }
+  private frame(offset: number): Mfn | null {
+    if (inEntryPage(offset)) return this.source.mfn;
+    const beside = this.beside(offset);
+    this.neighbour ??= beside;
+    return beside === null ? null : beside.mfn;
+  }
+  hasRun(offset: number): boolean {
+    if (inEntryPage(offset)) return this.source.hasRun(this.source.mfn, offset);
+    const beside = this.beside(offset);
+    if (beside === null || !this.source.hasRun(beside.mfn, offset & 4095)) return false;
+    this.neighbour = beside;
+    return true;
+  }
+  decode(offset: number): Instruction | null {
+    const { bytes, mode, place } = this.source;
+    const mfn = this.frame(offset);
+    if (mfn === null) return null;
+    const page = place(mfn);
+    const at = page + (offset & 4095);
+    let insn = decode(bytes, at, page + 4096, mode);
+    if (insn === 'short') {
+      const next = this.frame((offset | 4095) + 1);
+      if (next === null) return null;
+      const here = page + 4096 - at;
+      this.joined.set(bytes.subarray(at, page + 4096));
+      this.joined.set(bytes.subarray(place(next), place(next) + MAX_LENGTH), here);
+      insn = decode(this.joined, 0, here + MAX_LENGTH, mode);
+    }
+    return insn === null || typeof insn === 'string' || !isGenerated(insn) ? null : insn;
+  }
+}
+
 /**
- * The region of a page from `entry`; null where its first instruction is not for compiled code. Code that only branches
- * lead to, or calls return to, is part of it where `hasRun` says so.
+ * The region from `entry`, an offset in the page of `source`; null where its first instruction is not for compiled code.
+ * Code that only branches lead to, or calls return to, is part of it where it has run.
  */
-export function findRegion(
-  bytes: Uint8Array,
-  page: number,
-  entry: number,
-  mode: CodeMode,
-  hasRun: (offset: number) => boolean,
-): Region | null {
+export function findRegion(source: RegionSource, entry: number): Region | null {
+  const reader = new RegionReader(source);
   const found = new Map<number, Placed | null>();
   const leaders = new Set([entry]);
   const queue = [entry];
@@ -62,35 +134,37 @@ export function findRegion(
   while (queue.length > 0) {
     let offset = queue.shift()!;
     while (!found.has(offset) && count < MAX_REGION) {
-      const insn = offset < 4096 ? decode(bytes, page + offset, page + 4096, mode) : null;
-      if (insn === null || typeof insn === 'string' || !isGenerated(insn)) {
+      const insn = reader.decode(offset);
+      if (insn === null) {
         found.set(offset, null);
         break;
       }
       const placed = { insn, offset };
       found.set(offset, placed);
       count++;
-      const target = isCall(insn) ? -1 : nearTarget(placed);
-      if (target >= 0 && (target === entry || hasRun(target))) {
+      const target = isCall(insn) ? NOWHERE : branchTarget(placed);
+      if (target !== NOWHERE && (target === entry || reader.hasRun(target))) {
         leaders.add(target);
         queue.push(target);
       }
       offset += insn.length;
-      if (endsBlock(insn) && !(comesBack(insn) && hasRun(offset))) break;
+      if (endsBlock(insn) && !(comesBack(insn) && reader.hasRun(offset))) break;
       if (insn.operands[0]?.kind === 'j' || isCall(insn)) leaders.add(offset);
     }
   }
   if (!found.get(entry)) return null;
+  const { neighbour } = reader;
   const blocks = new Map<number, BasicBlock>();
   for (const leader of leaders) {
     if (!found.get(leader)) continue;
-    const block: BasicBlock = { offset: leader, instructions: [], taken: -1, next: -1 };
+    const block: BasicBlock = { offset: leader, instructions: [], taken: NOWHERE, next: NOWHERE };
     let offset = leader;
     for (;;) {
       const placed = found.get(offset)!;
       block.instructions.push(placed);
       offset += placed.insn.length;
-      if (placed.insn.operands[0]?.kind === 'j' && !isCall(placed.insn)) block.taken = nearTarget(placed);
+      const target = isCall(placed.insn) ? NOWHERE : branchTarget(placed);
+      if (isNear(target, neighbour)) block.taken = target;
       if (endsBlock(placed.insn) && !comesBack(placed.insn)) break;
       if (leaders.has(offset) || !found.get(offset)) {
         block.next = offset;
@@ -99,7 +173,17 @@ export function findRegion(
     }
     blocks.set(leader, block);
   }
-  return { entry, mode, blocks, instructions: count };
+  return { entry, mode: source.mode, blocks, instructions: count, neighbour: usedNeighbour(blocks, neighbour) };
+}
+
+/** The neighbour, if code of the blocks lies in it; a page that was only looked at is none. */
+function usedNeighbour(blocks: ReadonlyMap<number, BasicBlock>, neighbour: Neighbour | null): Neighbour | null {
+  for (const { instructions } of blocks.values()) {
+    for (const { insn, offset } of instructions) {
+      if (!inEntryPage(offset) || !inEntryPage(offset + insn.length - 1)) return neighbour;
+    }
+  }
+  return null;
 }
 
 /** Entering and leaving a region costs more than the interpreter takes for so many instructions. */
@@ -109,7 +193,7 @@ const FEW = 4;
 export function isWorthwhile(region: Region): boolean {
   const first = region.blocks.get(region.entry)!;
   const last = first.instructions.at(-1)!.insn;
-  const goesOn = first.taken >= 0 || first.next < 0 || region.blocks.has(first.next) || endsBlock(last);
+  const goesOn = first.taken !== NOWHERE || first.next === NOWHERE || region.blocks.has(first.next) || endsBlock(last);
   return goesOn || first.instructions.length > FEW;
 }
 

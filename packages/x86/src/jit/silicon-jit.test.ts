@@ -9,7 +9,7 @@ import { REGION_ROOM, State } from '../state.js';
 import { createCaseRunner } from '../testing/silicon-runner.js';
 import type { X86Vcpu } from '../vcpu.js';
 import { RegionStop, regionModule } from './compile-region.js';
-import { findRegion } from './region.js';
+import { findRegion, type RegionSource } from './region.js';
 
 const folder = new URL('../../silicon/', import.meta.url);
 const groups = readdirSync(folder)
@@ -32,10 +32,18 @@ function runCompiled(mmu: Mmu, core: VcpuCore): boolean {
   }
   const at = LAYOUT.instructionAt;
   walker.walk(vcpu.space, at, 0, AccessBit.fetch);
-  const page = machine.frameBase + walker.result.mfn * 4096;
-  const region = findRegion(machine.u8, page, at & 4095, 64, () => true);
+  const source: RegionSource = {
+    bytes: machine.u8,
+    place: (mfn) => machine.frameBase + mfn * 4096,
+    mfn: walker.result.mfn,
+    mode: 64,
+    beside: () => null,
+    hasRun: () => true,
+  };
+  const region = findRegion(source, at & 4095);
   if (!region) return false;
-  const module = new WebAssembly.Module(regionModule([region], { tlbBase: tlb.base, arena: 0, regionWords: 0 }, false));
+  const places = { tlbBase: tlb.base, arena: 0, regionWords: 0 };
+  const module = new WebAssembly.Module(regionModule([{ region, besideDescriptor: 0 }], places, false));
   const helpers = new WebAssembly.Instance(routines, { env: { memory: machine.memory } });
   const table = new WebAssembly.Table({ element: 'anyfunc', initial: 0 });
   const { exports } = new WebAssembly.Instance(module, {

@@ -4,12 +4,12 @@
  * at its head has no structured form: it leaves the region.
  */
 import type { FunctionBuilder, Label } from '@paravane/wasm-emit';
-import type { BasicBlock, Region } from './region.js';
+import { type BasicBlock, NOWHERE, type Region } from './region.js';
 
 export interface BlockEmitter {
   /** Emits a block's instructions; calls `go` for each way out of it that stays near, in the place where it is taken. */
   body(block: BasicBlock, go: (target: number) => void): void;
-  /** Emits leaving the region for a page offset. */
+  /** Emits leaving the region for an offset. */
   leave(from: BasicBlock, target: number): void;
   /** Emits what comes before a jump back to a loop's head at `target`. */
   loopBack(from: BasicBlock, target: number): void;
@@ -25,7 +25,7 @@ interface Node {
   isLoop: boolean;
 }
 
-const successors = (block: BasicBlock): number[] => [block.taken, block.next].filter((offset) => offset >= 0);
+const successors = (block: BasicBlock): number[] => [block.taken, block.next].filter((offset) => offset !== NOWHERE);
 
 function reversePostorder(region: Region): Node[] {
   const done = new Set<number>();

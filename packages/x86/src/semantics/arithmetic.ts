@@ -138,7 +138,7 @@ const divide =
       }
     }
     const quotient = s.let(op(signed ? 'i64.div_s' : 'i64.div_u', dividend, divisor));
-    const remainder = s.let(op(signed ? 'i64.rem_s' : 'i64.rem_u', dividend, divisor));
+    const remainder = s.let(op('i64.sub', dividend, op('i64.mul', quotient, divisor)));
     if (width !== 64) {
       const fits = signed ? s.signExtend(quotient) : s.zeroExtend(quotient);
       s.if(op('i64.ne', quotient, fits), () => s.raise(0, -1));

@@ -59,6 +59,12 @@ function rotateFlags(s: Sem, carry: Expr, overflow: Expr): void {
   s.flagsBits(s.let(op('i32.or', kept, op('i32.or', carry, s.bit(overflow, EFL.OF)))));
 }
 
+const turned = (left: boolean, width: number, a: Expr, count: Expr): Expr => {
+  if (width === 64) return op(left ? 'i64.rotl' : 'i64.rotr', a, count);
+  const half = op(left ? 'i32.rotl' : 'i32.rotr', op('i32.wrap_i64', a), op('i32.wrap_i64', count));
+  return op('i64.extend_i32_u', half);
+};
+
 const rotate =
   (left: boolean) =>
   (s: Sem): void => {
@@ -70,8 +76,8 @@ const rotate =
       const turn = s.let(op('i64.and', count, i64(width - 1)));
       const back = op('i64.and', op('i64.sub', i64(width), turn), i64(width - 1));
       const result = s.let(
-        width === 64
-          ? op(left ? 'i64.rotl' : 'i64.rotr', a, count)
+        width >= 32
+          ? turned(left, width, a, count)
           : s.zeroExtend(op('i64.or', op('i64.shl', a, left ? turn : back), op('i64.shr_u', a, left ? back : turn))),
       );
       const top = s.let(topBit(s, result));

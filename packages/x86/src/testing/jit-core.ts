@@ -12,7 +12,7 @@ export const DATA_PAGES = 64;
 /** An engine with a flat machine: pages of code at `CODE`, of data at `DATA`. */
 export function createCore(jit: boolean, codePages = 1) {
   const mmu = createMmu({ frames: 128, coreBytes: CORE_BYTES });
-  const engine = createX86Engine({ mmu, jit, maxRegions: 34 });
+  const engine = createX86Engine({ mmu, jit, maxRegions: 34, compileAfter: 0 });
   const take = (): Mfn => mmu.frames.allocate(GUEST) as Mfn;
   const [root, l3, l2] = [take(), take(), take()];
   const bits = BigInt(Pte.present | Pte.rw | Pte.user);
