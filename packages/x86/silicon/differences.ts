@@ -50,6 +50,18 @@ export const VENDOR_DIFFERENCES: readonly VendorDifference[] = [
   },
   {
     vendor: AMD,
+    what: 'MXCSR may have bit 17',
+    form: /: LDMXCSR /,
+    where: faults,
+  },
+  {
+    vendor: AMD,
+    what: 'SYSEXIT is undefined in long mode, whatever the privilege level',
+    form: /: SYSEXIT /,
+    where: faults,
+  },
+  {
+    vendor: AMD,
     what: 'which of several NaNs a dot product gives',
     form: /: DPP[SD] /,
     where: always,

@@ -158,7 +158,7 @@ describe('calls', () => {
     expect(guest.core.rip).toBe(target);
     expect(guest.core.regs[0]).toBe(0xdeadn);
     expect(guest.vcpu.guestKernel).toBe(false);
-    expect(guest.hypervisor.mmu.readVirtual(guest.core.space, list + 72n, 8)).toEqual(new Uint8Array(8));
+    expect(guest.hypervisor.mmu.readVirtual(guest.core.spaces[0]!, list + 72n, 8)).toEqual(new Uint8Array(8));
   });
 
   it('221: ports that nobody opened are not polled', () => {
