@@ -6,6 +6,7 @@
  * The input is not trusted: every index that it leads to is bounded, and each block's checksum is compared.
  */
 import { invalid, megabytes } from './failure.js';
+import { joined } from './joined.js';
 
 const BLOCK = 0x314159265359;
 const END = 0x177245385090;
@@ -82,13 +83,7 @@ export function unpackBzip2(file: Uint8Array, maxBytes: number): Uint8Array {
     }
     // Streams may follow each other.
   } while (bits.align());
-  const whole = new Uint8Array(total);
-  let to = 0;
-  for (const part of parts) {
-    whole.set(part, to);
-    to += part.length;
-  }
-  return whole;
+  return joined(parts, total);
 }
 
 function unpackBlock(bits: Bits, blockBytes: number, maxBytes: number): Uint8Array {

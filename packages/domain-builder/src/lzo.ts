@@ -6,6 +6,7 @@
  * The input is not trusted: each length is checked against the block and each match against what was written so far.
  */
 import { hex, invalid, megabytes } from './failure.js';
+import { joined } from './joined.js';
 
 const MAGIC = [0x89, 0x4c, 0x5a, 0x4f, 0x00, 0x0d, 0x0a, 0x1a, 0x0a];
 const BLOCK_LIMIT = 256 << 10;
@@ -64,13 +65,7 @@ function unpackBlocks(file: Uint8Array, view: DataView, flags: number, start: nu
     parts.push(text);
     at += claimedPacked;
   }
-  const whole = new Uint8Array(total);
-  let to = 0;
-  for (const part of parts) {
-    whole.set(part, to);
-    to += part.length;
-  }
-  return whole;
+  return joined(parts, total);
 }
 
 /** One block of LZO1X. */
