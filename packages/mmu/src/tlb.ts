@@ -16,9 +16,6 @@ export const TLB_ENTRY_BYTES = 32;
 export const TlbField = { readTag: 0, writeTag: 8, execTag: 16, addend: 24, code: 28 } as const;
 const MAX_TAG = 0xffe;
 
-/** Values of the mode bits of a tag. */
-const MODES = 64;
-
 /** Consecutive address spaces get tags far apart, so that equal pages of them lie far apart. Odd: no two are equal. */
 const TAG_STEP = 1597;
 /** A tag that no address space gets: nothing is found under it as long as nobody fills entries with it. */
@@ -62,7 +59,8 @@ export function createTlb(machine: MachineMemory): Tlb {
   const bytes = TLB_ENTRIES * TLB_ENTRY_BYTES;
   const base = machine.reserve(bytes, 4096);
   const { u8, i32, frameBase } = machine;
-  const tags = new Map<number, number>();
+  /** By root frame, then by mode bits. */
+  const tags = new Map<Mfn, Map<number, number>>();
   let nextTag = 1;
   let epoch = 1;
   let generation = 1;
@@ -90,8 +88,7 @@ export function createTlb(machine: MachineMemory): Tlb {
       return generation;
     },
     tag(root, modeBits) {
-      const key = root * MODES + modeBits;
-      let tag = tags.get(key);
+      let tag = tags.get(root)?.get(modeBits);
       if (tag === undefined) {
         if (nextTag > MAX_TAG) {
           flushAll();
@@ -100,7 +97,9 @@ export function createTlb(machine: MachineMemory): Tlb {
           generation++;
         }
         tag = (nextTag++ * TAG_STEP) & 0xfff;
-        tags.set(key, tag);
+        const ofRoot = tags.get(root);
+        if (ofRoot) ofRoot.set(modeBits, tag);
+        else tags.set(root, new Map([[modeBits, tag]]));
       }
       return tag;
     },
@@ -125,13 +124,14 @@ export function createTlb(machine: MachineMemory): Tlb {
     flushAll,
     flushRoot(root) {
       generation++;
-      for (let mode = 0; mode < MODES; mode++) tags.delete(root * MODES + mode);
+      tags.delete(root);
     },
     flushPage(vaLo, vaHi) {
-      for (const tag of tags.values()) {
-        const word = entryAt(vaLo, vaHi, tag) >> 2;
-        if (i32[word] === ((vaLo & ~0xfff) | tag) && i32[word + 1] === (vaHi | 0)) i32.fill(0, word, word + 8);
-      }
+      for (const ofRoot of tags.values())
+        for (const tag of ofRoot.values()) {
+          const word = entryAt(vaLo, vaHi, tag) >> 2;
+          if (i32[word] === ((vaLo & ~0xfff) | tag) && i32[word + 1] === (vaHi | 0)) i32.fill(0, word, word + 8);
+        }
     },
     dropFrame: (mfn) => eachEntryOf(mfn, (word) => i32.fill(0, word, word + 8)),
     dropWrites: (mfn) => eachEntryOf(mfn, (word) => i32.fill(0, word + 2, word + 4)),

@@ -149,6 +149,101 @@ describe('4-level walks', () => {
   });
 });
 
+describe('32-bit paging', () => {
+  const VA32 = 0xc0a0_5123n;
+  const PSE36 = 1 << 13;
+  const entry32 = (table: Mfn, at: number): number =>
+    mmu.machine.view.getUint32(mmu.machine.frameBase + table * 4096 + at * 4, true);
+  const set32 = (table: Mfn, at: number, frame: number, flags: number): void =>
+    mmu.machine.view.setUint32(mmu.machine.frameBase + table * 4096 + at * 4, frame * 4096 + flags, true);
+  const [pde, pte] = [Number(VA32 >> 22n), Number((VA32 >> 12n) & 1023n)];
+  function path32(flags = P | W | U): { directory: Mfn; table: Mfn; page: Mfn } {
+    const [directory, table, page] = [take(), take(), take()];
+    set32(directory, pde, table, flags);
+    set32(table, pte, page, flags);
+    space = { ...emptySpace(DOM), root: directory, paging: '32-bit' };
+    return { directory, table, page };
+  }
+
+  it('goes through two levels of entries of four bytes, whose accessed and dirty bits it sets', () => {
+    const { directory, table, page } = path32();
+    // Neighbours that a walk by entries of eight bytes would take or change.
+    set32(directory, pde + 1, 0, 0xe00);
+    set32(table, pte + 1, 0, 0xe00);
+    expect(walk(VA32)).toBe(0);
+    expect(mmu.walker.result).toMatchObject({ mfn: page, exec: true, leafTable: table, leafOffset: pte * 4 });
+    expect([entry32(directory, pde) & (A | D), entry32(table, pte) & (A | D)]).toEqual([A, A]);
+    expect(walk(VA32, AccessBit.write)).toBe(0);
+    expect([entry32(directory, pde) & (A | D), entry32(table, pte) & (A | D)]).toEqual([A, A | D]);
+    expect([entry32(directory, pde + 1), entry32(table, pte + 1)]).toEqual([0xe00, 0xe00]);
+  });
+  it('takes presence and rights from both levels', () => {
+    const { directory, table, page } = path32();
+    for (const [at, index, to] of [
+      [directory, pde, table],
+      [table, pte, page],
+    ] as const) {
+      set32(at, index, to, W | U);
+      expect(walk(VA32, AccessBit.write)).toBe(code(PfError.user, PfError.write));
+      set32(at, index, to, P | U);
+      expect(walk(VA32, AccessBit.write)).toBe(code(PfError.user, PfError.write, PfError.present));
+      expect(walk(VA32, AccessBit.write, false, { ...space, user: false, wp: false })).toBe(0);
+      expect(walk(VA32, AccessBit.write, false, { ...space, user: false })).toBe(code(PfError.write, PfError.present));
+      set32(at, index, to, P | W);
+      expect(walk(VA32)).toBe(code(PfError.user, PfError.present));
+      set32(at, index, to, P | W | U);
+      expect(walk(VA32, AccessBit.write)).toBe(0);
+    }
+  });
+  it('never forbids execution, so the error of a fetch says that it was one only with SMEP', () => {
+    path32(P | W);
+    expect(walk(VA32, AccessBit.fetch)).toBe(code(PfError.user, PfError.present));
+    path32();
+    expect(walk(VA32, AccessBit.fetch)).toBe(0);
+    const smep = { ...space, user: false, smep: true };
+    expect(walk(VA32, AccessBit.fetch, false, smep)).toBe(code(PfError.fetch, PfError.present));
+  });
+  it('has pages of 4 MiB with CR4.PSE alone, beyond 4 GiB by PSE-36', () => {
+    const { directory, page } = path32();
+    const pse = { ...space, pse: true };
+    const machine = (frame: number): number =>
+      frame < FRAMES ? frame : frame % 0x400 === 0x205 && frame >= 0x5a00c00 ? page : -1;
+    const wide = { ...pse, physical: machine };
+    // 0x5a_00c0_0000: bits 39 to 32 in bits 20 to 13, bits 31 to 22 in their places.
+    set32(directory, pde, 0xc00, P | W | U | PS | (0x5a * PSE36));
+    expect(walk(VA32, AccessBit.write, false, wide)).toBe(0);
+    expect(mmu.walker.result).toMatchObject({ mfn: page, leafTable: directory, leafOffset: pde * 4 });
+    expect(entry32(directory, pde) & (A | D)).toBe(A | D);
+    const seen: number[] = [];
+    walk(VA32, 0, false, { ...pse, physical: (frame) => (seen.push(frame), -1) });
+    expect(seen).toEqual([0x5a00000 + 0xc00 + 0x205]);
+    // Bit 12 is PAT, bit 21 is reserved.
+    set32(directory, pde, 0xc01, P | W | U | PS | (0x5a * PSE36));
+    expect(walk(VA32, 0, false, wide)).toBe(0);
+    set32(directory, pde, 0xe00, P | W | U | PS | (0x5a * PSE36));
+    expect(walk(VA32, 0, false, wide)).toBe(code(PfError.user, PfError.present, PfError.reserved));
+  });
+  it('takes no notice of the bit for large pages without CR4.PSE, nor in a table', () => {
+    const { directory, table, page } = path32();
+    set32(directory, pde, table, P | W | U | PS);
+    set32(table, pte, page, P | W | U | PS);
+    expect(walk(VA32)).toBe(0);
+    expect(mmu.walker.result.mfn).toBe(page);
+    expect(walk(VA32, 0, false, { ...space, pse: true })).not.toBe(0);
+    set32(directory, pde, table, P | W | U);
+    expect(walk(VA32, 0, false, { ...space, pse: true })).toBe(0);
+    expect(mmu.walker.result.mfn).toBe(page);
+  });
+  it('reaches no frame and no table of another domain', () => {
+    const { table, page } = path32();
+    mmu.frames.owner[page] = 2;
+    expect(walk(VA32)).toBe(code(PfError.user));
+    mmu.frames.owner[page] = DOM;
+    mmu.frames.owner[table] = 2;
+    expect(walk(VA32)).toBe(code(PfError.user));
+  });
+});
+
 describe('ownership', () => {
   it('tables must be the domain’s or the hypervisor’s', () => {
     const { tables } = path();

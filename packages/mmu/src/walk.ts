@@ -1,6 +1,6 @@
 /**
  * Page walks: linear address to machine frame through the tables of one address
- * space (Intel SDM vol. 3, 4.4 and 4.5: PAE and 4-level paging).
+ * space (Intel SDM vol. 3, 4.3 to 4.5: 32-bit, PAE and 4-level paging).
  *
  * Invariants: a table that is walked belongs to the walking domain or to the
  * hypervisor; the frame that is reached belongs to the domain, is held by one
@@ -33,16 +33,19 @@ export const PfError = { present: 1, write: 2, user: 4, reserved: 8, fetch: 16 }
 export const HYPERVISOR_OWNER = 0x7ff2;
 
 export interface AddressSpace {
-  /** Frame of the top-level table (PAE: of the page that holds the four L3 entries). */
+  /** Frame of the top-level table (PAE: of the page that holds the four L3 entries; 32-bit: of the page directory). */
   root: Mfn;
   /** Domain whose frames may be reached. */
   domid: DomId;
-  paging: 'long' | 'pae';
+  /** CR0.PG with EFER.LMA, with CR4.PAE alone, with neither. */
+  paging: 'long' | 'pae' | '32-bit';
+  /** CR4.PSE: pages of 4 MiB in 32-bit paging, with PSE-36. The other kinds always have large pages. */
+  pse?: boolean;
   /** CPL 3: the user bit is required. */
   user: boolean;
   /** CR0.WP: supervisor writes respect the read/write bit. */
   wp: boolean;
-  /** EFER.NXE: entries may forbid execution. */
+  /** EFER.NXE: entries may forbid execution; those of 32-bit paging have no bit for it. */
   nxe: boolean;
   /** CR4.SMEP: no execution of user pages by the supervisor. */
   smep?: boolean;
@@ -91,6 +94,36 @@ export const AccessBit = { write: 1, fetch: 2, /** RFLAGS.AC is set. */ ac: 4 } 
 const forbidsUserPage = (space: AddressSpace, access: number): boolean =>
   !space.user && (access & AccessBit.fetch ? space.smep === true : space.smap === true && !(access & AccessBit.ac));
 
+/** Number of an address's entry in the table of a level. */
+function entryIndex(paging: AddressSpace['paging'], level: number, vaLo: number, vaHi: number): number {
+  if (paging === '32-bit') return level === 2 ? vaLo >>> 22 : (vaLo >>> 12) & 1023;
+  if (level === 1) return (vaLo >>> 12) & 511;
+  if (level === 2) return (vaLo >>> 21) & 511;
+  if (level === 4) return (vaHi >>> 7) & 511;
+  return paging === 'pae' ? vaLo >>> 30 : ((vaHi << 2) | (vaLo >>> 30)) & 511;
+}
+
+/** The frame that an address has in a large page, or -1 if the entry has reserved bits. */
+function largeFrame(
+  paging: AddressSpace['paging'],
+  level: number,
+  lo: number,
+  hi: number,
+  vaLo: number,
+  vaHi: number,
+): number {
+  if (paging === '32-bit') {
+    // PSE-36: bits 20 to 13 are bits 39 to 32 of the address.
+    return lo & 0x200000 ? -1 : ((lo >>> 13) & 0xff) * 0x100000 + ((lo >>> 12) & ~0x3ff) + ((vaLo >>> 12) & 0x3ff);
+  }
+  if (level === 4 || (level === 3 && paging === 'pae')) return -1;
+  const frame = (hi & 0xfffff) * 0x100000 + (lo >>> 12);
+  const span = level === 2 ? 0x200 : 0x40000;
+  // Bit 12 is PAT; the other address bits below the page are reserved.
+  if (frame % span > 1) return -1;
+  return frame - (frame % span) + (((vaHi & 0xffff) * 0x100000 + (vaLo >>> 12)) % span);
+}
+
 export function createWalker(machine: MachineMemory, frames: FrameTable, holds: GrantHolds): Walker {
   const { u32, frameBase } = machine;
   const result: WalkResult = {
@@ -117,53 +150,42 @@ export function createWalker(machine: MachineMemory, frames: FrameTable, holds: 
     if (reserved) code |= PfError.reserved | PfError.present;
     if (access & AccessBit.write) code |= PfError.write;
     if (space.user) code |= PfError.user;
-    if (access & AccessBit.fetch && (space.nxe || space.smep)) code |= PfError.fetch;
+    const mayForbid = space.smep || (space.nxe && space.paging !== '32-bit');
+    if (access & AccessBit.fetch && mayForbid) code |= PfError.fetch;
     result.error = code | FAULT;
     return result.error;
   }
 
   function walk(space: AddressSpace, vaLo: number, vaHi: number, access: number, probe = false): number {
     const write = (access & AccessBit.write) !== 0;
+    const { paging } = space;
+    const entryBytes = paging === '32-bit' ? 4 : 8;
     let table: number = space.root;
-    let level = space.paging === 'long' ? 4 : 3;
+    let level = paging === 'long' ? 4 : paging === 'pae' ? 3 : 2;
     let writable = true;
     let user = true;
     let exec = true;
     for (;;) {
-      const index =
-        level === 4
-          ? (vaHi >>> 7) & 511
-          : level === 3
-            ? space.paging === 'pae'
-              ? vaLo >>> 30
-              : ((vaHi << 2) | (vaLo >>> 30)) & 511
-            : level === 2
-              ? (vaLo >>> 21) & 511
-              : (vaLo >>> 12) & 511;
+      const index = entryIndex(paging, level, vaLo, vaHi);
       if (!tableAllowed(table, space.domid)) return fail(space, access, false);
-      const word = (frameBase + table * 4096 + index * 8) / 4;
+      const word = (frameBase + table * 4096 + index * entryBytes) / 4;
       let lo = u32[word]!;
-      const hi = u32[word + 1]!;
+      const hi = entryBytes === 8 ? u32[word + 1]! : 0;
       if (!(lo & Pte.present)) return fail(space, access, false);
       if (hi & PTE_HI_NX) {
         if (!space.nxe) return fail(space, access, true, true);
         exec = false;
       }
       // A PAE L3 entry has no rights of its own.
-      if (!(level === 3 && space.paging === 'pae')) {
+      const bare = level === 3 && paging === 'pae';
+      if (!bare) {
         if (!(lo & Pte.rw)) writable = false;
         if (!(lo & Pte.user)) user = false;
       }
-      let frame = (hi & 0xfffff) * 0x100000 + (lo >>> 12);
-      if (level === 4 && lo & Pte.pse) return fail(space, access, true, true);
-      const leaf = level === 1 || (level <= 3 && (lo & Pte.pse) !== 0);
-      if (leaf && level > 1) {
-        if (level === 3 && space.paging === 'pae') return fail(space, access, true, true);
-        const span = level === 2 ? 0x200 : 0x40000;
-        // Bit 12 is PAT; the other address bits below the page are reserved.
-        if (frame % span > 1) return fail(space, access, true, true);
-        frame = frame - (frame % span) + (((vaHi & 0xffff) * 0x100000 + (vaLo >>> 12)) % span);
-      }
+      const large = level > 1 && (lo & Pte.pse) !== 0 && (paging !== '32-bit' || space.pse === true);
+      const frame = large ? largeFrame(paging, level, lo, hi, vaLo, vaHi) : (hi & 0xfffff) * 0x100000 + (lo >>> 12);
+      if (frame < 0) return fail(space, access, true, true);
+      const leaf = level === 1 || large;
       if (leaf) {
         if (space.user && !user) return fail(space, access, true);
         if (user && forbidsUserPage(space, access)) return fail(space, access, true);
@@ -173,12 +195,7 @@ export function createWalker(machine: MachineMemory, frames: FrameTable, holds: 
       const machineFrame = space.physical ? space.physical(frame, leaf && write) : frame;
       if (leaf && !frameAllowed(machineFrame, space.domid, write)) return fail(space, access, false);
       const marks = leaf && write ? Pte.accessed | Pte.dirty : Pte.accessed;
-      if (
-        !probe &&
-        (lo & marks) !== marks &&
-        !(level === 3 && space.paging === 'pae') &&
-        owner[table] !== HYPERVISOR_OWNER
-      ) {
+      if (!probe && (lo & marks) !== marks && !bare && owner[table] !== HYPERVISOR_OWNER) {
         lo |= marks;
         u32[word] = lo;
         flags[table] = flags[table]! | FrameFlag.dirty;
@@ -195,7 +212,7 @@ export function createWalker(machine: MachineMemory, frames: FrameTable, holds: 
         result.exec = exec && !(user && forbidsUserPage(space, AccessBit.fetch));
         result.read = !(user && forbidsUserPage(space, access & AccessBit.ac));
         result.leafTable = table as Mfn;
-        result.leafOffset = index * 8;
+        result.leafOffset = index * entryBytes;
         return 0;
       }
       table = machineFrame;

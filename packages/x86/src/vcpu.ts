@@ -199,7 +199,9 @@ export class X86Vcpu extends VcpuState implements VcpuCore {
           (space.nxe ? 4 : 0) |
           (space.wp ? 8 : 0) |
           (space.smep ? 16 : 0) |
-          (space.smap && noOverride ? 32 : 0),
+          (space.smap && noOverride ? 32 : 0) |
+          (space.paging === '32-bit' ? 64 : 0) |
+          (space.pse ? 128 : 0),
       );
     const { generation } = tlb;
     for (const index of [active ^ 1, active]) {
