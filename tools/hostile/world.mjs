@@ -12,33 +12,11 @@ import { createXenstore, createXenstoreRing, populateHost } from '../../packages
 export const MEMORY_PAGES = 1024;
 const MAX_PAGES = 1100;
 const FRAMES = 4096;
-const COMPAT_BASE = 0xc0000000n;
 const WITNESS_PAGES = 16;
 const GRANTED_REF = 8;
 
-/** A kernel of which nothing but its place in memory is real. */
-function image(bits) {
-  const hello = readKernelImage(helloKernel());
-  if (bits === 64) return hello;
-  return {
-    ...hello,
-    bits: 32,
-    notes: {
-      ...hello.notes,
-      entry: COMPAT_BASE,
-      virtBase: COMPAT_BASE,
-      paddrOffset: 0n,
-      hypercallPage: COMPAT_BASE + 0x1000n,
-      initP2m: undefined,
-      modStartPfn: false,
-      paeMode: 'yes',
-    },
-    segments: [{ vaddr: COMPAT_BASE, data: new Uint8Array(0x2000), memsz: 0x2000n }],
-    virtStart: COMPAT_BASE,
-    virtEnd: COMPAT_BASE + 0x2000n,
-  };
-}
-const images = { 64: image(64), 32: image(32) };
+/** Kernels of which nothing but their place in memory is used. */
+const images = { 64: readKernelImage(helloKernel(64)), 32: readKernelImage(helloKernel(32)) };
 
 export function createWorld(bits) {
   const mmu = createMmu({ frames: FRAMES, coreBytes: CORE_BYTES });

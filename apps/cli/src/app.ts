@@ -4,11 +4,12 @@ import { guestNames, pulledBy } from '@paravane/host-node';
 import { buildApplication, buildCommand, buildRouteMap, run } from '@stricli/core';
 import type { PullFlags } from './commands/pull.js';
 import type { RunFlags } from './commands/run.js';
+import type { StartFlags } from './commands/start.js';
 import type { CliContext } from './context.js';
 import { controlRoutes } from './control-app.js';
 import { exitStatus } from './exit-status.js';
 import { imageRoutes } from './image-app.js';
-import { fileName, type MachineFlags, machineFlags } from './machine-flags.js';
+import { fileName, machineFlags } from './machine-flags.js';
 import { networkFlags } from './network-flags.js';
 
 const statuses = `Exit status: 0 the guest shut itself down, 1 failure on the host, 2 bad configuration or arguments,
@@ -61,9 +62,20 @@ const runCommand = buildCommand<RunFlags, string[], CliContext>({
   },
 });
 
-const startCommand = buildCommand<MachineFlags, [], CliContext>({
+const startCommand = buildCommand<StartFlags, [], CliContext>({
   loader: async () => (await import('./commands/start.js')).default,
-  parameters: { flags: machineFlags, positional: { kind: 'tuple', parameters: [] } },
+  parameters: {
+    flags: {
+      pv32: {
+        kind: 'boolean',
+        optional: true,
+        withNegated: false,
+        brief: 'Boot it as a 32-bit kernel (PAE, in ring 1)',
+      },
+      ...machineFlags,
+    },
+    positional: { kind: 'tuple', parameters: [] },
+  },
   docs: {
     brief: 'Boot our own small guest kernel, with a console to type into',
     fullDescription: `Boots the small guest kernel that comes with Paravane. Type help at its prompt.\n${consoleHelp}\n\n${statuses}`,

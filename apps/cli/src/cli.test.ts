@@ -205,9 +205,12 @@ describe('run', () => {
     expect(await steps()).toBe(await steps());
   });
 
-  it('boots our own guest with start', async () => {
-    const { status, stdout } = await paravane(['start'], { input: 'poweroff\n' });
-    expect(stdout).toContain('cmdline: own\nmemory 32');
+  it.each([
+    [[], 64],
+    [['--pv32'], 32],
+  ])('boots our own guest with start %j in %d bits', async (flags, bits) => {
+    const { status, stdout } = await paravane(['start', ...flags], { input: 'poweroff\n' });
+    expect(stdout).toContain(`cmdline: own ${bits}\nmemory 32`);
     expect(status).toBe(0);
   });
 });

@@ -14,7 +14,7 @@ export interface OwnGuest {
 /** Where machines and our own guest come from; tests put others in their place. */
 export interface Parts {
   createMachine(): Promise<Machine>;
-  ownGuest(): Promise<OwnGuest>;
+  ownGuest(bits: 64 | 32): Promise<OwnGuest>;
 }
 
 export interface CliContext {

@@ -59,9 +59,16 @@ beforeAll(() => {
 });
 
 describe('our own kernel', () => {
-  it('is booted by start, and powers off', async () => {
-    const { status, stdout, stderr } = await paravane(['start', '--timeout', '1000'], 'echo typed\rpoweroff\r');
+  it.each([
+    [[], 'xen-3.0-x86_64'],
+    [['--pv32'], 'xen-3.0-x86_32p'],
+  ])('is booted by start %j, and powers off', async (flags, magic) => {
+    const { status, stdout, stderr } = await paravane(
+      ['start', ...flags, '--timeout', '1000'],
+      'echo typed\rpoweroff\r',
+    );
     expect(stderr).toBe('');
+    expect(stdout).toContain(`Paravane guest kernel on ${magic},`);
     expect(stdout).toContain('\r\ntyped\r\n');
     expect(status).toBe(0);
   });

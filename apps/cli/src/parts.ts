@@ -6,5 +6,5 @@ import type { Parts } from './context.js';
 
 export const parts: Parts = {
   createMachine: () => Promise.resolve(createMachine({ decompress: decompressors })),
-  ownGuest: () => Promise.resolve({ kernel: guestKernel(), memory: 32, cmdline: '' }),
+  ownGuest: (bits) => Promise.resolve({ kernel: guestKernel(bits), memory: 32, cmdline: '' }),
 };

@@ -7,6 +7,15 @@
 
 #define BUFFER (64 * 1024)
 
+/* Of xorshift generators of a word's width. */
+#ifdef __x86_64__
+#define SHIFT_RIGHT 7
+#define SHIFT_LEFT 17
+#else
+#define SHIFT_RIGHT 17
+#define SHIFT_LEFT 5
+#endif
+
 static uint64_t source[BUFFER / 8], target[BUFFER / 8];
 static evtchn_port_t ipi_port;
 static volatile uint64_t ipis;
@@ -19,11 +28,11 @@ struct benchmark {
 };
 
 static uint64_t run_integer(void) {
-  uint64_t x = 88172645463325252ull;
+  unsigned long x = (unsigned long)88172645463325252ull;
   for (int i = 0; i < 100000; i++) {
     x ^= x << 13;
-    x ^= x >> 7;
-    x ^= x << 17;
+    x ^= x >> SHIFT_RIGHT;
+    x ^= x << SHIFT_LEFT;
     __asm__ volatile("" : "+r"(x));
   }
   return 100000;
@@ -31,7 +40,8 @@ static uint64_t run_integer(void) {
 
 /* Dependent loads and a branch that is taken in no pattern. */
 static uint64_t run_branches(void) {
-  uint64_t x = 1, taken = 0;
+  uint64_t x = 1;
+  unsigned long taken = 0;
   for (int i = 0; i < 100000; i++) {
     x = x * 6364136223846793005ull + 1442695040888963407ull;
     if (source[x >> 51] == (x >> 63)) taken++;
@@ -60,7 +70,7 @@ static uint64_t run_hypercalls(void) {
 
 static uint64_t run_faults(void) {
   for (int i = 0; i < 200; i++) {
-    __asm__ volatile("1: movb (%0), %%al\n2:\n\t" TRAP_FIXUP(1b, 2b)::"r"(MM_SCRATCH) : "rax", "memory");
+    __asm__ volatile("1: movb (%0), %%al\n2:\n\t" TRAP_FIXUP(1b, 2b)::"r"(MM_SCRATCH) : "eax", "memory");
   }
   return 200;
 }
@@ -77,9 +87,9 @@ static uint64_t run_events(void) {
 }
 
 static uint64_t run_mappings(void) {
-  uint64_t entry = mm_virt_to_mfn(target) << PAGE_SHIFT;
+  unsigned long mfn = mm_virt_to_mfn(target);
   for (int i = 0; i < 100; i++) {
-    HYPERVISOR_update_va_mapping(MM_SCRATCH, entry | PTE_KERNEL, UVMF_INVLPG);
+    HYPERVISOR_update_va_mapping(MM_SCRATCH, mm_pte(mfn, PTE_KERNEL), UVMF_INVLPG);
     HYPERVISOR_update_va_mapping(MM_SCRATCH, 0, UVMF_INVLPG);
   }
   return 200;
@@ -102,7 +112,7 @@ static void measure(const struct benchmark *benchmark, uint64_t limit) {
     count += benchmark->run();
     elapsed = time_now() - begin;
   } while (elapsed < limit);
-  printf("  %-24s %14lu %s/s\n", benchmark->name, count * 1000000 / (elapsed / 1000),
+  printf("  %-24s %14" PRIu64 " %s/s\n", benchmark->name, count * 1000000 / (elapsed / 1000),
          benchmark->unit);
 }
 
@@ -119,7 +129,7 @@ static void repeat(const char *arguments) {
     if (strncmp(arguments, benchmark->word, length) != 0 || arguments[length] != ' ') continue;
     uint64_t count = 0;
     for (uint64_t times = number(arguments + length + 1); times > 0; times--) count += benchmark->run();
-    printf("bench: %lu %s\n", count, benchmark->unit);
+    printf("bench: %" PRIu64 " %s\n", count, benchmark->unit);
     return;
   }
   printf("bench: kinds are");

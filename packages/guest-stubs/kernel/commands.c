@@ -13,18 +13,18 @@ static void command_time(const char *arguments) {
   uint64_t now = time_now();
   struct wall_clock wall = time_wall();
   struct calendar_time t = time_calendar(wall.seconds);
-  printf("uptime      %lu.%09lu s\n", now / NSEC_PER_SEC, now % NSEC_PER_SEC);
-  printf("wall clock  %u-%02u-%02u %02u:%02u:%02u.%03u UTC (%lu)\n", t.year, t.month, t.day, t.hour, t.minute, t.second,
+  printf("uptime      %" PRIu64 ".%09" PRIu64 " s\n", now / NSEC_PER_SEC, now % NSEC_PER_SEC);
+  printf("wall clock  %u-%02u-%02u %02u:%02u:%02u.%03u UTC (%" PRIu64 ")\n", t.year, t.month, t.day, t.hour, t.minute, t.second,
          wall.nanoseconds / 1000000, wall.seconds);
 }
 
 static void command_sleep(const char *arguments) {
-  uint64_t milliseconds = 0;
-  for (; *arguments >= '0' && *arguments <= '9'; arguments++) milliseconds = milliseconds * 10 + (uint64_t)(*arguments - '0');
+  unsigned long milliseconds = 0;
+  for (; *arguments >= '0' && *arguments <= '9'; arguments++) milliseconds = milliseconds * 10 + (unsigned long)(*arguments - '0');
   uint64_t before = time_now();
-  time_sleep(milliseconds * NSEC_PER_MSEC);
-  uint64_t slept = time_now() - before;
-  printf("slept %lu ms, asked for %lu\n", slept / NSEC_PER_MSEC, milliseconds);
+  time_sleep((uint64_t)milliseconds * NSEC_PER_MSEC);
+  unsigned long slept = (unsigned long)((time_now() - before) / NSEC_PER_MSEC);
+  printf("slept %lu ms, asked for %lu\n", slept, milliseconds);
 }
 
 static void command_echo(const char *arguments) {

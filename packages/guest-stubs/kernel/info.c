@@ -80,7 +80,7 @@ void command_info(const char *arguments) {
   printf("flags         %x%s\n", start_info->flags, start_info->flags & SIF_INITDOMAIN ? " (initial domain)" : "");
   printf("console       mfn %lx port %u\n", start_info->console.mfn, start_info->console.evtchn);
   printf("xenstore      mfn %lx port %u\n", start_info->store_mfn, start_info->store_evtchn);
-  printf("tsc           %lu kHz\n", time_tsc_khz());
+  printf("tsc           %" PRIu64 " kHz\n", time_tsc_khz());
   printf("command line  %s\n", start_info->cmd_line);
 }
 
@@ -93,7 +93,7 @@ static void print_memory_map(void) {
     return;
   }
   for (uint32_t i = 0; i < map.nr_entries; i++) {
-    printf("memory map    %012lx-%012lx type %u\n", entries[i].addr, entries[i].addr + entries[i].size, entries[i].type);
+    printf("memory map    %012" PRIx64 "-%012" PRIx64 " type %u\n", entries[i].addr, entries[i].addr + entries[i].size, entries[i].type);
   }
 }
 
@@ -108,27 +108,30 @@ void command_mem(const char *arguments) {
   printf("p2m list      %lx\n", start_info->mfn_list);
   printf("start info    %p\n", (void *)start_info);
   printf("page tables   %lx, %lu frames\n", start_info->pt_base, start_info->nr_pt_frames);
-  printf("machine       frames to %lx; pfn 0 is mfn %lx\n", (uint64_t)HYPERVISOR_memory_op(XENMEM_maximum_ram_page, NULL),
+  printf("machine       frames to %lx; pfn 0 is mfn %lx\n", (unsigned long)HYPERVISOR_memory_op(XENMEM_maximum_ram_page, NULL),
          mm_pfn_to_mfn(0));
   print_memory_map();
 }
+
+#define WORDS ((int)(PAGE_SIZE / sizeof(unsigned long)))
 
 /* Takes every page there is, so that the allocator maps them all, and checks that each keeps what was written to it. */
 void command_memtest(const char *arguments) {
   (void)arguments;
   struct checks checks = {0, 0};
-  uint64_t *first = NULL, taken = 0, wrong = 0, seen = 0, begin = time_now();
-  for (uint64_t *page; (page = mm_page_alloc()) != NULL; first = page, taken++) {
+  unsigned long *first = NULL, taken = 0, wrong = 0, seen = 0;
+  uint64_t begin = time_now();
+  for (unsigned long *page; (page = mm_page_alloc()) != NULL; first = page, taken++) {
     page[0] = HYPERCALL_POINTER(first);
-    for (int i = 1; i < 512; i++) page[i] = mm_virt_to_mfn(page) * 512 + (uint64_t)i;
+    for (int i = 1; i < WORDS; i++) page[i] = mm_virt_to_mfn(page) * WORDS + (unsigned long)i;
   }
-  for (uint64_t *page = first, *next; page; page = next, seen++) {
-    next = (uint64_t *)page[0];
-    for (int i = 1; i < 512; i++) wrong += page[i] != mm_virt_to_mfn(page) * 512 + (uint64_t)i;
+  for (unsigned long *page = first, *next; page; page = next, seen++) {
+    next = (unsigned long *)page[0];
+    for (int i = 1; i < WORDS; i++) wrong += page[i] != mm_virt_to_mfn(page) * WORDS + (unsigned long)i;
     mm_page_free(page);
   }
   check(&checks, taken > 0 && seen == taken && wrong == 0, "%lu pages written and read back, %lu words wrong, %lu ms", taken,
-        wrong, (time_now() - begin) / NSEC_PER_MSEC);
+        wrong, (unsigned long)((time_now() - begin) / NSEC_PER_MSEC));
   check(&checks, mm_pages_free() >= taken, "%lu pages are free again", mm_pages_free());
   checks_print("memtest", &checks);
 }

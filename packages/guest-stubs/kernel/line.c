@@ -55,7 +55,7 @@ static int read_key(void) {
 static void redraw(const struct line *line, size_t from) {
   console_write(line->text + from, line->length - from);
   printf("\x1b[K");
-  if (line->length > line->cursor) printf("\x1b[%luD", line->length - line->cursor);
+  if (line->length > line->cursor) printf("\x1b[%zuD", line->length - line->cursor);
 }
 
 static void redraw_all(const struct line *line) {
@@ -88,8 +88,8 @@ static void erase(struct line *line, size_t from, size_t to) {
 
 static void move(struct line *line, size_t to) {
   if (to > line->length) return;
-  if (to < line->cursor) printf("\x1b[%luD", line->cursor - to);
-  if (to > line->cursor) printf("\x1b[%luC", to - line->cursor);
+  if (to < line->cursor) printf("\x1b[%zuD", line->cursor - to);
+  if (to > line->cursor) printf("\x1b[%zuC", to - line->cursor);
   line->cursor = to;
 }
 

@@ -11,18 +11,19 @@ void syscall_callback(void);
 
 static event_handler handlers[EVENT_PORTS];
 
-static inline void set_bit(uint64_t *words, unsigned int bit) {
-  __asm__ volatile("lock btsq %1, %0" : "+m"(words[bit / 64]) : "r"((uint64_t)bit % 64) : "memory", "cc");
+static inline void set_bit(unsigned long *words, unsigned int bit) {
+  __atomic_fetch_or(&words[bit / EVENT_WORD_BITS], 1ul << bit % EVENT_WORD_BITS, __ATOMIC_SEQ_CST);
 }
 
-static inline void clear_bit(uint64_t *words, unsigned int bit) {
-  __asm__ volatile("lock btrq %1, %0" : "+m"(words[bit / 64]) : "r"((uint64_t)bit % 64) : "memory", "cc");
+static inline void clear_bit(unsigned long *words, unsigned int bit) {
+  __atomic_fetch_and(&words[bit / EVENT_WORD_BITS], ~(1ul << bit % EVENT_WORD_BITS), __ATOMIC_SEQ_CST);
 }
 
 void event_init(void) {
   this_vcpu_info->evtchn_upcall_mask = 1;
-  for (int i = 0; i < 64; i++) shared_info.evtchn_mask[i] = ~0ull;
-  long result = HYPERVISOR_set_callbacks(event_callback, failsafe_callback, syscall_callback);
+  for (unsigned int i = 0; i < EVENT_WORDS; i++) shared_info.evtchn_mask[i] = ~0ul;
+  long result = HYPERVISOR_set_callbacks(HYPERCALL_POINTER(event_callback), HYPERCALL_POINTER(failsafe_callback),
+                                         HYPERCALL_POINTER(syscall_callback));
   if (result < 0) panic("set_callbacks: error %ld", result);
 }
 
@@ -39,13 +40,15 @@ void event_upcall(void) {
   struct vcpu_info *vcpu = this_vcpu_info;
   while (vcpu->evtchn_upcall_pending) {
     vcpu->evtchn_upcall_pending = 0;
-    uint64_t words = __atomic_exchange_n(&vcpu->evtchn_pending_sel, 0, __ATOMIC_SEQ_CST);
+    unsigned long words = __atomic_exchange_n(&vcpu->evtchn_pending_sel, 0, __ATOMIC_SEQ_CST);
     while (words) {
-      unsigned int word = (unsigned int)__builtin_ctzll(words);
+      unsigned int word = (unsigned int)__builtin_ctzl(words);
       words &= words - 1;
-      volatile uint64_t *pending = &shared_info.evtchn_pending[word];
-      volatile uint64_t *mask = &shared_info.evtchn_mask[word];
-      for (uint64_t ports; (ports = *pending & ~*mask) != 0;) dispatch(word * 64 + (unsigned int)__builtin_ctzll(ports));
+      volatile unsigned long *pending = &shared_info.evtchn_pending[word];
+      volatile unsigned long *mask = &shared_info.evtchn_mask[word];
+      for (unsigned long ports; (ports = *pending & ~*mask) != 0;) {
+        dispatch(word * EVENT_WORD_BITS + (unsigned int)__builtin_ctzl(ports));
+      }
     }
     barrier();
   }

@@ -19,18 +19,22 @@ describe('the committed images', () => {
     ['hello', helloKernel],
   ])('give %s byte for byte, a new copy each time', (name, image) => {
     expect(Buffer.from(image()).equals(file(`images/${name}-x86_64.elf`))).toBe(true);
+    expect(Buffer.from(image(32)).equals(file(`images/${name}-x86_32.elf`))).toBe(true);
     expect(image()).not.toBe(image());
   });
 });
 
 describe.each([
-  ['kernel', guestKernel],
-  ['hello', helloKernel],
-])('%s as the domain builder sees it', (_, bytes) => {
-  const image = readKernelImage(bytes());
+  ['kernel', 64, guestKernel],
+  ['hello', 64, helloKernel],
+  ['kernel', 32, guestKernel],
+  ['hello', 32, helloKernel],
+] as const)('%s in %d bits as the domain builder sees it', (_, bits, bytes) => {
+  const image = readKernelImage(bytes(bits));
 
-  it('is a 64-bit PV kernel of the generic loader', () => {
-    expect(image.bits).toBe(64);
+  it('is a PV kernel of the generic loader', () => {
+    expect(image.bits).toBe(bits);
+    expect(image.notes.paeMode).toBe(bits === 32 ? 'yes' : '');
     expect(image.notes).toMatchObject({
       source: 'notes',
       xenVersion: 'xen-3.0',
@@ -40,7 +44,7 @@ describe.each([
   });
 
   it('starts at the virtual base, on the hypercall page, and leaves the P2M list to the classic layout', () => {
-    expect(image.virtStart).toBe(0xffffffff80000000n);
+    expect(image.virtStart).toBe(bits === 32 ? 0xc0000000n : 0xffffffff80000000n);
     expect(image.notes).toMatchObject({ virtBase: image.virtStart, paddrOffset: 0n, hypercallPage: image.virtStart });
     expect(image.notes.initP2m).toBeUndefined();
   });

@@ -62,7 +62,7 @@ int vsnprintf(char *buffer, size_t size, const char *format, va_list args) {
       continue;
     }
     struct field field = {.precision = -1};
-    bool is_long = false;
+    size_t length = sizeof(int);
     for (format++; *format == '-' || *format == '0'; format++) *(*format == '-' ? &field.left : &field.zero) = true;
     if (*format == '*') {
       field.width = va_arg(args, int);
@@ -76,20 +76,22 @@ int vsnprintf(char *buffer, size_t size, const char *format, va_list args) {
     } else if (*format == '.') {
       format = read_number(format + 1, &field.precision);
     }
-    for (; *format == 'l' || *format == 'z'; format++) is_long = true;
+    for (; *format == 'l' || *format == 'z'; format++) {
+      length = format[0] == 'l' && format[-1] == 'l' ? sizeof(long long) : sizeof(long);
+    }
     switch (*format) {
       case 'd':
       case 'i': {
-        int64_t value = is_long ? va_arg(args, int64_t) : va_arg(args, int);
+        int64_t value = length == 8 ? va_arg(args, int64_t) : va_arg(args, int);
         put_number(&out, &field, value < 0 ? "-" : "", magnitude(value), 10, lower);
         break;
       }
       case 'u':
-        put_number(&out, &field, "", is_long ? va_arg(args, uint64_t) : va_arg(args, unsigned int), 10, lower);
+        put_number(&out, &field, "", length == 8 ? va_arg(args, uint64_t) : va_arg(args, unsigned int), 10, lower);
         break;
       case 'x':
       case 'X':
-        put_number(&out, &field, "", is_long ? va_arg(args, uint64_t) : va_arg(args, unsigned int), 16,
+        put_number(&out, &field, "", length == 8 ? va_arg(args, uint64_t) : va_arg(args, unsigned int), 16,
                    *format == 'x' ? lower : upper);
         break;
       case 'p':

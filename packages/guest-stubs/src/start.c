@@ -6,7 +6,7 @@
 
 struct start_info *start_info;
 
-__attribute__((noreturn)) void guest_start(struct start_info *info, uint64_t boot_stack);
+__attribute__((noreturn)) void guest_start(struct start_info *info, unsigned long boot_stack);
 
 static void shared_info_map(void) {
   long result = HYPERVISOR_update_va_mapping(HYPERCALL_POINTER(&shared_info),
@@ -14,7 +14,7 @@ static void shared_info_map(void) {
   if (result < 0) panic("cannot map the shared info page at machine address %lx: error %ld", start_info->shared_info, result);
 }
 
-void guest_start(struct start_info *info, uint64_t boot_stack) {
+void guest_start(struct start_info *info, unsigned long boot_stack) {
   start_info = info;
   trap_init();
   console_init();

@@ -2,10 +2,19 @@
 #include <paravane/string.h>
 #include <stdint.h>
 
+#ifdef __x86_64__
+#define MOVS "rep movsq"
+#define STOS "rep stosq"
+#else
+#define MOVS "rep movsl"
+#define STOS "rep stosl"
+#endif
+#define WORD sizeof(unsigned long)
+
 void *memcpy(void *restrict to, const void *restrict from, size_t size) {
   void *result = to;
-  size_t words = size / 8, bytes = size % 8;
-  __asm__ volatile("rep movsq" : "+D"(to), "+S"(from), "+c"(words)::"memory");
+  size_t words = size / WORD, bytes = size % WORD;
+  __asm__ volatile(MOVS : "+D"(to), "+S"(from), "+c"(words)::"memory");
   __asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(bytes)::"memory");
   return result;
 }
@@ -23,9 +32,9 @@ void *memmove(void *to, const void *from, size_t size) {
 
 void *memset(void *to, int value, size_t size) {
   void *result = to;
-  size_t words = size / 8, bytes = size % 8;
-  uint64_t pattern = 0x0101010101010101ull * (unsigned char)value;
-  __asm__ volatile("rep stosq" : "+D"(to), "+c"(words) : "a"(pattern) : "memory");
+  size_t words = size / WORD, bytes = size % WORD;
+  unsigned long pattern = ~0ul / 0xff * (unsigned char)value;
+  __asm__ volatile(STOS : "+D"(to), "+c"(words) : "a"(pattern) : "memory");
   __asm__ volatile("rep stosb" : "+D"(to), "+c"(bytes) : "a"(pattern) : "memory");
   return result;
 }

@@ -16,7 +16,7 @@ uint64_t time_read_tsc(void) {
 
 static uint64_t scale(uint64_t ticks, int8_t shift, uint32_t mul) {
   ticks = shift < 0 ? ticks >> -shift : ticks << shift;
-  return (uint64_t)((unsigned __int128)ticks * mul >> 32);
+  return (ticks >> 32) * mul + ((ticks & 0xffffffff) * mul >> 32);
 }
 
 uint64_t time_now(void) {
@@ -38,7 +38,7 @@ struct wall_clock time_wall(void) {
   do {
     version = seqread(shared_info.wc_version);
     barrier();
-    seconds = (uint64_t)shared_info.wc_sec_hi << 32 | shared_info.wc_sec;
+    seconds = (uint64_t)shared_info.shared_info_wc_sec_hi << 32 | shared_info.wc_sec;
     nanoseconds = shared_info.wc_nsec;
     barrier();
   } while ((version & 1) || seqread(shared_info.wc_version) != version);

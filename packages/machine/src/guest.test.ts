@@ -17,22 +17,28 @@ describe('startGuest', () => {
     said.mockRestore();
   });
 
-  it('boots the smallest kernel', async () => {
-    const guest = await startGuest({ kernel: helloKernel(), memory: 8 });
-    expect(guest.waitFor('ns after boot.')).toMatch(/^Hello from xen-3.0-x86_64, 8 MiB, \d+ ns after boot\.$/);
+  it.each([
+    [64, 'xen-3.0-x86_64'],
+    [32, 'xen-3.0-x86_32p'],
+  ] as const)('boots the smallest kernel in %d bits', async (bits, magic) => {
+    const guest = await startGuest({ kernel: helloKernel(bits), memory: 8 });
+    expect(guest.waitFor('ns after boot.')).toMatch(new RegExp(`^Hello from ${magic}, 8 MiB, \\d+ ns after boot\\.$`));
     expect(guest.waitForEnd()).toEqual({ kind: 'poweroff' });
   });
 
-  it('passes every check of our own kernel, the same way each time', async () => {
+  it.each([
+    [64, ['map: 28', 'traps: 10', 'user: 7', 'memtest: 2']],
+    [32, ['map: 28', 'traps: 10', 'user: 5', 'memtest: 2']],
+  ] as const)('passes every check of our own kernel in %d bits, the same way each time', async (bits, counts) => {
     const run = async () => {
-      const guest = await startGuest({ kernel: guestKernel(), memory: 32, cmdline: checks, epoch: 1e12 });
+      const guest = await startGuest({ kernel: guestKernel(bits), memory: 32, cmdline: checks, epoch: 1e12 });
       const end = guest.waitForEnd();
       return { end, output: guest.output, stats: guest.stats() };
     };
     const first = await run();
     expect(first.end).toEqual({ kind: 'poweroff' });
     expect(first.output).not.toContain('WRONG');
-    for (const what of ['map: 28', 'traps: 10', 'user: 6', 'memtest: 2']) {
+    for (const what of counts) {
       expect(first.output).toContain(`${what} passed, 0 failed`);
     }
     expect(await run()).toEqual(first);
@@ -43,13 +49,28 @@ describe('startGuest', () => {
     await expect(boot).rejects.toMatchObject({ code: 'kernel-invalid', message: /^vmlinuz: not a kernel: / });
   });
 
-  it('reports a crash with registers and a backtrace', async () => {
-    const guest = await startGuest({ kernel: guestKernel(), memory: 32, cmdline: 'cmd=crash' });
+  it.each([
+    [64, 0xffffffff80000000n],
+    [32, 0xc0000000n],
+  ] as const)('reports a crash in %d bits with registers and a backtrace', async (bits, base) => {
+    const guest = await startGuest({ kernel: guestKernel(bits), memory: 32, cmdline: 'cmd=crash' });
     const end = guest.waitForEnd();
     if (end.kind !== 'crash') throw new Error(`the guest ended by ${end.kind}`);
     expect(end.report.reason).toContain('crash');
-    expect(end.report.registers.find(([name]) => name === 'rip')?.[1]).toBeGreaterThan(0xffffffff80000000n);
+    expect(end.report.registers.find(([name]) => name === 'rip')?.[1]).toBeGreaterThan(base);
     expect(end.report.backtrace.length).toBeGreaterThan(1);
+  });
+
+  it('talks to the 32-bit kernel at its prompt', async () => {
+    const guest = await startGuest({ kernel: guestKernel(32), memory: 32 });
+    guest.waitFor('paravane> ');
+    guest.type('sleep 20\r');
+    expect(guest.waitFor('asked for 20')).toContain('slept 20 ms');
+    guest.type('panic on purpose\r');
+    const end = guest.waitForEnd();
+    expect(end.kind).toBe('crash');
+    expect(guest.output).toMatch(/PANIC: on purpose\r\neip c00[0-9a-f]{5} {2}cs e019 {2}eflags [0-9a-f]{8} {2}kernel/);
+    expect(guest.output).toMatch(/backtrace: c00[0-9a-f]{5}( c00[0-9a-f]{5}){3,}\r\n$/);
   });
 
   it('says what the console showed when the text does not come', async () => {

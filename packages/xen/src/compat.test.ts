@@ -58,7 +58,7 @@ describe('the start of a PV32 domain', () => {
     const { core, hypervisor, vcpu } = guest;
     expect([...core.selectors]).toEqual([0xe021, 0xe019, 0xe021, 0xe021, 0xe021, 0xe021]);
     expect(core.mode).toBe(32);
-    expect(core.rip).toBe(COMPAT_BASE);
+    expect(core.rip).toBe(compatImage().notes.entry);
     expect(core.space).toMatchObject({ paging: 'pae', user: false, root: vcpu.kernelRoot });
     expect(hypervisor.mmu.frames.type[vcpu.kernelRoot]).toBe(FrameType.l3);
     const { frame, address } = guest.page();

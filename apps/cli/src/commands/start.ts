@@ -3,9 +3,13 @@ import { boot } from '../boot.js';
 import { type CliContext, carryOut } from '../context.js';
 import type { MachineFlags } from '../machine-flags.js';
 
-export default async function start(this: CliContext, flags: MachineFlags): Promise<void> {
+export interface StartFlags extends MachineFlags {
+  readonly pv32?: boolean;
+}
+
+export default async function start(this: CliContext, flags: StartFlags): Promise<void> {
   await carryOut(this, async () => {
-    const guest = await this.parts.ownGuest();
+    const guest = await this.parts.ownGuest(flags.pv32 ? 32 : 64);
     const memory = flags.memory ?? guest.memory;
     return boot(
       this,

@@ -4,5 +4,6 @@ import { fakeMachine } from './fake-machine.js';
 
 await launch({
   createMachine: () => Promise.resolve(fakeMachine),
-  ownGuest: () => Promise.resolve({ kernel: new TextEncoder().encode('fake own guest'), memory: 32, cmdline: 'own' }),
+  ownGuest: (bits) =>
+    Promise.resolve({ kernel: new TextEncoder().encode('fake own guest'), memory: 32, cmdline: `own ${bits}` }),
 });

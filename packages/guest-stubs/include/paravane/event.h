@@ -4,9 +4,10 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <xen/xen.h>
 
 typedef uint32_t evtchn_port_t;
-#define EVENT_PORTS 4096
+#define EVENT_PORTS (EVENT_WORDS * EVENT_WORD_BITS)
 
 /* Called from the upcall, events masked. */
 typedef void (*event_handler)(evtchn_port_t port);

@@ -6,6 +6,6 @@
 
 __attribute__((noreturn, format(printf, 1, 2))) void panic(const char *format, ...);
 __attribute__((noreturn, format(printf, 2, 3))) void panic_at(const struct registers *regs, const char *format, ...);
-void backtrace_print(uint64_t rip, uint64_t rbp);
+void backtrace_print(unsigned long ip, unsigned long bp);
 
 #endif

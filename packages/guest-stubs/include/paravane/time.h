@@ -4,8 +4,8 @@
 
 #include <stdint.h>
 
-#define NSEC_PER_SEC 1000000000ul
-#define NSEC_PER_MSEC 1000000ul
+#define NSEC_PER_SEC 1000000000u
+#define NSEC_PER_MSEC 1000000u
 
 struct wall_clock {
   uint64_t seconds; /* since 1970-01-01 00:00 UTC */

@@ -6,11 +6,11 @@
 #include <paravane/trap.h>
 
 /*
- * Enters user mode with these registers (of them rip, rsp, rflags and the general ones count; the selectors are set
- * here) under the user page tables of MMUEXT_NEW_USER_BASEPTR. Traps and system calls arrive at their handlers, on the
+ * Enters user mode with these registers (of them ip, sp, flags and the general ones count; the selectors are set
+ * here), in a 64-bit domain under the user page tables of MMUEXT_NEW_USER_BASEPTR. Traps and system calls arrive at their handlers, on the
  * stack of the caller, until one calls user_return().
  */
-uint64_t user_run(struct registers *regs);
-__attribute__((noreturn)) void user_return(uint64_t result);
+unsigned long user_run(struct registers *regs);
+__attribute__((noreturn)) void user_return(unsigned long result);
 
 #endif

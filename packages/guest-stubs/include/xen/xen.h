@@ -1,7 +1,7 @@
 /*
- * Xen's interface to x86-64 paravirtual guests: the numbers, names and layouts of its public headers
- * (xen.h, arch-x86/xen-x86_64.h, version.h, sched.h, vcpu.h, event_channel.h, memory.h, io/console.h), as far as the
- * stubs use them. Layouts are those of a 64-bit guest; a 32-bit guest needs its own.
+ * Xen's interface to paravirtual guests: the numbers, names and layouts of its public headers (xen.h,
+ * arch-x86/xen-x86_64.h and xen-x86_32.h, version.h, sched.h, vcpu.h, event_channel.h, memory.h, io/console.h), as far
+ * as the stubs use them. An unsigned long is a word of the guest, 64 or 32 bits wide.
  */
 #ifndef XEN_XEN_H
 #define XEN_XEN_H
@@ -35,7 +35,8 @@
 #define __HYPERVISOR_callback_op 30
 #define __HYPERVISOR_event_channel_op 32
 
-/* Selectors in Xen's part of the descriptor table. */
+/* Selectors in Xen's part of the descriptor table, and where Xen lies. */
+#ifdef __x86_64__
 #define FLAT_RING3_CS32 0xe023
 #define FLAT_RING3_SS32 0xe02b
 #define FLAT_RING3_CS64 0xe033
@@ -43,12 +44,23 @@
 #define FLAT_KERNEL_SS FLAT_RING3_SS32
 #define FLAT_USER_CS FLAT_RING3_CS64
 #define FLAT_USER_SS FLAT_RING3_SS32
-
 #define HYPERVISOR_VIRT_START 0xffff800000000000
 #define HYPERVISOR_VIRT_END 0xffff880000000000
-#define MACH2PHYS_VIRT_START 0xffff800000000000
+#else
+#define FLAT_RING1_CS 0xe019
+#define FLAT_RING1_DS 0xe021
+#define FLAT_RING3_CS 0xe02b
+#define FLAT_RING3_DS 0xe033
+#define FLAT_KERNEL_CS FLAT_RING1_CS
+#define FLAT_KERNEL_DS FLAT_RING1_DS
+#define FLAT_KERNEL_SS FLAT_RING1_DS
+#define FLAT_USER_CS FLAT_RING3_CS
+#define FLAT_USER_DS FLAT_RING3_DS
+#define FLAT_USER_SS FLAT_RING3_DS
+#define HYPERVISOR_VIRT_START 0xf5800000
+#endif
 
-/* Flag word of the frame that HYPERVISOR_iret takes. */
+/* Flag word of the frame that a 64-bit HYPERVISOR_iret takes. */
 #define VGCF_in_syscall 0x100
 
 #define XEN_EPERM 1
@@ -62,6 +74,9 @@
 #include <stdint.h>
 
 #define XEN_LEGACY_MAX_VCPUS 32
+/* Event channels of the two-level form are bits in so many words. */
+#define EVENT_WORD_BITS (8 * sizeof(unsigned long))
+#define EVENT_WORDS EVENT_WORD_BITS
 #define DOMID_SELF 0x7ff0
 typedef uint16_t domid_t;
 
@@ -73,8 +88,7 @@ struct trap_info {
   uint8_t vector;
   uint8_t flags;
   uint16_t cs;
-  uint32_t pad;
-  uint64_t address;
+  unsigned long address;
 };
 
 /* mmu_update: kinds of request, in the low two bits of ptr */
@@ -99,15 +113,14 @@ struct mmu_update {
 
 struct mmuext_op {
   uint32_t cmd;
-  uint32_t pad;
   union {
-    uint64_t mfn;
-    uint64_t linear_addr;
+    unsigned long mfn;
+    unsigned long linear_addr;
   } arg1;
   union {
-    uint64_t nr_ents;
-    uint64_t vcpumask;
-    uint64_t src_mfn;
+    uint32_t nr_ents;
+    unsigned long vcpumask;
+    unsigned long src_mfn;
   } arg2;
 };
 
@@ -155,14 +168,13 @@ struct xen_feature_info {
 #define XENMEM_machphys_mapping 12
 
 struct xen_machphys_mapping {
-  uint64_t v_start, v_end;
-  uint64_t max_mfn;
+  unsigned long v_start, v_end;
+  unsigned long max_mfn;
 };
 
 struct xen_memory_map {
   uint32_t nr_entries;
-  uint32_t pad;
-  uint64_t buffer;
+  unsigned long buffer;
 };
 
 struct e820entry {
@@ -187,9 +199,8 @@ struct sched_shutdown {
 };
 
 struct sched_poll {
-  uint64_t ports; /* address of uint32_t[] */
+  unsigned long ports; /* address of uint32_t[] */
   uint32_t nr_ports;
-  uint32_t pad;
   uint64_t timeout; /* absolute system time in ns; 0 waits for ever */
 };
 
@@ -203,7 +214,6 @@ struct sched_poll {
 struct vcpu_set_singleshot_timer {
   uint64_t timeout_abs_ns;
   uint32_t flags;
-  uint32_t pad;
 };
 
 /* event_channel_op */
@@ -235,14 +245,19 @@ struct evtchn_port {
 #define CALLBACKOP_register 0
 #define CALLBACKTYPE_event 0
 #define CALLBACKTYPE_failsafe 1
-#define CALLBACKTYPE_syscall 2
+#define CALLBACKTYPE_syscall 2 /* 64-bit guests */
 #define CALLBACKF_mask_events 1
 
 struct callback_register {
   uint16_t type;
   uint16_t flags;
-  uint32_t pad;
-  uint64_t address;
+#ifdef __x86_64__
+  unsigned long address;
+#else
+  struct {
+    unsigned long cs, eip;
+  } address;
+#endif
 };
 
 /* Shared page */
@@ -260,32 +275,43 @@ struct vcpu_time_info {
 struct vcpu_info {
   uint8_t evtchn_upcall_pending;
   uint8_t evtchn_upcall_mask;
-  uint8_t pad[6];
-  uint64_t evtchn_pending_sel;
+  unsigned long evtchn_pending_sel;
   struct {
-    uint64_t cr2;
-    uint64_t pad;
+    unsigned long cr2;
+#ifdef __x86_64__
+    unsigned long pad;
+#else
+    unsigned long pad[5];
+#endif
   } arch;
   struct vcpu_time_info time;
 };
 
 struct arch_shared_info {
-  uint64_t max_pfn;
-  uint64_t pfn_to_mfn_frame_list_list;
-  uint64_t nmi_reason;
-  uint64_t p2m_cr3;
-  uint64_t p2m_vaddr;
-  uint64_t p2m_generation;
+  unsigned long max_pfn;
+  unsigned long pfn_to_mfn_frame_list_list;
+  unsigned long nmi_reason;
+  unsigned long p2m_cr3;
+  unsigned long p2m_vaddr;
+  unsigned long p2m_generation;
+#ifndef __x86_64__
+  uint32_t wc_sec_hi;
+#endif
 };
 
 struct shared_info {
   struct vcpu_info vcpu_info[XEN_LEGACY_MAX_VCPUS];
-  uint64_t evtchn_pending[64];
-  uint64_t evtchn_mask[64];
+  unsigned long evtchn_pending[EVENT_WORDS];
+  unsigned long evtchn_mask[EVENT_WORDS];
   uint32_t wc_version;
   uint32_t wc_sec;
   uint32_t wc_nsec;
+#ifdef __x86_64__
   uint32_t wc_sec_hi;
+#define shared_info_wc_sec_hi wc_sec_hi
+#else
+#define shared_info_wc_sec_hi arch.wc_sec_hi
+#endif
   struct arch_shared_info arch;
 };
 
@@ -295,26 +321,23 @@ struct shared_info {
 
 struct start_info {
   char magic[32];
-  uint64_t nr_pages;
-  uint64_t shared_info; /* machine address */
+  unsigned long nr_pages;
+  unsigned long shared_info; /* machine address */
   uint32_t flags;
-  uint32_t pad0;
-  uint64_t store_mfn;
+  unsigned long store_mfn;
   uint32_t store_evtchn;
-  uint32_t pad1;
   struct {
-    uint64_t mfn;
+    unsigned long mfn;
     uint32_t evtchn;
-    uint32_t pad;
   } console;
-  uint64_t pt_base; /* virtual address of the top-level page table */
-  uint64_t nr_pt_frames;
-  uint64_t mfn_list; /* virtual address of the P2M list */
-  uint64_t mod_start;
-  uint64_t mod_len;
+  unsigned long pt_base; /* virtual address of the top-level page table */
+  unsigned long nr_pt_frames;
+  unsigned long mfn_list; /* virtual address of the P2M list */
+  unsigned long mod_start;
+  unsigned long mod_len;
   char cmd_line[1024];
-  uint64_t first_p2m_pfn;
-  uint64_t nr_p2m_frames;
+  unsigned long first_p2m_pfn;
+  unsigned long nr_p2m_frames;
 };
 
 /* Console page: `in` is host to guest; indices run freely. */
@@ -325,20 +348,24 @@ struct xencons_interface {
   uint32_t out_cons, out_prod;
 };
 
-#define XEN_LAYOUT(type, field, offset) \
-  _Static_assert(__builtin_offsetof(struct type, field) == (offset), #type "." #field " is misplaced")
-XEN_LAYOUT(trap_info, address, 8);
-XEN_LAYOUT(mmuext_op, arg2, 0x10);
-XEN_LAYOUT(vcpu_info, time, 0x20);
-XEN_LAYOUT(shared_info, evtchn_pending, 0x800);
-XEN_LAYOUT(shared_info, evtchn_mask, 0xa00);
-XEN_LAYOUT(shared_info, wc_version, 0xc00);
-XEN_LAYOUT(shared_info, arch, 0xc10);
-XEN_LAYOUT(start_info, console, 0x48);
-XEN_LAYOUT(start_info, pt_base, 0x58);
-XEN_LAYOUT(start_info, cmd_line, 0x80);
-XEN_LAYOUT(start_info, first_p2m_pfn, 0x480);
-XEN_LAYOUT(xencons_interface, in_cons, 0xc00);
+/* Offsets in a 64-bit and in a 32-bit guest. */
+#define XEN_LAYOUT(type, field, wide, narrow)                                                       \
+  _Static_assert(__builtin_offsetof(struct type, field) == (sizeof(unsigned long) == 8 ? (wide) : (narrow)), \
+                 #type "." #field " is misplaced")
+XEN_LAYOUT(trap_info, address, 0x8, 0x4);
+XEN_LAYOUT(mmuext_op, arg2, 0x10, 0x8);
+XEN_LAYOUT(sched_poll, timeout, 0x10, 0x8);
+XEN_LAYOUT(vcpu_info, arch, 0x10, 0x8);
+XEN_LAYOUT(vcpu_info, time, 0x20, 0x20);
+XEN_LAYOUT(shared_info, evtchn_pending, 0x800, 0x800);
+XEN_LAYOUT(shared_info, evtchn_mask, 0xa00, 0x880);
+XEN_LAYOUT(shared_info, wc_version, 0xc00, 0x900);
+XEN_LAYOUT(shared_info, arch, 0xc10, 0x90c);
+XEN_LAYOUT(start_info, console, 0x48, 0x34);
+XEN_LAYOUT(start_info, pt_base, 0x58, 0x3c);
+XEN_LAYOUT(start_info, cmd_line, 0x80, 0x50);
+XEN_LAYOUT(start_info, first_p2m_pfn, 0x480, 0x450);
+XEN_LAYOUT(xencons_interface, in_cons, 0xc00, 0xc00);
 
 #endif /* __ASSEMBLER__ */
 #endif

@@ -14,6 +14,10 @@
 #endif
 #define STACK_SIZE 32768
 
+/* Where the kernel is linked if nobody chooses (kernel.lds): in the top 2 GiB, for -mcmodel=kernel. */
+    .globl default_virt_base
+    .set default_virt_base, 0xffffffff80000000
+
 .macro XEN_NOTE_STRING type, text
     .balign 4
     .long 4, 2f - 1f, \type

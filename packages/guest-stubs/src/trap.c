@@ -5,7 +5,7 @@
 #include <paravane/guest.h>
 
 struct fixup {
-  uint64_t at, resume;
+  unsigned long at, resume;
 };
 extern const struct fixup trap_fixups_start[], trap_fixups_end[];
 extern const char trap_entries[];
@@ -14,7 +14,7 @@ extern const char trap_entries[];
 #define VECTORS 256
 
 volatile struct trap_record trap_caught = {.vector = -1};
-static trap_handler handlers[TRAP_syscall + 1];
+static trap_handler handlers[VECTORS + 3];
 static struct trap_info table[VECTORS + 1];
 
 void trap_dispatch(struct registers *regs);
@@ -43,13 +43,20 @@ void trap_handle(unsigned int vector, trap_handler handler) {
   handlers[vector] = handler;
 }
 
-uint64_t trap_cr2(void) {
-  return *(volatile uint64_t *)&this_vcpu_info->arch.cr2;
+unsigned long trap_cr2(void) {
+  return *(volatile unsigned long *)&this_vcpu_info->arch.cr2;
 }
 
-/* Xen shows an interrupted kernel with RPL 0, although it runs in ring 3. */
+/* Xen shows an interrupted 64-bit kernel with RPL 0, although it runs in ring 3; a 32-bit one has RPL 1. */
 bool trap_from_user(const struct registers *regs) {
   return (regs->cs & 3) == 3;
+}
+
+unsigned long trap_stack_pointer(const struct registers *regs) {
+#ifndef __x86_64__
+  if (!trap_from_user(regs)) return HYPERCALL_POINTER(&regs->sp);
+#endif
+  return regs->sp;
 }
 
 const char *trap_name(unsigned int vector) {
@@ -72,12 +79,12 @@ const char *trap_name(unsigned int vector) {
 
 static bool fix_up(struct registers *regs) {
   for (const struct fixup *fixup = trap_fixups_start; fixup < trap_fixups_end; fixup++) {
-    if (fixup->at != regs->rip) continue;
+    if (fixup->at != regs->ip) continue;
     trap_caught.vector = (int)regs->vector;
     trap_caught.error_code = regs->error_code;
     trap_caught.cr2 = regs->vector == TRAP_page_fault ? trap_cr2() : 0;
-    trap_caught.rip = regs->rip;
-    regs->rip = fixup->resume;
+    trap_caught.ip = regs->ip;
+    regs->ip = fixup->resume;
     return true;
   }
   return false;
@@ -92,7 +99,7 @@ void trap_dispatch(struct registers *regs) {
   if (handlers[vector] && handlers[vector](regs)) return;
   if (!trap_from_user(regs) && fix_up(regs)) return;
   if (vector == TRAP_page_fault) {
-    panic_at(regs, "%s at %lx (error code %lx)", trap_name(vector), trap_cr2(), regs->error_code);
+    panic_at(regs, "%s at %lx (error code %lx)", trap_name(vector), trap_cr2(), (unsigned long)regs->error_code);
   }
-  panic_at(regs, "%s (vector %u, error code %lx)", trap_name(vector), vector, regs->error_code);
+  panic_at(regs, "%s (vector %u, error code %lx)", trap_name(vector), vector, (unsigned long)regs->error_code);
 }

@@ -1,46 +1,48 @@
 /* What `user` runs: position-independent, copied to a page of its own. System-call numbers are those of user.c. */
-#include "user.h"
+#include "../user.h"
 
     .section .rodata.user_program, "a"
     .balign 16
     .globl user_program
 user_program:
-    leaq message(%rip), %rdi
-    movl $message_end - message, %esi
+    call 1f
+1:  popl %ebx
+    addl $message - 1b, %ebx
+    movl $message_end - message, %ecx
     movl $USER_WRITE, %eax
-    syscall
+    int $0x80
 
     /* What a system call must leave alone. */
     movl $0x11111111, %ebx
-    movl $0x22222222, %r12d
+    movl $0x22222222, %esi
     movl $USER_NOTHING, %eax
-    syscall
+    int $0x80
     cmpl $0x11111111, %ebx
     jne 9f
-    cmpl $0x22222222, %r12d
+    cmpl $0x22222222, %esi
     jne 9f
 
     movl $USER_KERNEL_ADDRESS, %eax
-    syscall
+    int $0x80
     .globl user_program_read
 user_program_read:
-    movq (%rax), %rcx           /* the kernel is not mapped here: its handler skips this instruction */
+    movl (%eax), %ecx           /* the kernel's: its handler skips this instruction */
     .globl user_program_after_read
 user_program_after_read:
     int3
 
-    movl $USER_ROUNDS, %ebx
+    movl $USER_ROUNDS, %esi
 1:  movl $USER_NOTHING, %eax
-    syscall
-    decl %ebx
+    int $0x80
+    decl %esi
     jnz 1b
 
-    movl $42, %edi
+    movl $42, %ebx
     movl $USER_EXIT, %eax
-    syscall
-9:  movl $1, %edi
+    int $0x80
+9:  movl $1, %ebx
     movl $USER_EXIT, %eax
-    syscall
+    int $0x80
     ud2
 message:
     .ascii "  hello from user mode\n"

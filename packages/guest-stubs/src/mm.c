@@ -1,86 +1,85 @@
 /*
- * Page tables and pages of a PV64 domain. Tables are found through their machine frames (M2P) and read through the
+ * Page tables and pages of a PV domain, in four levels or in the three of PAE. Tables are found through their machine frames (M2P) and read through the
  * kernel's own read-only mapping of them; each change goes through mmu_update or update_va_mapping, where Xen checks it.
  * Invariant: a page that is or becomes a table has no writable mapping.
  */
 #include <paravane/guest.h>
 
-#define LEVELS 4
 #define ENTRIES 512
 #define RESERVED_PAGES 8 /* kept back for tables, so that growing the mapped area never fails half-way */
-#define MAPPED_LIMIT_PFN (0x70000000ull >> PAGE_SHIFT)
+#define MAPPED_LIMIT_PFN (MAPPED_LIMIT >> PAGE_SHIFT)
 
 struct free_page {
   struct free_page *next;
 };
 
 static struct free_page *free_list;
-static uint64_t free_pages;
-static uint64_t mapped_end_pfn;
+static unsigned long free_pages;
+static unsigned long mapped_end_pfn;
 
-static const uint64_t *m2p(void) {
-  static const uint64_t *base;
+static const unsigned long *m2p(void) {
+  static const unsigned long *base;
   static bool known;
   if (!known) {
     struct xen_machphys_mapping mapping;
     known = true;
-    base = (const uint64_t *)MACH2PHYS_VIRT_START;
-    if (HYPERVISOR_memory_op(XENMEM_machphys_mapping, &mapping) == 0) base = (const uint64_t *)mapping.v_start;
+    base = (const unsigned long *)MACH2PHYS_DEFAULT;
+    if (HYPERVISOR_memory_op(XENMEM_machphys_mapping, &mapping) == 0) base = (const unsigned long *)mapping.v_start;
   }
   return base;
 }
 
-uint64_t mm_pfn_to_mfn(uint64_t pfn) {
-  return pfn < start_info->nr_pages ? ((const uint64_t *)start_info->mfn_list)[pfn] : INVALID_MFN;
+unsigned long mm_pfn_to_mfn(unsigned long pfn) {
+  return pfn < start_info->nr_pages ? ((const unsigned long *)start_info->mfn_list)[pfn] : INVALID_MFN;
 }
 
-uint64_t mm_mfn_to_pfn(uint64_t mfn) {
+unsigned long mm_mfn_to_pfn(unsigned long mfn) {
   return m2p()[mfn];
 }
 
-void *mm_pfn_to_virt(uint64_t pfn) {
+void *mm_pfn_to_virt(unsigned long pfn) {
   return virt_base + (pfn << PAGE_SHIFT);
 }
 
-void *mm_mfn_to_virt(uint64_t mfn) {
+void *mm_mfn_to_virt(unsigned long mfn) {
   return mm_pfn_to_virt(mm_mfn_to_pfn(mfn));
 }
 
-uint64_t mm_virt_to_pfn(const void *address) {
-  return (uint64_t)((const char *)address - virt_base) >> PAGE_SHIFT;
+unsigned long mm_virt_to_pfn(const void *address) {
+  return (unsigned long)((const char *)address - virt_base) >> PAGE_SHIFT;
 }
 
-uint64_t mm_virt_to_mfn(const void *address) {
+unsigned long mm_virt_to_mfn(const void *address) {
   return mm_pfn_to_mfn(mm_virt_to_pfn(address));
 }
 
-static unsigned int table_index(uint64_t va, unsigned int level) {
-  return va >> (PAGE_SHIFT + 9 * (level - 1)) & (ENTRIES - 1);
+static unsigned int table_index(unsigned long va, unsigned int level) {
+  return va >> (PAGE_SHIFT + 9 * (level - 1)) & ((level == TABLE_LEVELS ? TABLE_TOP_ENTRIES : ENTRIES) - 1);
 }
 
 /* The entry of the given level that translates va, or NULL if a table above it is missing. */
-static uint64_t *find_entry(uint64_t va, unsigned int wanted) {
+static uint64_t *find_entry(unsigned long va, unsigned int wanted) {
   uint64_t *table = (uint64_t *)start_info->pt_base;
-  for (unsigned int level = LEVELS;; level--) {
+  for (unsigned int level = TABLE_LEVELS;; level--) {
     uint64_t *entry = &table[table_index(va, level)];
     if (level == wanted) return entry;
     if (!(*(volatile uint64_t *)entry & PTE_PRESENT)) return NULL;
-    table = mm_mfn_to_virt((*entry & PTE_FRAME) >> PAGE_SHIFT);
+    table = mm_mfn_to_virt((unsigned long)((*entry & PTE_FRAME) >> PAGE_SHIFT));
   }
 }
 
-uint64_t *mm_entry(uint64_t va) {
+uint64_t *mm_entry(unsigned long va) {
   return find_entry(va, 1);
 }
 
-uint64_t mm_lookup(uint64_t va) {
+uint64_t mm_lookup(unsigned long va) {
   const volatile uint64_t *entry = find_entry(va, 1);
   return entry && (*entry & PTE_PRESENT) ? *entry : 0;
 }
 
 long mm_write_entry(uint64_t *entry, uint64_t value) {
   struct mmu_update update = {
-      .ptr = mm_virt_to_mfn(entry) << PAGE_SHIFT | (HYPERCALL_POINTER(entry) & (PAGE_SIZE - 1)) | MMU_NORMAL_PT_UPDATE,
+      .ptr = mm_pte(mm_virt_to_mfn(entry), (HYPERCALL_POINTER(entry) & (PAGE_SIZE - 1)) | MMU_NORMAL_PT_UPDATE),
       .val = value,
   };
   int done = 0;
@@ -88,7 +87,7 @@ long mm_write_entry(uint64_t *entry, uint64_t value) {
 }
 
 static long set_rights(void *page, uint64_t flags) {
-  return HYPERVISOR_update_va_mapping(HYPERCALL_POINTER(page), mm_virt_to_mfn(page) << PAGE_SHIFT | flags, UVMF_INVLPG);
+  return HYPERVISOR_update_va_mapping(HYPERCALL_POINTER(page), mm_pte(mm_virt_to_mfn(page), flags), UVMF_INVLPG);
 }
 
 long mm_set_readonly(void *page) {
@@ -103,7 +102,7 @@ long mm_set_writable(void *page) {
 static long attach_table(uint64_t *entry, void *page) {
   long result = mm_set_readonly(page);
   if (result < 0) return result;
-  return mm_write_entry(entry, mm_virt_to_mfn(page) << PAGE_SHIFT | PTE_TABLE);
+  return mm_write_entry(entry, mm_pte(mm_virt_to_mfn(page), PTE_TABLE));
 }
 
 static void *take_page(void) {
@@ -116,8 +115,8 @@ static void *take_page(void) {
 }
 
 /* Tables for va down to the given level's entry, which is returned; NULL if memory or Xen says no. */
-static uint64_t *build_entry(uint64_t va, unsigned int wanted) {
-  for (unsigned int level = LEVELS; level > wanted; level--) {
+static uint64_t *build_entry(unsigned long va, unsigned int wanted) {
+  for (unsigned int level = TABLE_LEVELS; level > wanted; level--) {
     uint64_t *entry = find_entry(va, level);
     if (*(volatile uint64_t *)entry & PTE_PRESENT) continue;
     void *page = take_page();
@@ -126,47 +125,47 @@ static uint64_t *build_entry(uint64_t va, unsigned int wanted) {
   return find_entry(va, wanted);
 }
 
-long mm_map(uint64_t va, uint64_t mfn, uint64_t flags) {
+long mm_map(unsigned long va, unsigned long mfn, uint64_t flags) {
   if (!build_entry(va, 1)) return -XEN_EFAULT;
-  return HYPERVISOR_update_va_mapping(va, mfn << PAGE_SHIFT | flags, UVMF_INVLPG);
+  return HYPERVISOR_update_va_mapping(va, mm_pte(mfn, flags), UVMF_INVLPG);
 }
 
-long mm_unmap(uint64_t va) {
+long mm_unmap(unsigned long va) {
   return find_entry(va, 1) ? HYPERVISOR_update_va_mapping(va, 0, UVMF_INVLPG) : -XEN_EINVAL;
 }
 
-static long mmuext(unsigned int cmd, uint64_t mfn) {
+static long mmuext(unsigned int cmd, unsigned long mfn) {
   struct mmuext_op op = {.cmd = cmd, .arg1.mfn = mfn};
   int done = 0;
   return HYPERVISOR_mmuext_op(&op, 1, &done);
 }
 
-long mm_pin(uint64_t mfn, unsigned int level) {
+long mm_pin(unsigned long mfn, unsigned int level) {
   return mmuext(MMUEXT_PIN_L1_TABLE + level - 1, mfn);
 }
 
-long mm_unpin(uint64_t mfn) {
+long mm_unpin(unsigned long mfn) {
   return mmuext(MMUEXT_UNPIN_TABLE, mfn);
 }
 
 /* Maps the next 2 MiB behind the mapped area: a level-1 table filled while it is an ordinary page, then attached. */
 static bool grow(void) {
-  uint64_t first = mapped_end_pfn, end = start_info->nr_pages;
+  unsigned long first = mapped_end_pfn, end = start_info->nr_pages;
   if (end > MAPPED_LIMIT_PFN) end = MAPPED_LIMIT_PFN;
-  uint64_t va = HYPERCALL_POINTER(mm_pfn_to_virt(first));
+  unsigned long va = HYPERCALL_POINTER(mm_pfn_to_virt(first));
   if (first >= end || table_index(va, 1) != 0) return false;
   uint64_t *entry = build_entry(va, 2);
   if (!entry || (*(volatile uint64_t *)entry & PTE_PRESENT)) return false;
   uint64_t *table = take_page();
   if (!table) return false;
-  uint64_t count = 0;
+  unsigned long count = 0;
   for (; count < ENTRIES && first + count < end; count++) {
-    uint64_t mfn = mm_pfn_to_mfn(first + count);
-    if (mfn != INVALID_MFN) table[count] = mfn << PAGE_SHIFT | PTE_KERNEL;
+    unsigned long mfn = mm_pfn_to_mfn(first + count);
+    if (mfn != INVALID_MFN) table[count] = mm_pte(mfn, PTE_KERNEL);
   }
   if (attach_table(entry, table) < 0) return false;
   mapped_end_pfn = first + count;
-  for (uint64_t i = count; i-- > 0;) {
+  for (unsigned long i = count; i-- > 0;) {
     if (mm_pfn_to_mfn(first + i) != INVALID_MFN) mm_page_free(mm_pfn_to_virt(first + i));
   }
   return true;
@@ -186,8 +185,8 @@ void mm_page_free(void *address) {
   free_pages++;
 }
 
-uint64_t mm_pages_free(void) {
-  uint64_t unmapped = start_info->nr_pages > mapped_end_pfn ? start_info->nr_pages - mapped_end_pfn : 0;
+unsigned long mm_pages_free(void) {
+  unsigned long unmapped = start_info->nr_pages > mapped_end_pfn ? start_info->nr_pages - mapped_end_pfn : 0;
   return free_pages + unmapped;
 }
 
@@ -195,24 +194,24 @@ void *mm_mapped_end(void) {
   return mm_pfn_to_virt(mapped_end_pfn);
 }
 
-static uint64_t max(uint64_t a, uint64_t b) {
+static unsigned long max(unsigned long a, unsigned long b) {
   return a > b ? a : b;
 }
 
 /* The builder puts the boot stack last; the other parts are taken into account for builders with another order. */
-static uint64_t first_free_pfn(uint64_t boot_stack) {
-  uint64_t end = max(HYPERCALL_POINTER(kernel_end), boot_stack);
+static unsigned long first_free_pfn(unsigned long boot_stack) {
+  unsigned long end = max(HYPERCALL_POINTER(kernel_end), boot_stack);
   end = max(end, HYPERCALL_POINTER(start_info) + PAGE_SIZE);
   end = max(end, start_info->pt_base + start_info->nr_pt_frames * PAGE_SIZE);
-  if (!start_info->first_p2m_pfn) end = max(end, start_info->mfn_list + start_info->nr_pages * sizeof(uint64_t));
+  if (!start_info->first_p2m_pfn) end = max(end, start_info->mfn_list + start_info->nr_pages * sizeof(unsigned long));
   if (start_info->console.mfn) end = max(end, HYPERCALL_POINTER(mm_mfn_to_virt(start_info->console.mfn)) + PAGE_SIZE);
   if (start_info->store_mfn) end = max(end, HYPERCALL_POINTER(mm_mfn_to_virt(start_info->store_mfn)) + PAGE_SIZE);
   if (start_info->mod_len) end = max(end, start_info->mod_start + start_info->mod_len);
   return mm_virt_to_pfn((void *)(end + PAGE_SIZE - 1));
 }
 
-void mm_init(uint64_t boot_stack) {
-  uint64_t first = first_free_pfn(boot_stack), pfn = first;
+void mm_init(unsigned long boot_stack) {
+  unsigned long first = first_free_pfn(boot_stack), pfn = first;
   while (pfn < start_info->nr_pages && mm_lookup(HYPERCALL_POINTER(mm_pfn_to_virt(pfn)))) pfn++;
   mapped_end_pfn = pfn;
   while (pfn-- > first) mm_page_free(mm_pfn_to_virt(pfn));
