@@ -1,14 +1,21 @@
 /**
  * What the asked processors are known to do otherwise than the core, which follows the first of them that was asked
- * (Intel), or the manual. A difference is excused only where a line here foresees it.
+ * (Intel), or the manual. A difference counts as known only where a line here foresees it, and where the line says what
+ * the processor answers instead, only if it does answer that.
  */
+
+import type { CaseResult, CpuException } from './case.js';
+import { type CpuSnapshot, copySnapshot, LAYOUT } from './state.js';
 
 export interface AskedCase {
   /** Of the form: `GROUP: MNEMONIC operands | encoding | width`. */
   key: string;
   code: Uint8Array;
-  /** Of the core's own answer, or -1. */
-  vector: number;
+  initial: CpuSnapshot;
+  /** Linear address and bytes of the operand in memory, if there is one. */
+  memory?: { address: bigint; size: number };
+  /** The core's own answer. */
+  result: CaseResult;
 }
 
 export interface VendorDifference {
@@ -16,73 +23,241 @@ export interface VendorDifference {
   what: string;
   form: RegExp;
   where: (one: AskedCase) => boolean;
+  /** What the vendor's processors answer; without it, or where it is undefined, they may answer anything. */
+  answer?: (one: AskedCase) => CaseResult | undefined;
 }
 
-const has = ({ code }: AskedCase, prefix: number): boolean => code.subarray(0, 14).includes(prefix);
 const AMD = 'AuthenticAMD';
-const always = (): boolean => true;
-const faults = ({ vector }: AskedCase): boolean => vector >= 0;
+const RCX = 1;
+const RSI = 6;
+const RDI = 7;
+const R8 = 8;
+const UNDERFLOW = 0x10;
+const ERROR_SUMMARY = 0x80;
+const BUSY = 0x8000;
+/** Offset of an XSAVE area's header of 64 bytes. */
+const HEADER = 512n;
+
+const has = ({ code }: AskedCase, prefix: number): boolean => code.subarray(0, 14).includes(prefix);
+const repeats = (one: AskedCase): boolean => has(one, 0xf2) || has(one, 0xf3);
+const vectorOf = ({ result }: AskedCase): number => result.exception?.vector ?? -1;
+const faults = (one: AskedCase): boolean => vectorOf(one) >= 0;
+const low = (value: bigint): bigint => value & 0xffff_ffffn;
+const count = (one: AskedCase, state: CpuSnapshot): bigint => {
+  const value = state.gpr[RCX]!;
+  return has(one, 0x67) ? low(value) : value;
+};
+const iterates = (one: AskedCase): boolean => count(one, one.initial) !== count(one, one.result.final);
+
+/** The core's answer with changes to its final state. */
+function changed({ result }: AskedCase, change: (final: CpuSnapshot) => void): CaseResult {
+  const final = copySnapshot(result.final);
+  change(final);
+  return { ...result, final };
+}
+
+const exceptionAlone = ({ initial }: AskedCase, exception: CpuException): CaseResult => ({ final: initial, exception });
+const withoutException = ({ initial, code }: AskedCase): CaseResult => ({
+  final: { ...initial, rip: initial.rip + BigInt(code.length) },
+});
+
+/** The fault that a store to the operand meets, by the memory layout of the cases; a canonical address. */
+function storeFault({ memory }: AskedCase): CpuException | undefined {
+  if (!memory) return undefined;
+  const isIn = (at: bigint, base: number, size: number): boolean => at >= BigInt(base) && at < BigInt(base + size);
+  for (const address of [memory.address, (memory.address + BigInt(memory.size) - 1n) & ~0xfffn]) {
+    if (isIn(address, LAYOUT.dataBase, LAYOUT.dataSize)) continue;
+    const present = isIn(address, LAYOUT.readOnlyBase, LAYOUT.readOnlySize);
+    return { vector: 14, errorCode: present ? 7 : 6, address };
+  }
+  return undefined;
+}
+const isCanonical = (address: bigint): boolean => BigInt.asUintN(64, BigInt.asIntN(48, address)) === address;
+
+/** XCHG of rAX and R8, which AMD's processors make of F3 REX.B 90. */
+function exchanged(one: AskedCase): CaseResult {
+  const { code, initial } = one;
+  const rex = code.at(-2)!;
+  const mask = rex & 8 ? ~0n : has(one, 0x66) ? 0xffffn : 0xffff_ffffn;
+  const mix = (to: bigint, from: bigint): bigint =>
+    BigInt.asUintN(64, mask === 0xffffn ? (to & ~mask) | (from & mask) : from & mask);
+  return changed(one, ({ gpr }) => {
+    gpr[0] = mix(initial.gpr[0]!, initial.gpr[R8]!);
+    gpr[R8] = mix(initial.gpr[R8]!, initial.gpr[0]!);
+  });
+}
+
+/** A legacy region whose MXCSR_MASK has bit 17, where one was stored. */
+function maskSaved(one: AskedCase): CaseResult {
+  const at = Number(one.memory!.address - BigInt(LAYOUT.dataBase)) + 28;
+  const [before, after] = [one.initial.data, one.result.final.data];
+  if (at < 0 || at + 4 > after.length || after.subarray(at, at + 4).join() !== '255,255,0,0') return one.result;
+  // XSAVE stores it only with a component that needs it.
+  if (!one.key.includes(': FXSAVE') && before.subarray(at, at + 4).join() === '255,255,0,0') return one.result;
+  return changed(one, ({ data }) => {
+    data[at + 2] = 2;
+  });
+}
+
+const isNanSingle = (bits: number): boolean => (bits & 0x7fff_ffff) > 0x7f80_0000;
+function givesNan({ result, initial }: AskedCase): boolean {
+  const view = new DataView(result.final.xmm.buffer, result.final.xmm.byteOffset, 256);
+  for (let at = 0; at < 256; at += 4) {
+    if (result.final.xmm.subarray(at, at + 4).every((byte, i) => byte === initial.xmm[at + i])) continue;
+    if (isNanSingle(view.getUint32(at, true))) return true;
+    if (at % 8 === 4 && (view.getUint32(at, true) & 0x7ff0_0000) === 0x7ff0_0000) return true;
+  }
+  return false;
+}
+
+const x87Stores = /^x87-move: (FSTP?|FISTT?P?|FBSTP) M/;
+const raisesX87 = ({ initial, result }: AskedCase): boolean =>
+  (result.final.x87.fsw & ~initial.x87.fsw & ERROR_SUMMARY) !== 0;
+
+/** ±2^-16382, of which the sine, a little smaller, is below the normal numbers if rounded towards zero. */
+function leastNormalTowardsZero({ initial: { x87 } }: AskedCase): boolean {
+  const view = new DataView(x87.st.buffer, x87.st.byteOffset);
+  const head = view.getUint16(8, true);
+  const control = (x87.fcw >> 10) & 3;
+  return (
+    (head & 0x7fff) <= 1 && view.getBigUint64(0, true) === 1n << 63n && (control === 3 || control === 1 + (head >> 15))
+  );
+}
+/** The core's answer with an underflow, which it has not seen. */
+const underflowing = (one: AskedCase): CaseResult =>
+  changed(one, ({ x87 }) => {
+    x87.fsw |= UNDERFLOW | (x87.fcw & UNDERFLOW ? 0 : ERROR_SUMMARY | BUSY);
+  });
 
 export const VENDOR_DIFFERENCES: readonly VendorDifference[] = [
   {
     vendor: AMD,
     what: 'a repetition with 32-bit addresses that does nothing leaves the upper halves of RCX, RSI and RDI',
     form: /^string: /,
-    where: (one) => has(one, 0x67),
+    where: (one) => has(one, 0x67) && repeats(one) && !iterates(one),
+    answer: (one) =>
+      changed(one, ({ gpr }) => {
+        for (const register of [RCX, RSI, RDI]) gpr[register] = one.initial.gpr[register]!;
+      }),
   },
   {
     vendor: AMD,
-    what: 'flags of a repeated comparison that faults are those before its last iteration',
+    what: 'flags of a repeated comparison that faults are those of its last comparison, not those before the instruction',
     form: /^(string|code-32): (CMPS|SCAS)/,
-    where: (one) => (has(one, 0xf2) || has(one, 0xf3)) && faults(one),
+    where: (one) => repeats(one) && faults(one) && iterates(one),
   },
   {
     vendor: AMD,
-    what: 'F3 90 is PAUSE also with REX.B; elsewhere REX.B makes it XCHG',
-    form: /^prefix: (P|LONG)_NOP/,
-    where: (one) => has(one, 0xf3),
+    what: 'REX.B makes an exchange of 90 after F3, too, which is PAUSE elsewhere',
+    form: /^prefix: (P_NOP|P_XCHG|LONG_NOP) /,
+    where: (one) => has(one, 0xf3) && (one.code.at(-2)! & 0xf1) === 0x41 && one.code.at(-1) === 0x90 && !faults(one),
+    answer: exchanged,
   },
   {
     vendor: AMD,
-    what: 'MXCSR_MASK has bit 17 (misaligned SSE accesses); x87 pointers are saved only with an exception pending',
+    what: 'MXCSR_MASK has bit 17 (misaligned SSE accesses)',
     form: /: (FXSAVE|XSAVE|XSAVEOPT|XSAVEC) /,
-    where: always,
+    where: (one) => one.memory !== undefined && !faults(one),
+    answer: maskSaved,
+  },
+  {
+    vendor: AMD,
+    what: 'a page fault of XSAVE and its kin is told at the first byte of the area, not at its last or at the header',
+    form: /^xsave: X(SAVE|SAVEOPT|SAVEC|RSTOR) /,
+    where: (one) => vectorOf(one) === 14,
+    answer: (one) => {
+      const exception = one.result.exception!;
+      const restores = one.key.includes('XRSTOR');
+      const area = exception.address - (restores ? HEADER + 8n : HEADER + 63n);
+      const present = area >= BigInt(LAYOUT.dataBase) && area < BigInt(LAYOUT.guardBase);
+      if (present && !restores) return one.result;
+      return exceptionAlone(one, { ...exception, address: present ? area + HEADER : area });
+    },
+  },
+  {
+    vendor: AMD,
+    what: 'XSAVE and its kin raise #GP, not #SS, for an address on the stack that is not canonical',
+    form: /^xsave: X(SAVE|SAVEOPT|SAVEC|RSTOR) /,
+    where: (one) => vectorOf(one) === 12,
+    answer: (one) => exceptionAlone(one, { vector: 13, errorCode: 0, address: 0n }),
   },
   {
     vendor: AMD,
     what: 'MXCSR may have bit 17',
     form: /: LDMXCSR /,
-    where: faults,
+    where: (one) => vectorOf(one) === 13,
   },
   {
     vendor: AMD,
     what: 'SYSEXIT is undefined in long mode, whatever the privilege level',
     form: /: SYSEXIT /,
-    where: faults,
+    where: (one) => vectorOf(one) === 13,
+    answer: (one) => exceptionAlone(one, { vector: 6, errorCode: 0, address: 0n }),
   },
   {
     vendor: AMD,
     what: 'which of several NaNs a dot product gives',
     form: /: DPP[SD] /,
-    where: always,
+    where: givesNan,
   },
   {
     vendor: AMD,
     what: 'operands of SHA instructions need not be aligned',
     form: /^crypto: SHA.* memory$/,
-    where: faults,
+    where: (one) => vectorOf(one) === 13 && one.memory !== undefined && one.memory.address % 16n !== 0n,
   },
   {
     vendor: AMD,
     what: 'a call looks at its target before it writes the return address',
     form: /: CALL E/,
     where: faults,
+    answer: (one) =>
+      changed(one, ({ data }) => {
+        data.set(one.initial.data);
+      }),
   },
   {
     vendor: AMD,
     what: 'an MMX store that faults leaves the x87 state',
     form: /^mmx: MOV(D|Q|NTQ) [EQM]/,
     where: faults,
+    answer: (one) => exceptionAlone(one, one.result.exception!),
+  },
+  {
+    vendor: AMD,
+    what: 'an x87 store meets a fault of its operand before it raises an unmasked exception of its own',
+    form: x87Stores,
+    where: (one) => !faults(one) && raisesX87(one),
+    answer: (one) => {
+      // The stack's own exception has another vector, so of these the core's answer is not foretold.
+      if (one.memory && !isCanonical(one.memory.address)) return undefined;
+      const exception = storeFault(one);
+      return exception ? exceptionAlone(one, exception) : one.result;
+    },
+  },
+  {
+    vendor: AMD,
+    what: 'an x87 store of 10 bytes that faults stores none of them',
+    form: /^x87-move: (FSTP|FBSTP) Mt/,
+    where: faults,
+    answer: (one) =>
+      changed(one, ({ data }) => {
+        data.set(one.initial.data);
+      }),
+  },
+  {
+    vendor: AMD,
+    what: 'the sine of the least normal number, rounded towards zero, underflows',
+    form: /^x87-transcendental: FSIN(COS)? /,
+    where: (one) => !faults(one) && leastNormalTowardsZero(one),
+    answer: underflowing,
+  },
+  {
+    vendor: AMD,
+    what: 'FNENI, FNDISI and FNSETPM of the first coprocessors look for no pending exception',
+    form: /^x87-alias: (FENI|FDISI|FSETPM) /,
+    where: (one) => vectorOf(one) === 16,
+    answer: withoutException,
   },
 ];
 

@@ -111,18 +111,15 @@ export function packAnswers(digests: readonly number[]): Pick<FormAnswers, 'answ
   return { answers: Uint8Array.from(digests, (digest) => digest & 0xff), blocks };
 }
 
-/** Numbers of the cases that differ; -1 - n where only block n as a whole tells that one of its cases does. */
-export function differingCases(stored: FormAnswers, digests: readonly number[]): number[] {
+/**
+ * Which of a block's cases differ, by their place in it: empty if none does, all if only the block as a whole tells that
+ * one of them does. `digests` are those of all its cases.
+ */
+export function differingInBlock(stored: FormAnswers, block: number, digests: readonly number[]): number[] {
   const { answers, blocks } = packAnswers(digests);
-  const different: number[] = [];
-  stored.blocks.forEach((expected, block) => {
-    if (expected === blocks[block]) return;
-    const before = different.length;
-    for (let i = block * BLOCK; i < Math.min(block * BLOCK + BLOCK, answers.length); i++)
-      if (answers[i] !== stored.answers[i]) different.push(i);
-    if (different.length === before) different.push(-1 - block);
-  });
-  return different;
+  if (stored.blocks[block] === blocks[0]) return [];
+  const different = digests.flatMap((_, i) => (answers[i] === stored.answers[block * BLOCK + i] ? [] : [i]));
+  return different.length > 0 ? different : digests.map((_, i) => i);
 }
 
 export function writeDigests(head: Omit<DigestHead, 'forms'>, forms: readonly FormAnswers[]): Uint8Array {

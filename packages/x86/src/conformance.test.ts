@@ -519,6 +519,20 @@ describe('the state of CR0 and CR4', () => {
   });
 });
 
+describe('what reads and then writes', () => {
+  // Registers and an operand whose second byte lies on a page that is not there.
+  const regs = { 0: 0n, 1: 0n, 2: 0n, 3: DATA + 0x1fffn };
+  it.each(['0f ab 0b', '67 0f ab 0b', '67 66 0f b3 0b', '67 48 0f bb 0b', 'f0 67 0f ab 0b'])(
+    '%s says W=1 of a fault on the second page of its operand',
+    (hex) => {
+      expect(outcome(hex, { regs })).toBe('14:6');
+    },
+  );
+  it('of BT says W=0', () => {
+    expect(outcome('67 0f a3 0b', { regs })).toBe('14:4');
+  });
+});
+
 describe('reserved bits', () => {
   const word = (value: number): number[] => [
     value & 255,

@@ -12,7 +12,7 @@ export type DefinitionKind = 'generated' | 'typescript' | 'both' | 'missing';
 
 /** Answers of a processor to one instruction, or to many cases of its encoding. */
 export interface Judgement {
-  /** Name of the processor's vendor. */
+  /** Name of the processor's vendor, or `manual`. */
   judge: string;
   code: Uint8Array;
   mode: 64 | 32;
@@ -21,13 +21,44 @@ export interface Judgement {
   cases: number;
 }
 
+/** What a program in user mode can't find out about an encoding, so that the manual judges it. */
+const REASONS = {
+  privileged: 'a program sees the fault alone; what happens at CPL 0 is the personality’s',
+  'kernel entry': 'ends in the kernel of the asked machine',
+  'kernel tables': 'shows or takes what the kernel keeps for itself, or lets programs see only emulated',
+  selectors: 'needs descriptors of the kernel’s or the runner’s own',
+  hypervisor: 'asks who runs the asked machine',
+  'switched off': 'was not enabled where it could have been asked',
+  'time, chance': 'has results that no two processors share',
+  '32-bit code': 'exists in 32-bit code alone, which not every machine runs',
+} as const;
+export type ManualReason = keyof typeof REASONS;
+
+const REASON_OF: ReadonlyMap<string, ManualReason> = new Map(
+  Object.entries({
+    privileged:
+      'HLT CLI STI CLTS INVD WBINVD INVLPG RDMSR WRMSR RDPMC XSETBV LMSW LLDT LTR LGDT LIDT SWAPGS SYSRET SYSEXIT CLAC STAC MONITOR MWAIT MOV_FROM_CR MOV_TO_CR MOV_FROM_DR MOV_TO_DR IN OUT INS OUTS',
+    'kernel entry': 'SYSCALL SYSENTER INT INT3 INTO',
+    'kernel tables': 'SLDT STR SGDT SIDT SMSW',
+    selectors: 'PUSH_SEG POP_SEG LDS',
+    hypervisor: 'VMCALL VMMCALL',
+    'switched off': 'WRFSBASE WRGSBASE RDSEED',
+    'time, chance': 'RDTSC RDTSCP CPUID RDRAND',
+  }).flatMap(([reason, mnemonics]) =>
+    mnemonics.split(' ').map((mnemonic): [string, ManualReason] => [mnemonic, reason as ManualReason]),
+  ),
+);
+const MANUAL = 'manual';
+
 export interface CoverageLine {
   /** As in the table. */
   line: string;
   mnemonic: string;
   definition: DefinitionKind;
-  /** Cases whose instruction is of this line, by judge. */
+  /** Cases whose instruction is of this line, by judge: the name of a vendor, or `manual`. */
   cases: Map<string, number>;
+  /** Why the manual judges, where processors do not, or not all of it. */
+  reason: ManualReason | undefined;
 }
 
 function definitionOf(mnemonic: string): DefinitionKind {
@@ -38,34 +69,45 @@ function definitionOf(mnemonic: string): DefinitionKind {
 export function coverage(judgements: Iterable<Judgement> = []): CoverageLine[] {
   const lines = new Map<string, CoverageLine>();
   for (const { line, mnemonic } of TABLE)
-    lines.set(line, { line, mnemonic, definition: definitionOf(mnemonic), cases: new Map() });
+    lines.set(line, {
+      line,
+      mnemonic,
+      definition: definitionOf(mnemonic),
+      cases: new Map(),
+      reason: REASON_OF.get(mnemonic),
+    });
   for (const { judge, code, mode, small, cases } of judgements) {
     const insn = decode(code, 0, code.length, mode, small);
     if (insn === null || typeof insn === 'string') continue;
     const counts = lines.get(insn.entry.line)!.cases;
     counts.set(judge, (counts.get(judge) ?? 0) + cases);
   }
+  for (const one of lines.values())
+    if (byProcessors(one) === 0 && / i64\b/.test(one.line)) one.reason ??= '32-bit code';
   return [...lines.values()];
 }
 
-const total = ({ cases }: CoverageLine): number => [...cases.values()].reduce((sum, count) => sum + count, 0);
+/** Cases of a line that processors have answered. */
+export const byProcessors = ({ cases }: CoverageLine): number =>
+  [...cases].reduce((sum, [judge, count]) => sum + (judge === MANUAL ? 0 : count), 0);
 
-/** The report as a text: sums first, then a line for each of the table. What no processor judges, the manual does. */
+/** The report as a text: sums, then what the reasons mean, then a line for each of the table. */
 export function formatCoverage(lines: readonly CoverageLine[]): string {
   const count = (kind: DefinitionKind): number => lines.filter(({ definition }) => definition === kind).length;
-  const judged = lines.filter((line) => total(line) > 0);
-  const thousand = lines.filter((line) => total(line) >= 1000).length;
+  const judged = lines.filter((line) => byProcessors(line) > 0);
+  const thousand = lines.filter((line) => byProcessors(line) >= 1000).length;
   const kinds = (['generated', 'both', 'typescript', 'missing'] as const).map((kind) => `${count(kind)} ${kind}`);
   const rows = lines.map((one) => {
     const judges = [...one.cases].sort().map(([judge, cases]) => `${judge} ${cases}`);
-    const judge = judges.length > 0 ? judges.join(', ') : 'manual';
-    return `${judge.padEnd(24)}  ${one.definition.padEnd(10)}  ${one.line}`;
+    return `${judges.join(', ').padEnd(28)}  ${(one.reason ?? '').padEnd(13)}  ${one.definition.padEnd(10)}  ${one.line}`;
   });
   return [
     `${lines.length} lines: ${kinds.join(', ')}`,
-    `${judged.length} judged by ${judged.reduce((sum, line) => sum + total(line), 0)} cases of processors, ${thousand} of them by a thousand or more`,
+    `${judged.length} judged by ${judged.reduce((sum, line) => sum + byProcessors(line), 0)} cases of processors, ${thousand} of them by a thousand or more`,
+    `${lines.length - judged.length} judged by the manual alone, for these reasons, which elsewhere say what processors were not asked:`,
+    ...Object.entries(REASONS).map(([reason, meaning]) => `  ${reason.padEnd(13)} ${meaning}`),
     '',
-    `${'judge, cases'.padEnd(24)}  definition  line`,
+    `${'judge, cases'.padEnd(28)}  ${'reason'.padEnd(13)}  definition  line`,
     ...rows,
     '',
   ].join('\n');

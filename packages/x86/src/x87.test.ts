@@ -57,6 +57,24 @@ const FLDZ = [0xd9, 0xee];
 const FLDPI = [0xd9, 0xeb];
 const FWAIT = [0x9b];
 
+describe('FSTP of the encoding D9 D8+i', () => {
+  const state = (...code: number[][]) => {
+    const { fx, run } = machine(FNINIT, ...code);
+    run();
+    return { fsw: fx().getUint16(2, true), ftw: fx().getUint8(4), st1: fx().getUint16(32 + 16 + 8, true) };
+  };
+  it('stores and pops as the other does', () => {
+    // π from ST(0) to ST(2), which is ST(1) then.
+    const code = [FLD1, FLDZ, FLDPI];
+    expect(state(...code, [0xd9, 0xda])).toEqual(state(...code, [0xdd, 0xda]));
+    expect(state(...code, [0xd9, 0xda])).toMatchObject({ fsw: 6 << 11, ftw: 0xc0, st1: 0x4000 });
+  });
+  it('of an empty register only pops', () => {
+    expect(state([0xd9, 0xda])).toMatchObject({ fsw: 1 << 11, ftw: 0 });
+    expect(state([0xdd, 0xda])).toMatchObject({ fsw: (1 << 11) | IE | SF, ftw: 4 });
+  });
+});
+
 describe('x87 encodings', () => {
   /** ModRM bytes C0…FF of each opcode that name no instruction (Intel SDM vol. 2, A.5; with the aliases that processors have). */
   const invalid: [number, number[]][] = [

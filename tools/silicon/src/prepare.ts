@@ -29,6 +29,7 @@ import {
   setRegister,
 } from './draft.js';
 import { assemble, littleEndian } from './encode.js';
+import type { Form } from './form.js';
 import {
   prepareArea,
   prepareControlWord,
@@ -87,8 +88,9 @@ function pickRegisters(draft: Draft): void {
   // Two byte registers of which one needs REX: all of them follow the REX rules then, which `legacy` = false says.
 }
 
-function memorySize(draft: Draft): number {
-  return draft.form.operands.find((operand) => 'EMWQO'.includes(operand.kind))?.size ?? 0;
+/** Bytes of the operand in memory. */
+export function memorySize(form: Form): number {
+  return form.operands.find((operand) => 'EMWQO'.includes(operand.kind))?.size ?? 0;
 }
 
 /** MOV with an address in the instruction: eight bytes of it, four with an address-size prefix. */
@@ -118,7 +120,7 @@ const alignmentOf = (options: ReadonlySet<string>, size: number): number =>
 function prepareMemory(draft: Draft): void {
   const { form, rng, profile } = draft;
   if (!form.memory) return;
-  const size = memorySize(draft);
+  const size = memorySize(form);
   draft.place = form.options.has('address-only') ? 'inside' : placeOf(draft, size);
   draft.target = placeAddress(rng, draft.place, size, alignmentOf(form.options, size));
   const avoid = reservedRegisters(draft);

@@ -9,7 +9,7 @@ import { Digest } from '../../../packages/x86/silicon/digest.js';
 import { type CpuSnapshot, caseSeed, type Profile, SELECTORS } from '../../../packages/x86/silicon/state.js';
 import { createDraft } from './draft.js';
 import { type Form, parseLine } from './form.js';
-import { prepareCase } from './prepare.js';
+import { memorySize, prepareCase } from './prepare.js';
 import { GROUPS } from './tables/groups.js';
 
 const CASES = 1024;
@@ -28,6 +28,8 @@ export interface FormQuestion {
   initial: CpuSnapshot;
   mode: 64 | 32;
   undefined: Undefined;
+  /** The operand in memory. */
+  memory?: { address: bigint; size: number };
   /** For the native runner. */
   selectors?: readonly number[];
 }
@@ -58,6 +60,7 @@ export function questionOf({ key, form, profile }: QuestionForm, index: number):
     initial,
     mode: form.mode,
     undefined: unknown,
+    ...(form.memory ? { memory: { address: draft.target, size: memorySize(form) } } : {}),
     ...(form.mode === 32 ? { selectors: SELECTORS[32] } : {}),
   };
 }

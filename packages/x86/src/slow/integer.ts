@@ -66,7 +66,12 @@ const bitTest =
     );
     const at = c.linear(place.segment, effective);
     const writes = c.insn.mnemonic !== 'BT';
-    if (writes && c.bulk) c.pageAt(at, true);
+    if (writes && c.bulk) {
+      // It writes in every case: a fault tells so, on either of two pages.
+      c.pageAt(at, true);
+      const last = at + width / 8n - 1n;
+      if (last >> 12n !== at >> 12n) c.pageAt(last & ~0xfffn, true);
+    }
     const value = c.load(at, bytes(c));
     if (writes) c.store(at, bytes(c), change(value, 1n << bit));
     c.eflags = (c.eflags & ~Flag.CF) | Number((value >> bit) & 1n);

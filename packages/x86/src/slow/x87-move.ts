@@ -93,6 +93,15 @@ function storeStack(fpu: X87, pops: number): void {
   fpu.leave();
 }
 
+/** An encoding that no manual has: FSTP that looks for no empty register, and then stores nothing. */
+function storeUnchecked(c: SlowCpu): void {
+  const fpu = enter(c);
+  fpu.setCodes(0, Status.C1);
+  if (!fpu.isEmpty(0)) fpu.write(stackIndex(c, 0), fpu.read(0));
+  fpu.pop();
+  fpu.leave();
+}
+
 const storeInteger =
   (pops: number, truncate: boolean): SlowDefinition =>
   (c) => {
@@ -180,6 +189,7 @@ export const x87Moves: SlowDefinitions = {
   FBLD: loadDecimal,
   FST: storeFloat(0),
   FSTP: storeFloat(1),
+  FSTPNCE: storeUnchecked,
   FIST: storeInteger(0, false),
   FISTP: storeInteger(1, false),
   FISTTP: storeInteger(1, true),

@@ -36,7 +36,7 @@ D9 /3            FSTP Md                      mem
 DD /3            FSTP Mq                      mem
 DB /7            FSTP Mt                      mem
 DD /3            FSTP STi                     reg
-D9 /3            FSTP STi                     reg
+D9 /3            FSTPNCE STi                  reg
 DF /2            FSTP STi                     reg
 DF /3            FSTP STi                     reg
 DF /0            FILD Mw                      mem
