@@ -2,6 +2,7 @@
 
 export * from './arguments.js';
 export * from './constants.js';
+export * from './cpu-features.js';
 export * from './errno.js';
 export * from './hypercall.js';
 export * from './io.js';

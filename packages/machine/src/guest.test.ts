@@ -1,6 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { guestKernel, helloKernel } from '@paravane/guest-stubs';
 import { isParavaneError } from '@paravane/types';
+import { CORE_FEATURES } from '@paravane/x86';
+import { narrowFeatures } from '@paravane/xen';
 import { describe, expect, it, vi } from 'vitest';
 import { startGuest } from './index.js';
 
@@ -42,6 +44,27 @@ describe('startGuest', () => {
       expect(first.output).toContain(`${what} passed, 0 failed`);
     }
     expect(await run()).toEqual(first);
+  });
+
+  it('boots our own kernel on the least processor that 64-bit kernels take', async () => {
+    // All that CORE_FEATURES has beyond fpu de tsc msr pae mce cx8 apic mca cmov pat clflush mmx fxsr sse sse2, syscall nx lm.
+    const hiddenFeatures =
+      'sse3 pclmulqdq cmpxchg16 movbe popcnt aes xsave rdrand fsgsbase bmi1 bmi2 rdseed adx sha rdtscp lahfsahf abm'.split(
+        ' ',
+      );
+    expect(narrowFeatures(CORE_FEATURES, hiddenFeatures)).toEqual({
+      ...CORE_FEATURES,
+      leaf1Ecx: 0,
+      leaf7Ebx: 0,
+      extendedEdx: 0x20100800,
+      extendedEcx: 0,
+      xcr0: 0,
+      leafD1Eax: 0,
+    });
+    const guest = await startGuest({ kernel: guestKernel(), memory: 32, cmdline: checks, hiddenFeatures });
+    expect(guest.waitForEnd()).toEqual({ kind: 'poweroff' });
+    expect(guest.output).not.toContain('WRONG');
+    expect(guest.output).toContain('user: 6 passed, 0 failed');
   });
 
   it('says which file is no kernel', async () => {

@@ -15,6 +15,8 @@ export interface GuestOptions {
   readonly memory?: number;
   readonly vcpus?: number;
   readonly name?: string;
+  /** CPU features that CPUID does not show, by xl's names. */
+  readonly hiddenFeatures?: readonly string[];
   /** Their images must answer at once. */
   readonly disks?: readonly BootDisk[];
   readonly seed?: bigint;
@@ -57,6 +59,7 @@ export async function startGuest(options: GuestOptions): Promise<Guest> {
       memory,
       maxmem: memory,
       vcpus: options.vcpus ?? 1,
+      ...(options.hiddenFeatures === undefined ? {} : { hiddenFeatures: options.hiddenFeatures }),
       onPoweroff: 'destroy',
       onReboot: 'destroy',
       onCrash: 'destroy',

@@ -12,7 +12,7 @@ import { createMmu } from '@paravane/mmu';
 import type { BootRequest, DomainEnd, DomainStats, Machine, RunningDomain, StepResult } from '@paravane/toolstack';
 import { isParavaneError, ParavaneError } from '@paravane/types';
 import { CORE_BYTES, CORE_FEATURES, createX86Engine } from '@paravane/x86';
-import { createPvDomain, createXenPersonality, type PvDomain, xenTransitions } from '@paravane/xen';
+import { createPvDomain, createXenPersonality, narrowFeatures, type PvDomain, xenTransitions } from '@paravane/xen';
 import { createXenstore, createXenstoreRing, populateDomain, populateHost } from '@paravane/xenstore';
 import { attachChannels, type Channels } from './channels.js';
 import { createDomainControl, type OwnedControl } from './control.js';
@@ -177,7 +177,7 @@ class BootedDomain implements RunningDomain {
     const guest = createPvDomain(hypervisor, personality, {
       name: config.name,
       image,
-      features: CORE_FEATURES,
+      features: narrowFeatures(CORE_FEATURES, config.hiddenFeatures ?? []),
       cmdline: config.cmdline,
       memoryPages: config.memory * PAGES_PER_MIB,
       maxPages: config.maxmem * PAGES_PER_MIB,

@@ -3,6 +3,7 @@
  * xl.cfg(5) and of xl's own reading of it (defaults, the precedence of cmdline over root and extra).
  */
 import { type ChannelConfig, readChannel } from './channel-config.js';
+import { readCpuid } from './cpuid-config.js';
 import { type DiskConfig, readDisk } from './disk-config.js';
 import { readVif, type VifConfig } from './vif-config.js';
 import { laterKeys, supportedKeys } from './xl-keys.js';
@@ -34,6 +35,8 @@ export interface DomainConfig {
   readonly cpuWeight?: number;
   /** Percent of one processor that it gets at most; no limit where left out. */
   readonly cap?: number;
+  /** CPU features that CPUID does not show, by xl's names. */
+  readonly hiddenFeatures?: readonly string[];
   readonly onPoweroff: EndAction;
   readonly onReboot: EndAction;
   readonly onCrash: EndAction;
@@ -128,6 +131,7 @@ class ConfigReader {
     const channels = this.channels();
     const cpuWeight = this.amount('cpu_weight', limits.cpuWeight);
     const cap = this.amount('cap', limits.cap);
+    const hiddenFeatures = this.hiddenFeatures();
     return {
       name,
       type: 'pv',
@@ -139,6 +143,7 @@ class ConfigReader {
       vcpus: this.amount('vcpus', limits.vcpus, overrides.vcpus) ?? defaults.vcpus,
       ...(cpuWeight === undefined ? {} : { cpuWeight }),
       ...(cap === undefined || cap === 0 ? {} : { cap }),
+      ...(hiddenFeatures.length === 0 ? {} : { hiddenFeatures }),
       onPoweroff: this.endAction('on_poweroff', defaults.onPoweroff),
       onReboot: this.endAction('on_reboot', defaults.onReboot),
       onCrash: this.endAction('on_crash', defaults.onCrash),
@@ -263,6 +268,21 @@ class ConfigReader {
       this.error(found.value.at, `"${key}" is ${value}; it can be ${range.least} to ${range.most}`);
     }
     return value;
+  }
+
+  private hiddenFeatures(): readonly string[] {
+    const setting = this.settings.get('cpuid');
+    if (setting?.value.kind === 'list') {
+      if (setting.value.items.length > 0)
+        this.warn(setting.value.at, '"cpuid" is not supported by registers yet: write "host,feature=0,…"');
+      return [];
+    }
+    const found = this.text('cpuid');
+    if (found === undefined) return [];
+    const { hidden, errors, warnings } = readCpuid(found.text);
+    for (const message of errors) this.error(found.value.at, `"cpuid": ${message}`);
+    for (const message of warnings) this.warn(found.value.at, `"cpuid": ${message}`);
+    return hidden;
   }
 
   private disks(added: readonly string[]): DiskConfig[] {

@@ -17,6 +17,7 @@ export const supportedKeys: ReadonlySet<string> = new Set([
   'vcpus',
   'cpu_weight',
   'cap',
+  'cpuid',
   'on_poweroff',
   'on_reboot',
   'on_crash',
@@ -35,7 +36,7 @@ export const laterKeys: ReadonlySet<string> = new Set(
   vfb vkb vdispl vsnd vtpm p9 pvcalls virtio serial usbctrl usbdev usb usbdevice usbversion
   pci pci_permissive pci_msitranslate pci_seize pci_power_mgmt gfx_passthru rdm rdm_mem_boundary dtdev ioports irqs iomem
   boot hdtype hap oos shadow_memory bios bios_path_override firmware firmware_override pae acpi acpi_s3 acpi_s4
-  acpi_laptop_slate apic nx hpet altp2m altp2mhvm nestedhvm cpuid mca_caps acpi_firmware smbios_firmware smbios
+  acpi_laptop_slate apic nx hpet altp2m altp2mhvm nestedhvm mca_caps acpi_firmware smbios_firmware smbios
   ms_vm_genid tsc_mode localtime rtc_timeoffset vpt_align timer_mode timer_resolution
   xen_platform_pci viridian vm_genid mmio_hole argo
   videoram stdvga vga vnc vnclisten vncdisplay vncunused vncpasswd keymap sdl opengl nographic
