@@ -176,6 +176,12 @@ it('tells guests of one name apart by their processes, and outlives one that was
   expect(stderr).toContain('2 guests are called "paravane-guest"');
   expect(status).toBe(2);
   expect(await paravane('pause', String(guests[1].child.pid))).toEqual(['', '', 0]);
+  // One that is stopped is told of at once, and hides nobody.
+  const [stopped] = guests;
+  stopped.child.kill('SIGSTOP');
+  const [, told, unreached] = await paravane('unpause', String(stopped.child.pid));
+  expect(told).toContain(`left out process ${stopped.child.pid}, which is stopped: kill -CONT`);
+  expect(unreached).toBe(2);
   guests[0].child.kill('SIGKILL');
   await guests[0].status;
   expect(await state()).toBe('paused');

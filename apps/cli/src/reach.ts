@@ -59,6 +59,10 @@ function pick(guests: readonly Found[], named: string): Found {
 }
 
 async function introduce(context: CliContext, link: ControlLink): Promise<Found | undefined> {
+  if (link.stopped) {
+    say(context, `left out process ${link.pid}, which is stopped: kill -CONT ${link.pid} lets it go on`);
+    return undefined;
+  }
   let late = false;
   const timer = setTimeout(() => {
     late = true;
@@ -69,7 +73,7 @@ async function introduce(context: CliContext, link: ControlLink): Promise<Found 
   } catch (error) {
     // One that ends at this moment, or hangs, must not hide the others.
     const why = late ? `none in ${patience / 1000} seconds` : error instanceof Error ? error.message : String(error);
-    say(context, `left out a process that gave no answer: ${why}`);
+    say(context, `left out process ${link.pid}, which gave no answer: ${why}`);
     return undefined;
   } finally {
     clearTimeout(timer);

@@ -3,7 +3,7 @@
  * has died is removed by whoever finds it.
  */
 import { randomBytes } from 'node:crypto';
-import { chmodSync, readdirSync, rmSync } from 'node:fs';
+import { chmodSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { type ControlClient, type ControlledGuest, createControlClient, serveControl } from '@paravane/toolstack';
@@ -110,11 +110,15 @@ function sayFarewell(socket: Socket): Promise<void> {
 }
 
 export interface ControlLink extends ControlClient {
+  /** The process at its other end. */
+  readonly pid: number;
+  /** Whether that process was stopped by a signal when it was connected to: then it answers nothing until it goes on. */
+  readonly stopped: boolean;
   close(): void;
 }
 
 /** Rejects with the system's own error where nobody listens. */
-function openLink(path: string): Promise<ControlLink> {
+function openLink(path: string, pid: number): Promise<ControlLink> {
   return new Promise((resolve, reject) => {
     const socket = connect(path);
     socket.setEncoding('utf8');
@@ -122,7 +126,7 @@ function openLink(path: string): Promise<ControlLink> {
     socket.once('connect', () => {
       socket.removeListener('error', reject);
       socket.on('error', (error) => client.lost(fileCause(error)));
-      resolve({ ask: client.ask, close: () => void socket.destroy() });
+      resolve({ ask: client.ask, pid, stopped: isStopped(pid), close: () => void socket.destroy() });
     });
     socket.once('error', reject);
     socket.on('data', (text) => client.receive(String(text)));
@@ -139,7 +143,7 @@ export async function openControlLinks(folder: string): Promise<ControlLink[]> {
       if (pid === undefined) return undefined;
       const path = join(folder, name);
       try {
-        return await openLink(path);
+        return await openLink(path, Number(pid));
       } catch (error) {
         const { code } = error as NodeJS.ErrnoException;
         // A process that lives may be about to listen.
@@ -157,5 +161,14 @@ function isAlive(pid: number): boolean {
     return true;
   } catch (error) {
     return (error as NodeJS.ErrnoException).code !== 'ESRCH';
+  }
+}
+
+/** By proc(5), where there is one. */
+function isStopped(pid: number): boolean {
+  try {
+    return /^State:\s+[Tt]/m.test(readFileSync(`/proc/${pid}/status`, 'latin1'));
+  } catch {
+    return false;
   }
 }
