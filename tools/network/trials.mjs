@@ -184,7 +184,7 @@ async function slow(listen) {
   let got = 0;
   let wake;
   const source = await listen(
-    createServer((socket) => {
+    createServer({ allowHalfOpen: true }, (socket) => {
       socket.on('error', () => socket.destroy());
       const more = () => {
         while (sent.bytes < megabytes * 1e6) {
