@@ -3,8 +3,9 @@ import { gunzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import { formsOf, questionOf } from '../../../tools/silicon/src/questions.js';
 import { readDigests, readSilicon } from '../silicon/format.js';
-import { byProcessors, coverage, formatCoverage, type Judgement } from './coverage.js';
+import { byProcessors, coverage, ENOUGH, formatCoverage, type Judgement } from './coverage.js';
 import { MANUAL_CASES } from './testing/manual-cases.js';
+import { SHARED_GROUPS, sharedQuestions } from './testing/other-modes.js';
 
 const folder = new URL('../silicon/', import.meta.url);
 const stored = (ending: string): string[] =>
@@ -54,11 +55,21 @@ function* manual(): Generator<Judgement> {
   for (const { code, mode } of MANUAL_CASES) yield { judge: 'manual', code, mode, cases: 1 };
 }
 
+/** What is held to the answers in 64-bit code. */
+function* otherModes(): Generator<Judgement> {
+  for (const group of SHARED_GROUPS)
+    for (const { code, code16 } of sharedQuestions(group)) {
+      yield { judge: '', code, mode: 32, cases: 0 };
+      if (code16) yield { judge: '', code: code16, mode: 32, small: true, cases: 0 };
+    }
+}
+
 function* all(): Generator<Judgement> {
   yield* fullAnswers();
   yield* digests();
   yield* segments();
   yield* manual();
+  yield* otherModes();
 }
 
 describe('the instruction table', () => {
@@ -69,6 +80,9 @@ describe('the instruction table', () => {
   it('has a reason and cases of the manual for every line that no processor judges', () => {
     const without = lines.filter((one) => byProcessors(one) === 0 && !(one.reason && one.cases.get('manual')));
     expect(without.map(({ line }) => line)).toEqual([]);
+  });
+  it('has a reason for every line that processors judge by less than a thousand cases', () => {
+    expect(lines.filter((one) => byProcessors(one) < ENOUGH && !one.reason).map(({ line }) => line)).toEqual([]);
   });
   // `pnpm --filter @paravane/x86 coverage` writes the report anew.
   it('is covered as coverage.txt says', async () => {

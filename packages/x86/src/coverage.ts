@@ -18,10 +18,13 @@ export interface Judgement {
   mode: 64 | 32;
   /** 16-bit code. */
   small?: boolean;
+  /** 0 of what is only held to the answers in another mode. */
   cases: number;
 }
 
-/** What a program in user mode can't find out about an encoding, so that the manual judges it. */
+/** Cases of processors that judge an encoding without need of a reason why there are not more. */
+export const ENOUGH = 1000;
+/** What a program in user mode can't find out about an encoding, or not a thousand times, so that the manual judges it. */
 const REASONS = {
   privileged: 'a program sees the fault alone; what happens at CPL 0 is the personality’s',
   'kernel entry': 'ends in the kernel of the asked machine',
@@ -38,11 +41,11 @@ const REASON_OF: ReadonlyMap<string, ManualReason> = new Map(
   Object.entries({
     privileged:
       'HLT CLI STI CLTS INVD WBINVD INVLPG RDMSR WRMSR RDPMC XSETBV LMSW LLDT LTR LGDT LIDT SWAPGS SYSRET SYSEXIT CLAC STAC MONITOR MWAIT MOV_FROM_CR MOV_TO_CR MOV_FROM_DR MOV_TO_DR IN OUT INS OUTS',
-    'kernel entry': 'SYSCALL SYSENTER INT INT3 INTO',
+    'kernel entry': 'SYSCALL SYSENTER INT INT1 INT3 INTO',
     'kernel tables': 'SLDT STR SGDT SIDT SMSW',
-    selectors: 'PUSH_SEG POP_SEG LDS',
+    selectors: 'PUSH_SEG POP_SEG MOV_TO_SEG LDS LES LSS LFS LGS VERR VERW LAR LSL CALL_FAR JMP_FAR RET_FAR IRET',
     hypervisor: 'VMCALL VMMCALL',
-    'switched off': 'WRFSBASE WRGSBASE RDSEED',
+    'switched off': 'RDFSBASE RDGSBASE WRFSBASE WRGSBASE RDSEED',
     'time, chance': 'RDTSC RDTSCP CPUID RDRAND',
   }).flatMap(([reason, mnemonics]) =>
     mnemonics.split(' ').map((mnemonic): [string, ManualReason] => [mnemonic, reason as ManualReason]),
@@ -57,6 +60,8 @@ export interface CoverageLine {
   definition: DefinitionKind;
   /** Cases whose instruction is of this line, by judge: the name of a vendor, or `manual`. */
   cases: Map<string, number>;
+  /** In code of how many bits it is judged. */
+  modes: Set<64 | 32 | 16>;
   /** Why the manual judges, where processors do not, or not all of it. */
   reason: ManualReason | undefined;
 }
@@ -74,16 +79,18 @@ export function coverage(judgements: Iterable<Judgement> = []): CoverageLine[] {
       mnemonic,
       definition: definitionOf(mnemonic),
       cases: new Map(),
+      modes: new Set(),
       reason: REASON_OF.get(mnemonic),
     });
   for (const { judge, code, mode, small, cases } of judgements) {
     const insn = decode(code, 0, code.length, mode, small);
     if (insn === null || typeof insn === 'string') continue;
-    const counts = lines.get(insn.entry.line)!.cases;
-    counts.set(judge, (counts.get(judge) ?? 0) + cases);
+    const { cases: counts, modes } = lines.get(insn.entry.line)!;
+    modes.add(small ? 16 : mode);
+    if (cases > 0) counts.set(judge, (counts.get(judge) ?? 0) + cases);
   }
   for (const one of lines.values())
-    if (byProcessors(one) === 0 && / i64\b/.test(one.line)) one.reason ??= '32-bit code';
+    if (byProcessors(one) < ENOUGH && / i64\b/.test(one.line)) one.reason ??= '32-bit code';
   return [...lines.values()];
 }
 
@@ -95,19 +102,21 @@ export const byProcessors = ({ cases }: CoverageLine): number =>
 export function formatCoverage(lines: readonly CoverageLine[]): string {
   const count = (kind: DefinitionKind): number => lines.filter(({ definition }) => definition === kind).length;
   const judged = lines.filter((line) => byProcessors(line) > 0);
-  const thousand = lines.filter((line) => byProcessors(line) >= 1000).length;
+  const thousand = lines.filter((line) => byProcessors(line) >= ENOUGH).length;
   const kinds = (['generated', 'both', 'typescript', 'missing'] as const).map((kind) => `${count(kind)} ${kind}`);
   const rows = lines.map((one) => {
     const judges = [...one.cases].sort().map(([judge, cases]) => `${judge} ${cases}`);
-    return `${judges.join(', ').padEnd(28)}  ${(one.reason ?? '').padEnd(13)}  ${one.definition.padEnd(10)}  ${one.line}`;
+    const modes = ([64, 32, 16] as const).map((mode) => (one.modes.has(mode) ? `${mode}` : '  ')).join(' ');
+    return `${judges.join(', ').padEnd(28)}  ${modes}  ${(one.reason ?? '').padEnd(13)}  ${one.definition.padEnd(10)}  ${one.line}`;
   });
   return [
     `${lines.length} lines: ${kinds.join(', ')}`,
     `${judged.length} judged by ${judged.reduce((sum, line) => sum + byProcessors(line), 0)} cases of processors, ${thousand} of them by a thousand or more`,
     `${lines.length - judged.length} judged by the manual alone, for these reasons, which elsewhere say what processors were not asked:`,
     ...Object.entries(REASONS).map(([reason, meaning]) => `  ${reason.padEnd(13)} ${meaning}`),
+    'bits: of the code that it is judged in; 32 and 16 mostly by being held to the answers in 64-bit code',
     '',
-    `${'judge, cases'.padEnd(28)}  ${'reason'.padEnd(13)}  definition  line`,
+    `${'judge, cases'.padEnd(28)}  ${'bits'.padEnd(8)}  ${'reason'.padEnd(13)}  definition  line`,
     ...rows,
     '',
   ].join('\n');

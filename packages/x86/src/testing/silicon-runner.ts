@@ -1,5 +1,5 @@
 /** Runs silicon cases on an engine: the memory layout of the cases, and exits told as the exceptions a processor raises. */
-import type { Exit, VcpuCore } from '@paravane/engine-api';
+import { type Exit, Seg, type Segment, type VcpuCore } from '@paravane/engine-api';
 import { createMmu, type Mmu, Pte } from '@paravane/mmu';
 import type { DomId, Maddr, Mfn } from '@paravane/types';
 import {
@@ -15,14 +15,18 @@ import { CORE_BYTES, createX86Engine } from '../index.js';
 const GUEST = 1 as DomId;
 const RFLAGS_MASK = 0x244ed7;
 const CR4 = 0x50660;
+/** All of the address space, so that nothing but operand and address sizes is another. */
+const CODE16: Segment = { base: 0n, limit: 0xffffffff, rights: 0x80fb };
 
 /**
  * @param oneByOne run just the one instruction, as at the end of a budget; otherwise on into the INT3 behind it
  * @param before may do the instruction some other way; the engine then goes on from where it leaves the vCPU
+ * @param small 32-bit code is 16-bit code: its segment's D bit is clear
  */
 export function createCaseRunner(
   oneByOne = false,
   before: (mmu: Mmu, vcpu: VcpuCore, code: Uint8Array) => void = () => undefined,
+  small = false,
 ): CaseRunner {
   const mmu = createMmu({ frames: 64, coreBytes: CORE_BYTES });
   const engine = createX86Engine({ mmu });
@@ -65,6 +69,7 @@ export function createCaseRunner(
     run(bytes, initial, mode = 64) {
       vcpu.mode = mode;
       vcpu.selectors.set(SELECTORS[mode]);
+      if (small) vcpu.setSegment(Seg.cs, SELECTORS[mode][Seg.cs]!, CODE16);
       mmu.write(code[0]!, at, bytes);
       load(vcpu, initial);
       data.forEach((mfn, i) => mmu.write(mfn, 0, initial.data.subarray(i * 4096, i * 4096 + 4096)));
