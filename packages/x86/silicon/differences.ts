@@ -5,7 +5,7 @@
  */
 
 import type { CaseResult, CpuException } from './case.js';
-import { type CpuSnapshot, copySnapshot, LAYOUT } from './state.js';
+import { backgroundByte, type CpuSnapshot, copySnapshot, LAYOUT, RFLAGS, STATUS_FLAGS } from './state.js';
 
 export interface AskedCase {
   /** Of the form: `GROUP: MNEMONIC operands | encoding | width`. */
@@ -73,6 +73,64 @@ function storeFault({ memory }: AskedCase): CpuException | undefined {
   return undefined;
 }
 const isCanonical = (address: bigint): boolean => BigInt.asUintN(64, BigInt.asIntN(48, address)) === address;
+
+/** What memory holds before the case, or undefined where it is not mapped in whole. */
+function memoryAt({ initial }: AskedCase, address: bigint, size: number): bigint | undefined {
+  let value = 0n;
+  for (let i = size - 1; i >= 0; i--) {
+    const at = Number(address) + i;
+    const inData = at >= LAYOUT.dataBase && at < LAYOUT.dataBase + LAYOUT.dataSize;
+    const readable = inData || (at >= LAYOUT.readOnlyBase && at < LAYOUT.readOnlyBase + LAYOUT.readOnlySize);
+    if (!readable) return undefined;
+    const byte = inData ? initial.data[at - LAYOUT.dataBase]! : backgroundByte(at - LAYOUT.readOnlyBase);
+    value = (value << 8n) | BigInt(byte);
+  }
+  return value;
+}
+
+/** The status flags of a - b. */
+function flagsOfDifference(a: bigint, b: bigint, bits: number): number {
+  const difference = BigInt.asUintN(bits, a - b);
+  const isNegative = (value: bigint): boolean => value >> BigInt(bits - 1) === 1n;
+  const ones = difference.toString(2).slice(-8).replaceAll('0', '').length;
+  return (
+    (a < b ? RFLAGS.CF : 0) |
+    (ones % 2 === 0 ? RFLAGS.PF : 0) |
+    ((a & 15n) < (b & 15n) ? RFLAGS.AF : 0) |
+    (difference === 0n ? RFLAGS.ZF : 0) |
+    (isNegative(difference) ? RFLAGS.SF : 0) |
+    (isNegative((a ^ b) & (a ^ difference)) ? RFLAGS.OF : 0)
+  );
+}
+
+/** The core's answer, with the flags of the last comparison that was done. */
+function afterLastComparison(one: AskedCase): CaseResult | undefined {
+  const { code, initial, result } = one;
+  const opcode = code.at(-1)!;
+  const rexW = (code.at(-2)! & 0xf8) === 0x48;
+  const size = (opcode & 1) === 0 ? 1 : rexW ? 8 : has(one, 0x66) ? 2 : 4;
+  const step = BigInt(initial.rflags & RFLAGS.DF ? -size : size);
+  const before = (register: number): bigint => {
+    const address = result.final.gpr[register]! - step;
+    return has(one, 0x67) ? low(address) : BigInt.asUintN(64, address);
+  };
+  const base = has(one, 0x64) ? LAYOUT.fsBase : has(one, 0x65) ? LAYOUT.gsBase : 0;
+  const isScan = opcode >= 0xae;
+  const a = isScan ? BigInt.asUintN(size * 8, initial.gpr[0]!) : memoryAt(one, before(RSI) + BigInt(base), size);
+  const b = memoryAt(one, before(RDI), size);
+  if (a === undefined || b === undefined) return undefined;
+  return changed(one, (final) => {
+    final.rflags = (final.rflags & ~STATUS_FLAGS) | flagsOfDifference(a, b, size * 8);
+  });
+}
+
+/** LDMXCSR of a word with no other reserved bit than 17. */
+function loadsMisalignedMask(one: AskedCase): CaseResult {
+  const word = one.memory && memoryAt(one, one.memory.address, 4);
+  if (word === undefined || word >> 16n !== 2n) return one.result;
+  const done = withoutException(one);
+  return { final: { ...done.final, mxcsr: Number(word) } };
+}
 
 /** XCHG of rAX and R8, which AMD's processors make of F3 REX.B 90. */
 function exchanged(one: AskedCase): CaseResult {
@@ -145,6 +203,7 @@ export const VENDOR_DIFFERENCES: readonly VendorDifference[] = [
     what: 'flags of a repeated comparison that faults are those of its last comparison, not those before the instruction',
     form: /^(string|code-32): (CMPS|SCAS)/,
     where: (one) => repeats(one) && faults(one) && iterates(one),
+    answer: afterLastComparison,
   },
   {
     vendor: AMD,
@@ -186,6 +245,7 @@ export const VENDOR_DIFFERENCES: readonly VendorDifference[] = [
     what: 'MXCSR may have bit 17',
     form: /: LDMXCSR /,
     where: (one) => vectorOf(one) === 13,
+    answer: loadsMisalignedMask,
   },
   {
     vendor: AMD,
