@@ -318,7 +318,7 @@ describe('segments of a PV32 guest', () => {
   it('take far jumps, calls, returns and call gates', () => {
     const guest = make();
     // Ring-1 code, a call gate to it, ring-3 code and data.
-    withGdt(guest, 0x00cfbb000000ffffn, 0xc0008c0000091234n, 0x00cffb000000ffffn, 0x00cff2000000ffffn);
+    withGdt(guest, 0x00cfbb000000ffffn, 0xc000ec0000091234n, 0x00cffb000000ffffn, 0x00cff2000000ffffn);
     withHandler(guest, 13, 0xc0001000);
     const { core } = guest;
     const { address } = guest.page();

@@ -1,8 +1,7 @@
 /**
  * Transfers between code segments that leave the core: IRET, far jumps, calls and
  * returns as the processor does them (Intel SDM vol. 2; vol. 3, 5.8 and 6.12) in
- * ring 3, and between rings 1 and 3 of a 32-bit guest; and that guest's call
- * gates as Xen emulates them (arch/x86/pv/emul-gate-op.c).
+ * ring 3, and between rings 1 and 3 of a 32-bit guest. Its call gates are in `call-gate.ts`.
  */
 import { Flag, Gpr, type PrivilegedInstruction, Seg, SegmentRights, Vector } from '@paravane/engine-api';
 import type { XenVcpu } from '../domain.js';
@@ -19,15 +18,13 @@ import {
   type SegmentFault,
   segmentOf,
   setCodeSegment,
-  setStackSegment,
 } from '../traps/segments.js';
 import { isCanonical } from '../traps/set.js';
+import { throughCallGate } from './call-gate.js';
 
 const PF_READ = 4;
 const PF_WRITE = 6;
 const MASK32 = 0xffffffffn;
-const PRESENT = 1n << 47n;
-const CALL_GATE = 0xcn;
 
 function raise(vcpu: XenVcpu, { vector, errorCode }: SegmentFault): void {
   injectException(vcpu, vector, errorCode);
@@ -183,7 +180,7 @@ export function farTransfer(
   const next = core.rip + BigInt(instruction.length);
   const value = descriptor(vcpu, selector);
   if (value !== null && !(value & CODE_OR_DATA) && !vcpu.domain.is64)
-    return throughGate(vcpu, selector, value, isCall, next);
+    return throughCallGate(vcpu, { gate: selector, value, isCall, next });
   const cpl = cplOf(vcpu);
   const fault = (selector & 3) > cpl ? generalFault(selector) : codeSegmentFault(vcpu, selector, cpl);
   if (fault) return raise(vcpu, fault);
@@ -194,34 +191,5 @@ export function farTransfer(
   if (isCall && sp === null) return;
   if (isOutside(vcpu, selector, offset)) return raise(vcpu, generalFault(0));
   enter(vcpu, (selector & 0xfffc) | cpl, offset);
-  if (sp !== null) setStackPointer(vcpu, sp);
-}
-
-/** A call gate, whose DPL Xen has taken away: it leads to ring 1, with a stack switch from ring 3. */
-function throughGate(vcpu: XenVcpu, gate: number, value: bigint, isCall: boolean, next: bigint): void {
-  const { core } = vcpu;
-  const { selectors } = core;
-  if (((value >> 40n) & 0xfn) !== CALL_GATE) return raise(vcpu, generalFault(gate));
-  if (!(value & PRESENT)) return raise(vcpu, { vector: Vector.NP, errorCode: gate & 0xfffc });
-  const target = Number((value >> 16n) & 0xffffn);
-  const offset = (value & 0xffffn) | ((value >> 32n) & 0xffff0000n);
-  const cpl = cplOf(vcpu);
-  const ring = isCall ? Math.min(cpl, 1) : cpl;
-  const fault = codeSegmentFault(vcpu, target, ring);
-  if (fault) return raise(vcpu, fault);
-  const frame = [next, BigInt(selectors[Seg.cs]!)];
-  if (ring !== cpl) {
-    const count = Number((value >> 32n) & 31n);
-    const parameters = count === 0 ? [] : pop(vcpu, 4, count);
-    if (!parameters) return;
-    frame.push(...parameters, stackPointer(vcpu), BigInt(selectors[Seg.ss]!));
-    setCodeSegment(vcpu, (target & 0xfffc) | ring);
-    setStackSegment(vcpu, vcpu.kernelSs);
-    setStackPointer(vcpu, vcpu.kernelSp);
-  } else {
-    setCodeSegment(vcpu, (target & 0xfffc) | ring);
-  }
-  core.rip = offset;
-  const sp = isCall ? pushed(vcpu, 4, frame) : null;
   if (sp !== null) setStackPointer(vcpu, sp);
 }

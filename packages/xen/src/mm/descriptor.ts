@@ -15,29 +15,43 @@ const CODE_OR_DATA = 1 << 12;
 const TYPE = 0xf << 8;
 const CALL_GATE = 0xc << 8;
 
-/** Whether a gate may lead to this code selector. */
-const gateSelectorOk = (selector: number): boolean =>
-  selector >> 3 < FIRST_RESERVED_GDT_ENTRY || selector === FLAT_KERNEL[64].CS || (selector & 4) !== 0;
+interface Descriptor {
+  lo: number;
+  hi: number;
+}
+
+/** With its DPL raised to the ring of the guest's kernel. */
+const withDpl = (hi: number, kernelRing: number): number =>
+  ((hi & ~DPL) | (Math.max((hi & DPL) >>> 13, kernelRing) << 13)) >>> 0;
 
 /**
- * The high word of the descriptor as it may stand in a table of a 64-bit guest, its DPL
- * set right, or null if it may not. (Call gates get DPL 0: their use faults and is emulated.)
+ * A call gate gets DPL 0, so that its use faults and is emulated; the DPL it had goes to the RPL of its target. `hi` has
+ * its DPL set right. Null if it may not lead to its code selector, or has one of the `reserved` bits.
  */
-export function checkedDescriptorHigh(lo: number, hi: number): number | null {
-  if (!(hi & PRESENT)) return hi;
-  const raised = (hi | DPL) >>> 0;
-  if (hi & CODE_OR_DATA || (hi & TYPE) === 0) return raised;
-  if ((hi & TYPE) !== CALL_GATE || !gateSelectorOk(lo >>> 16) || hi & 0xff) return null;
-  return (hi & ~DPL) >>> 0;
+function checkedGate(lo: number, hi: number, kernelCs: number, reserved: number): Descriptor | null {
+  const target = lo >>> 16;
+  const targetOk = target >> 3 < FIRST_RESERVED_GDT_ENTRY || target === kernelCs || (target & 4) !== 0;
+  if ((hi & TYPE) !== CALL_GATE || !targetOk || hi & reserved) return null;
+  const rpl = (hi & DPL) >>> 13;
+  return { lo: ((lo & 0xfffcffff) | (rpl << 16)) >>> 0, hi: (hi & ~DPL) >>> 0 };
+}
+
+/** The descriptor as it may stand in a table of a 64-bit guest, its DPL set right, or null if it may not. */
+function checkedLong(lo: number, hi: number): Descriptor | null {
+  if (!(hi & PRESENT)) return { lo, hi };
+  const raised = withDpl(hi, 3);
+  return hi & CODE_OR_DATA || (hi & TYPE) === 0
+    ? { lo, hi: raised }
+    : checkedGate(lo, raised, FLAT_KERNEL[64].CS, 0xff);
 }
 
 const LONG = 1 << 21;
 const GRANULARITY = 1 << 23;
 
-/** As `checkedDescriptorHigh`, for a table of a 32-bit guest: its kernel's ring is 1, and it has no 64-bit code. */
-function checkedCompat(lo: number, hi: number): { lo: number; hi: number } | null {
+/** As `checkedLong`, for a table of a 32-bit guest: its kernel's ring is 1, and it has no 64-bit code. */
+function checkedCompat(lo: number, hi: number): Descriptor | null {
   if (!(hi & PRESENT)) return { lo, hi };
-  const raised = ((hi & DPL) === 0 ? hi | (1 << 13) : hi) >>> 0;
+  const raised = withDpl(hi, 1);
   if (hi & CODE_OR_DATA) {
     if (hi & LONG) return null;
     const base = (hi & 0xff000000) | ((hi & 0xff) << 16) | (lo >>> 16);
@@ -47,17 +61,12 @@ function checkedCompat(lo: number, hi: number): { lo: number; hi: number } | nul
     if (base === 0 && reaches) return { lo: (lo | 0xffff) >>> 0, hi: (raised | 0xf0000) >>> 0 };
     return { lo, hi: raised };
   }
-  if ((hi & TYPE) === 0) return { lo, hi: raised };
-  const target = lo >>> 16;
-  const targetOk = target >> 3 < FIRST_RESERVED_GDT_ENTRY || target === FLAT_KERNEL[32].CS || (target & 4) !== 0;
-  return (hi & TYPE) === CALL_GATE && targetOk ? { lo, hi: (hi & ~DPL) >>> 0 } : null;
+  return (hi & TYPE) === 0 ? { lo, hi: raised } : checkedGate(lo, raised, FLAT_KERNEL[32].CS, 0xe0);
 }
 
 /** The descriptor as it may stand in a table of the domain, or null. */
-export function checkedDescriptor(mm: MmState, lo: number, hi: number): { lo: number; hi: number } | null {
-  if (mm.pae) return checkedCompat(lo, hi);
-  const checked = checkedDescriptorHigh(lo, hi);
-  return checked === null ? null : { lo, hi: checked };
+export function checkedDescriptor(mm: MmState, lo: number, hi: number): Descriptor | null {
+  return mm.pae ? checkedCompat(lo, hi) : checkedLong(lo, hi);
 }
 
 /** Checks all descriptors of a page, setting DPLs right as it goes. */
