@@ -1,5 +1,4 @@
 /** The command line: its commands, their flags and their help. */
-import { readFileSync } from 'node:fs';
 import { guestNames, pulledBy } from '@paravane/host-node';
 import { buildApplication, buildCommand, buildRouteMap, run } from '@stricli/core';
 import type { PullFlags } from './commands/pull.js';
@@ -11,6 +10,7 @@ import { exitStatus } from './exit-status.js';
 import { imageRoutes } from './image-app.js';
 import { fileName, machineFlags } from './machine-flags.js';
 import { networkFlags } from './network-flags.js';
+import { ownVersion } from './version.js';
 
 const statuses = `Exit status: 0 the guest shut itself down, 1 failure on the host, 2 bad configuration or arguments,
   3 the guest crashed, 4 --timeout passed, 130 interrupted. With several guests, the first of 1, 2, 3, 4, 130, 0 that
@@ -167,9 +167,4 @@ function guestName(text: string): (typeof guestNames)[number] {
   const found = guestNames.find((name) => name === text);
   if (found === undefined) throw new SyntaxError(`it is one of ${guestNames.join(', ')}`);
   return found;
-}
-
-function ownVersion(): string {
-  const manifest = new URL('../package.json', import.meta.url);
-  return (JSON.parse(readFileSync(manifest, 'utf8')) as { version: string }).version;
 }

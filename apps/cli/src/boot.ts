@@ -28,6 +28,7 @@ import { openMedium } from './disks.js';
 import { statusOfAll, statusOfOutcome } from './exit-status.js';
 import { type Interruption, listenForInterruption } from './interruption.js';
 import type { MachineFlags } from './machine-flags.js';
+import { openRecording, withRecording } from './recording.js';
 import { createFigures, type Figures } from './stats.js';
 
 export interface Guest {
@@ -57,17 +58,20 @@ interface Host {
 export async function boot(
   context: CliContext,
   guests: readonly Guest[],
-  flags: MachineFlags,
+  given: MachineFlags,
   conductor?: Conductor,
 ): Promise<number> {
+  const flags = withRecording(given);
   const { stdin } = context;
   const names = guests.map(({ config }) => config.name);
   const interruption = listenForInterruption(context.process.stdout);
   const traces = openTraces(names, flags.trace);
-  const machine = await context.parts.createMachine();
+  const recording = openRecording(context, await context.parts.createMachine(), flags, guests.length);
+  const { machine } = recording;
   // In virtual time the moment at which input arrives must not depend on the host: all of it is there at the start.
   const ahead = flags.clock === 'virtual' && stdin.isTTY !== true;
-  const typedAhead = ahead ? await Promise.race([readToEnd(stdin), interruption.done]) : undefined;
+  const read = (): Promise<Uint8Array> | Uint8Array => (recording.replays ? new Uint8Array() : readToEnd(stdin));
+  const typedAhead = ahead ? await Promise.race([read(), interruption.done]) : undefined;
   const consoles = createConsoles(context, names, flags);
   const figures = flags.stats ? createFigures(names) : undefined;
   const host: Host = { context, flags, machine, consoles, conductor, running: guests.length };
@@ -87,6 +91,7 @@ export async function boot(
     figures?.close();
     consoles.close();
     for (const trace of traces) trace.close();
+    recording.close();
   }
 }
 

@@ -4,10 +4,20 @@ import { createHash } from 'node:crypto';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import type { Buffers, DiskImage } from '@paravane/image-api';
 import { createMemoryImage } from '@paravane/images';
 import { createMachine, startGuest } from '@paravane/machine';
-import { readDisk } from '@paravane/toolstack';
+import {
+  type Machine,
+  type RecordedEnd,
+  readDisk,
+  readDomainConfig,
+  readRecording,
+  recordingMachine,
+  replayingMachine,
+} from '@paravane/toolstack';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 const program = fileURLToPath(new URL('../dist/main.js', import.meta.url));
@@ -260,6 +270,72 @@ describe('GRUB', () => {
     expect(guest.waitFor('grub> ')).toContain('a line of text');
     guest.type('halt\r');
     expect(guest.waitForEnd()).toEqual({ kind: 'poweroff' });
+  });
+
+  it('is recorded with its disk, and replayed to the same state', async () => {
+    const contents = Buffer.alloc(mebibyte);
+    contents.write('a line of text\n');
+    writeFileSync(file('text.img'), contents);
+    const run = (...flags: string[]) =>
+      paravane(['run', 'grub', '--memory', '64', '--disk', 'text.img,raw,xvda,r', ...flags], 'ls\rhalt\r');
+    const recorded = await run('--record', 'grub.rec', '--stats');
+    expect(recorded.stdout).toContain('(memdisk) (proc) (xen/xvda)');
+    expect(recorded.status).toBe(0);
+    const state = /^state hash: (.*)$/m.exec(recorded.stderr)?.[1];
+    const replayed = await run('--replay', 'grub.rec', '--engine', 'interpreter');
+    expect(replayed.stderr).toMatch(
+      new RegExp(`^paravane: replayed \\d+ instructions, to the recorded state ${state}\n$`),
+    );
+    expect(replayed).toMatchObject({ status: 0, stdout: recorded.stdout });
+    contents.write('another');
+    writeFileSync(file('text.img'), contents);
+    const refused = await run('--replay', 'grub.rec');
+    expect(refused.stderr).toContain("this run can't be the recorded one: disk xvda was");
+    expect(refused.status).toBe(1);
+  });
+
+  it('is recorded with answers of its disk that came late, which a replay need not wait as long for', async () => {
+    const image = createMemoryImage({ size: mebibyte });
+    await image.write(0, Buffer.from('late'.padEnd(512, '\n')));
+    const play = async (delay: number, wrap: (machine: Machine) => Machine) => {
+      const late: DiskImage = Object.assign(Object.create(image) as DiskImage, {
+        read: (offset: number, into: Buffers) => setTimeout(delay).then(() => image.read(offset, into)),
+      });
+      let output = '';
+      const machine = wrap(createMachine());
+      const domain = await machine.bootDomain({
+        config: readDomainConfig('name = "grub"\nkernel = "grub.bin"\nmemory = 64\n').config!,
+        kernel: new Uint8Array(readFileSync(join(home, 'grub', 'grub.bin'))),
+        disks: [{ config: readDisk('memory,,xvda,r').disk!, image: late }],
+        onOutput(bytes) {
+          output += Buffer.from(bytes).toString('latin1');
+        },
+        clock: 'virtual',
+        seed: 0n,
+        epoch: 0,
+        now: () => 0,
+      });
+      domain.input(Buffer.from('ls\rhalt\r'));
+      for (;;) {
+        const result = domain.step();
+        if (result.state === 'busy') await result.done;
+        if (result.state === 'ended') break;
+      }
+      domain.destroy();
+      return output;
+    };
+    const host = { version: '1', createChecksum: () => ({ add: () => undefined, digest: () => '' }) };
+    const lines: string[] = [];
+    const same: RecordedEnd[] = [];
+    const recorded = await play(3, (machine) =>
+      recordingMachine(machine, { ...host, write: (line) => lines.push(line) }),
+    );
+    expect(recorded).toContain('(xen/xvda)');
+    expect(lines.filter((line) => line.includes('"source":"disk"')).length).toBeGreaterThan(0);
+    const recording = readRecording(lines.join('\n'), 'late.rec');
+    const options = { ...host, onSame: (end: RecordedEnd) => same.push(end) };
+    expect(await play(0, (machine) => replayingMachine(machine, recording, options))).toBe(recorded);
+    expect(same).toHaveLength(1);
   });
 });
 

@@ -24,6 +24,7 @@ const hostFailures: ReadonlySet<string> = new Set([
   'package-damaged',
   'package-missing',
   'package-unusable',
+  'replay-differs',
   'rootfs-failed',
 ]);
 

@@ -12,6 +12,8 @@ export interface MachineFlags {
   readonly timeout?: number;
   readonly log: LogLevel;
   readonly trace?: string;
+  readonly record?: string;
+  readonly replay?: string;
   readonly stats: boolean;
   readonly consoleLog?: string;
   readonly escape: { readonly byte: number | undefined };
@@ -55,6 +57,20 @@ export const machineFlags = {
     optional: true,
     placeholder: 'FILE',
     brief: 'Write every event between guest and hypervisor to this file',
+  },
+  record: {
+    kind: 'parsed',
+    parse: fileName,
+    optional: true,
+    placeholder: 'FILE',
+    brief: 'Record all that comes to the guest from outside, for --replay; time is virtual then',
+  },
+  replay: {
+    kind: 'parsed',
+    parse: fileName,
+    optional: true,
+    placeholder: 'FILE',
+    brief: 'Make a recorded run again, to the same state, whatever is typed',
   },
   consoleLog: {
     kind: 'parsed',

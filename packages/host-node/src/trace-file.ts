@@ -12,12 +12,13 @@ export interface TraceFile {
 
 const blockLength = 1 << 16;
 
-export function openTraceFile(file: string): TraceFile {
+/** `what` is in errors; so many characters are gathered before they are written, 0 for each line by itself. */
+export function openTraceFile(file: string, { what = 'the trace', gather = blockLength } = {}): TraceFile {
   let descriptor: number;
   try {
     descriptor = openSync(file, 'w');
   } catch (cause) {
-    throw new ParavaneError('trace-unwritable', `cannot write the trace to ${file}: ${fileCause(cause)}`, {
+    throw new ParavaneError('trace-unwritable', `cannot write ${what} to ${file}: ${fileCause(cause)}`, {
       cause,
       data: { file },
     });
@@ -39,7 +40,7 @@ export function openTraceFile(file: string): TraceFile {
   return {
     write(line) {
       gathered += `${line}\n`;
-      if (gathered.length >= blockLength) flush();
+      if (gathered.length >= gather) flush();
     },
     close() {
       if (!open) return;

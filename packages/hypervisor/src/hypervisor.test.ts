@@ -4,7 +4,7 @@ import { createMmu, emptySpace } from '@paravane/mmu';
 import { type Domain, PERSONALITY_API_VERSION, type Personality, type Vcpu } from '@paravane/personality-api';
 import type { DomId } from '@paravane/types';
 import { describe, expect, it } from 'vitest';
-import { createHypervisor, createStateHash, type HypervisorOptions } from './index.js';
+import { createHypervisor, createStateHash, type HypervisorOptions, type InputRecord } from './index.js';
 import { runOne } from './testing/readme-example.js';
 
 /** A core that halts after each `period` instructions. */
@@ -286,22 +286,50 @@ describe('time', () => {
 
 describe('the inbox', () => {
   it('hands inputs over between turns, stamped, and replays them at the same places', () => {
-    function play(records?: Parameters<ReturnType<typeof createMachine>['hypervisor']['inbox']['replay']>[0]) {
+    function play(records?: readonly InputRecord[]) {
       const { hypervisor, start } = createMachine();
       start('a');
       const got: string[] = [];
+      const recording: InputRecord[] = [];
       hypervisor.inbox.source('console', (data) => got.push(`${data[0]}@${hypervisor.now()}`));
+      hypervisor.inbox.record((record) => recording.push(record));
       if (records) hypervisor.inbox.replay(records);
       hypervisor.run(2000);
       if (!records) hypervisor.inbox.post('console', new Uint8Array([65]));
       hypervisor.run(3000);
       if (!records) hypervisor.inbox.post('console', new Uint8Array([66]));
       hypervisor.run(1000);
-      return { got, recording: hypervisor.inbox.recording };
+      return { got, recording };
     }
     const first = play();
     expect(first.got).toEqual(['65@2000', '66@5000']);
     expect(play(first.recording).got).toEqual(first.got);
+    const late = first.recording.map((record) => ({ ...record, instructions: record.instructions + 1 }));
+    expect(() => play(late)).toThrow('came after 2001 instructions (step 2) would come after 2000 (step 2)');
+  });
+
+  it('names one place for each input, however often an idle machine was asked before it came', () => {
+    const play = (polls: number, records?: readonly InputRecord[]) => {
+      const { hypervisor, start } = createMachine();
+      const happened: string[] = [];
+      const recording: InputRecord[] = [];
+      start('a').pause();
+      hypervisor.inbox.source('console', (data) => happened.push(`input ${data[0]}`));
+      hypervisor.inbox.record((record) => recording.push(record));
+      if (records) hypervisor.inbox.replay(records);
+      hypervisor.services.whenIdle(() => happened.push('idle'), 1000);
+      for (let poll = 0; poll < polls; poll++) hypervisor.runSlice();
+      for (const key of [65, 66]) {
+        if (!records) hypervisor.inbox.post('console', Uint8Array.of(key));
+        hypervisor.services.defer(() => happened.push('deferred'));
+        hypervisor.runSlice();
+      }
+      return { happened, recording };
+    };
+    const [once, often] = [play(2), play(7)];
+    expect(once.happened).toEqual(['idle', 'input 65', 'deferred', 'input 66', 'deferred']);
+    expect(often).toEqual(once);
+    expect(play(2, often.recording)).toEqual(once);
   });
 
   it('has each source once', () => {

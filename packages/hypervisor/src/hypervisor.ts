@@ -67,7 +67,7 @@ export interface Hypervisor {
   readonly domains: ReadonlyMap<number, Domain>;
   /** Instructions retired by all vCPUs. */
   readonly instructions: number;
-  /** Slices and idle skips so far. */
+  /** Slices, idle skips, and what was due between two of them: a count that names one place in a run in virtual time. */
   readonly steps: number;
   now(): number;
   createDomain(options: { name: string; personality: Personality; id?: number }): Domain;
@@ -185,6 +185,7 @@ export function createHypervisor(options: HypervisorOptions): Hypervisor {
   }
   function beIdle(): void {
     if (holds > 0 || idleActions.size === 0) return;
+    steps++;
     act(Number.POSITIVE_INFINITY);
     drainDeferred();
   }
@@ -294,9 +295,16 @@ export function createHypervisor(options: HypervisorOptions): Hypervisor {
   function runSlice(limit = Infinity, until = Infinity): SliceResult {
     followHost();
     if (time >= until) return 'idle';
-    inbox.handOver({ step: steps, instructions, time });
-    if (timers.next <= time) timers.fireDue(time);
-    drainDeferred();
+    // All that is done counts as a step. How often an idle machine is asked depends on the host; this does not.
+    if (inbox.handOver({ step: steps, instructions, time })) steps++;
+    if (timers.next <= time) {
+      timers.fireDue(time);
+      steps++;
+    }
+    if (deferred.length > 0) {
+      drainDeferred();
+      steps++;
+    }
     if (runQueue.empty) beIdle();
     const vcpu = runQueue.shift();
     if (vcpu) {

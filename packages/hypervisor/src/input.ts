@@ -8,7 +8,7 @@
 import { ParavaneError } from '@paravane/types';
 
 export interface InputRecord {
-  /** Steps (slices and idle skips) done before the input was handed over. */
+  /** Steps done before the input was handed over: they name one place in a run in virtual time. */
   step: number;
   /** Instructions retired by all vCPUs until then. */
   instructions: number;
@@ -25,9 +25,12 @@ export interface Inbox {
   /** Queues an input. Ignored while a recording is replayed. */
   post(name: string, data: Uint8Array): void;
   readonly pending: boolean;
-  /** Everything handed over so far. */
-  readonly recording: readonly InputRecord[];
-  /** Feeds a recording instead of what is posted. */
+  /** Tells of everything that is handed over from now on. */
+  record(take: (record: InputRecord) => void): void;
+  /**
+   * Feeds a recording instead of what is posted. `handOver` throws `replay-differs` where the instructions done so far
+   * are not those of the recorded run.
+   */
   replay(records: readonly InputRecord[]): void;
 }
 
@@ -37,15 +40,18 @@ export interface InboxPosition {
   time: number;
 }
 
-export function createInbox(): Inbox & { handOver(at: InboxPosition): void } {
+export function createInbox(): Inbox & {
+  /** Hands over what has come; whether there was anything. */
+  handOver(at: InboxPosition): boolean;
+} {
   const sources = new Map<string, (data: Uint8Array) => void>();
-  const recording: InputRecord[] = [];
+  const takers: ((record: InputRecord) => void)[] = [];
   let queue: { source: string; data: Uint8Array }[] = [];
   let replayed: readonly InputRecord[] | null = null;
   let replayAt = 0;
 
   function deliver(source: string, data: Uint8Array, at: InboxPosition): void {
-    recording.push({ ...at, source, data });
+    for (const take of takers) take({ ...at, source, data });
     sources.get(source)?.(data);
   }
   return {
@@ -65,7 +71,7 @@ export function createInbox(): Inbox & { handOver(at: InboxPosition): void } {
     get pending() {
       return queue.length > 0 || (replayed !== null && replayAt < replayed.length);
     },
-    recording,
+    record: (take) => void takers.push(take),
     replay(records) {
       replayed = records;
       replayAt = 0;
@@ -73,16 +79,27 @@ export function createInbox(): Inbox & { handOver(at: InboxPosition): void } {
     },
     handOver(at) {
       if (replayed) {
+        const from = replayAt;
         while (replayAt < replayed.length && replayed[replayAt]!.step <= at.step) {
           const record = replayed[replayAt++]!;
+          if (record.step !== at.step || record.instructions !== at.instructions) throw differs(record, at);
           deliver(record.source, record.data, at);
         }
-        return;
+        return replayAt > from;
       }
-      if (queue.length === 0) return;
+      if (queue.length === 0) return false;
       const inputs = queue;
       queue = [];
       for (const input of inputs) deliver(input.source, input.data, at);
+      return true;
     },
   };
+}
+
+function differs(record: InputRecord, at: InboxPosition): ParavaneError {
+  return new ParavaneError(
+    'replay-differs',
+    `this run is not the recorded one: an input that came after ${record.instructions} instructions (step ${record.step}) ` +
+      `would come after ${at.instructions} (step ${at.step}); replay with the same version, kernel and disks`,
+  );
 }

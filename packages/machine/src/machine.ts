@@ -98,6 +98,9 @@ class BootedDomain implements RunningDomain {
     });
     this.hypervisor = hypervisor;
     this.symbols = symbolSource(image);
+    const { onInput, replay } = request;
+    if (onInput !== undefined) hypervisor.inbox.record(onInput);
+    if (replay !== undefined) hypervisor.inbox.replay(replay.inputs.map((input) => ({ ...input, time: 0 })));
     this.guest = this.build(image);
     hypervisor.inbox.source(CONSOLE, (bytes) => {
       this.typed.push(bytes);
@@ -112,14 +115,23 @@ class BootedDomain implements RunningDomain {
 
   step(until?: number): StepResult {
     const { hypervisor, guest } = this;
+    const { replay } = this.request;
+    if (replay !== undefined && hypervisor.steps >= replay.steps) return { state: 'ended', end: { kind: 'replayed' } };
     const done = this.disks.waitFor();
     if (done !== undefined) return { state: 'busy', done };
+    const { steps } = hypervisor;
     const limit = until === undefined ? Number.POSITIVE_INFINITY : Math.round(until * 1e6);
     const result = hypervisor.runSlice(undefined, limit);
     const record = guest.domain.shutdownRecord;
     if (record !== null) {
       this.earlyOutput.end();
       return { state: 'ended', end: this.end() };
+    }
+    if (replay !== undefined && result === 'idle' && hypervisor.steps === steps) {
+      throw new ParavaneError(
+        'replay-differs',
+        `this run is not the recorded one: it waits after ${hypervisor.instructions} instructions, where the recorded one went on; replay with the same version, kernel and disks`,
+      );
     }
     const atLimit = hypervisor.now() >= limit;
     // What a back end did in this very slice may have brought the guest an input.

@@ -58,9 +58,22 @@ export {
   type LogLevel,
   logLevels,
   type Machine,
+  type RecordedBoot,
+  type RecordedInput,
   type RunningDomain,
   type StepResult,
 } from './machine.js';
+export {
+  type Checksum,
+  type RecordedEnd,
+  type Recording,
+  type RecordingHost,
+  type RecordOptions,
+  type ReplayOptions,
+  readRecording,
+  recordingMachine,
+  replayingMachine,
+} from './recording.js';
 export { parseVdev, type VirtualDevice } from './vdev.js';
 export { normalMac, type ReadVif, readVif, type VifConfig, type VifRate } from './vif-config.js';
 export { laterKeys, supportedKeys } from './xl-keys.js';

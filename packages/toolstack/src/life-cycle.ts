@@ -26,7 +26,7 @@ export interface HostTime {
 }
 
 export type RunOutcome =
-  | { readonly kind: 'shutdown'; readonly by: 'poweroff' | 'reboot' | 'suspend' }
+  | { readonly kind: 'shutdown'; readonly by: 'poweroff' | 'reboot' | 'suspend' | 'replayed' }
   | { readonly kind: 'crash'; readonly report: CrashReport; readonly consoleTail: readonly string[] }
   | { readonly kind: 'timeout' }
   /** `destroyed`: by `destroy`, not by `interrupt`. */

@@ -68,6 +68,26 @@ export interface BootRequest {
   readonly profile?: boolean;
   /** Takes one line for each event between the guest and the hypervisor. */
   trace?(line: string): void;
+  /** Takes each input from outside as the guest gets it. */
+  onInput?(input: RecordedInput): void;
+  /** In virtual time: gives the guest these inputs and no others. */
+  readonly replay?: RecordedBoot;
+}
+
+/** What came from outside, and the place in the run at which the guest got it. */
+export interface RecordedInput {
+  /** Steps of the machine until then. */
+  readonly step: number;
+  readonly instructions: number;
+  /** Which part of the machine it is for. */
+  readonly source: string;
+  readonly data: Uint8Array;
+}
+
+export interface RecordedBoot {
+  readonly inputs: readonly RecordedInput[];
+  /** Steps of the machine at the end of the recorded run: there the domain ends, as `replayed`, if it did not before. */
+  readonly steps: number;
 }
 
 export interface Machine {
@@ -141,7 +161,7 @@ export type StepResult =
   | { readonly state: 'ended'; readonly end: DomainEnd };
 
 export type DomainEnd =
-  | { readonly kind: 'poweroff' | 'reboot' | 'suspend' }
+  | { readonly kind: 'poweroff' | 'reboot' | 'suspend' | 'replayed' }
   | { readonly kind: 'crash'; readonly report: CrashReport };
 
 export interface CrashReport {

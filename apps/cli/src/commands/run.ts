@@ -19,6 +19,7 @@ import { closeDisks, openDisks } from '../disks.js';
 import { exitStatus } from '../exit-status.js';
 import type { MachineFlags } from '../machine-flags.js';
 import { type NetworkFlags, openNetwork, type RunNetwork } from '../network.js';
+import { withRecording } from '../recording.js';
 
 export interface RunFlags extends MachineFlags, NetworkFlags {
   readonly kernel?: string;
@@ -28,8 +29,9 @@ export interface RunFlags extends MachineFlags, NetworkFlags {
   readonly vif?: readonly string[];
 }
 
-export default async function run(this: CliContext, flags: RunFlags, ...whats: string[]): Promise<void> {
+export default async function run(this: CliContext, given: RunFlags, ...whats: string[]): Promise<void> {
   await carryOut(this, async () => {
+    const flags = withRecording(given);
     const read = (whats.length === 0 ? [undefined] : whats).map((what) => readConfig(this, flags, what));
     const sources = read.flatMap(({ config, folder }) => (config === undefined ? [] : [{ config, folder }]));
     if (sources.length < read.length) return exitStatus.badInput;
