@@ -1,7 +1,10 @@
+import { createMmu } from '@paravane/mmu';
+import { CORE_BYTES, createX86Engine } from '@paravane/x86';
 import { describe, expect, it } from 'vitest';
-import { createTestGuest } from '../testing/test-machine.js';
+import { createTestGuest, createTestHypervisor } from '../testing/test-machine.js';
 import { BASELINE_FEATURES, type CpuFeatures, cpuid } from './cpuid.js';
 import { narrowFeatures } from './narrow-features.js';
+import { setGuestCr4 } from './privileged.js';
 
 const [OSXSAVE, FSGSBASE] = [0x40000, 0x10000];
 const ALL: CpuFeatures = {
@@ -55,6 +58,48 @@ describe('narrowFeatures', () => {
       extendedEcx: 0,
       leafD1Eax: 0,
     });
+  });
+});
+
+/** The vector that an instruction of a kernel on the real core raises after it has asked for all of CR4, or `done`. */
+function onRealCore(hidden: readonly string[]): (...code: number[]) => number | string {
+  const mmu = createMmu({ frames: 4096, coreBytes: CORE_BYTES });
+  const machine = createTestHypervisor({ mmu, engine: createX86Engine({ mmu }) });
+  const guest = createTestGuest({ features: narrowFeatures(ALL, hidden) }, machine);
+  const { core, vcpu } = guest;
+  const { address, frame } = guest.page();
+  setGuestCr4(vcpu, 0x660 | OSXSAVE | FSGSBASE);
+  return (...code) => {
+    mmu.write(frame as never, 0, Uint8Array.from(code));
+    core.rip = address;
+    core.regs.fill(0n, 0, 4);
+    const { reason, vector } = core.run(1);
+    return reason === 'exception' ? vector : reason === 'budget' ? 'done' : reason;
+  };
+}
+
+describe('instructions of a guest of a narrowed CPUID', () => {
+  const XGETBV = [0x0f, 0x01, 0xd0];
+  const RDFSBASE = [0xf3, 0x48, 0x0f, 0xae, 0xc0];
+  /** RDRAND, POPCNT, ANDN, AESENC, PSHUFB, SHA1NEXTE, LZCNT. */
+  const OTHERS = [
+    [0x0f, 0xc7, 0xf0],
+    [0xf3, 0x0f, 0xb8, 0xc1],
+    [0xc4, 0xe2, 0x78, 0xf2, 0xc1],
+    [0x66, 0x0f, 0x38, 0xdc, 0xc1],
+    [0x66, 0x0f, 0x38, 0x00, 0xc1],
+    [0x0f, 0x38, 0xc8, 0xc1],
+    [0xf3, 0x0f, 0xbd, 0xc1],
+  ];
+  it('are undefined where CR4 enables them', () => {
+    const all = onRealCore([]);
+    expect([all(...XGETBV), all(...RDFSBASE)]).toEqual(['done', 'done']);
+    const none = onRealCore(['xsave', 'fsgsbase']);
+    expect([none(...XGETBV), none(...RDFSBASE)]).toEqual([6, 6]);
+  });
+  it('run on elsewhere, as nothing on a processor could forbid them', () => {
+    const none = onRealCore(['rdrand', 'popcnt', 'bmi1', 'aes', 'ssse3', 'sha', 'abm', 'xsave']);
+    expect(OTHERS.map((code) => none(...code))).toEqual(OTHERS.map(() => 'done'));
   });
 });
 
