@@ -16,6 +16,8 @@ export interface AskedCase {
   memory?: { address: bigint; size: number };
   /** The core's own answer. */
   result: CaseResult;
+  /** Asks the core something else. */
+  again: (code: Uint8Array, initial: CpuSnapshot) => CaseResult;
 }
 
 export interface VendorDifference {
@@ -33,6 +35,8 @@ const RSI = 6;
 const RDI = 7;
 const R8 = 8;
 const UNDERFLOW = 0x10;
+/** Of MXCSR. */
+const DENORMALS_ARE_ZEROS = 0x40;
 const ERROR_SUMMARY = 0x80;
 const BUSY = 0x8000;
 /** Offset of an XSAVE area's header of 64 bytes. */
@@ -61,14 +65,15 @@ const withoutException = ({ initial, code }: AskedCase): CaseResult => ({
   final: { ...initial, rip: initial.rip + BigInt(code.length) },
 });
 
-/** The fault that a store to the operand meets, by the memory layout of the cases; a canonical address. */
-function storeFault({ memory }: AskedCase): CpuException | undefined {
+/** The fault that an access to the operand meets, by the memory layout of the cases; a canonical address. */
+function accessFault({ memory }: AskedCase, write: boolean): CpuException | undefined {
   if (!memory) return undefined;
   const isIn = (at: bigint, base: number, size: number): boolean => at >= BigInt(base) && at < BigInt(base + size);
   for (const address of [memory.address, (memory.address + BigInt(memory.size) - 1n) & ~0xfffn]) {
     if (isIn(address, LAYOUT.dataBase, LAYOUT.dataSize)) continue;
-    const present = isIn(address, LAYOUT.readOnlyBase, LAYOUT.readOnlySize);
-    return { vector: 14, errorCode: present ? 7 : 6, address };
+    const readable = isIn(address, LAYOUT.readOnlyBase, LAYOUT.readOnlySize);
+    if (readable && !write) continue;
+    return { vector: 14, errorCode: 4 | (readable ? 1 : 0) | (write ? 2 : 0), address };
   }
   return undefined;
 }
@@ -157,15 +162,93 @@ function maskSaved(one: AskedCase): CaseResult {
   });
 }
 
-const isNanSingle = (bits: number): boolean => (bits & 0x7fff_ffff) > 0x7f80_0000;
-function givesNan({ result, initial }: AskedCase): boolean {
-  const view = new DataView(result.final.xmm.buffer, result.final.xmm.byteOffset, 256);
-  for (let at = 0; at < 256; at += 4) {
-    if (result.final.xmm.subarray(at, at + 4).every((byte, i) => byte === initial.xmm[at + i])) continue;
-    if (isNanSingle(view.getUint32(at, true))) return true;
-    if (at % 8 === 4 && (view.getUint32(at, true) & 0x7ff0_0000) === 0x7ff0_0000) return true;
-  }
-  return false;
+/** Singles or doubles as bits: sign, exponent and significand. */
+interface Format {
+  bytes: number;
+  /** Of infinity. */
+  exponent: bigint;
+  quiet: bigint;
+}
+const SINGLE: Format = { bytes: 4, exponent: 0x7f80_0000n, quiet: 0x40_0000n };
+const DOUBLE: Format = { bytes: 8, exponent: 0x7ff0n << 48n, quiet: 1n << 51n };
+const isNan = ({ bytes, exponent }: Format, value: bigint): boolean => BigInt.asUintN(bytes * 8 - 1, value) > exponent;
+const formatOf = ({ key }: AskedCase): Format => (key.includes(': DPPS') ? SINGLE : DOUBLE);
+
+/** The NaN that a product is, or undefined. */
+function nanOfProduct(format: Format, a: bigint, b: bigint, denormalsAreZeros: boolean): bigint | undefined {
+  const { bytes, exponent, quiet } = format;
+  if (isNan(format, a)) return a | quiet;
+  if (isNan(format, b)) return b | quiet;
+  const magnitude = (value: bigint): bigint => BigInt.asUintN(bytes * 8 - 1, value);
+  const isZero = (value: bigint): boolean =>
+    magnitude(value) === 0n || (denormalsAreZeros && (value & exponent) === 0n);
+  const isInvalid = (x: bigint, y: bigint): boolean => magnitude(x) === exponent && isZero(y);
+  return isInvalid(a, b) || isInvalid(b, a) ? defaultNan(format) : undefined;
+}
+const defaultNan = ({ bytes, exponent, quiet }: Format): bigint => (1n << BigInt(bytes * 8 - 1)) | exponent | quiet;
+
+const laneOf = (bytes: Uint8Array, { bytes: size }: Format, lane: number): bigint =>
+  bytes.subarray(lane * size, (lane + 1) * size).reduceRight((value, byte) => (value << 8n) | BigInt(byte), 0n);
+
+/** Where an opcode of the maps 0F 38 and 0F 3A begins. */
+const opcodeAt = (code: Uint8Array): number =>
+  code.findIndex((byte, i) => byte === 0x0f && (code[i + 1] === 0x38 || code[i + 1] === 0x3a));
+/** The XMM registers of an instruction of these maps: by ModRM.reg, and by ModRM.rm where that is one. */
+function registersOf({ code }: AskedCase): [number, number] {
+  const at = opcodeAt(code);
+  const rex = (code[at - 1]! & 0xf0) === 0x40 ? code[at - 1]! : 0;
+  const modrm = code[at + 3]!;
+  return [((modrm >> 3) & 7) | (rex & 4 ? 8 : 0), (modrm & 7) | (rex & 1 ? 8 : 0)];
+}
+
+/** A dot product, whose NaN is that of the lowest product that is one, in all lanes. */
+function lowestNan(one: AskedCase): CaseResult | undefined {
+  const format = formatOf(one);
+  const { initial, code, memory } = one;
+  const [to, from] = registersOf(one);
+  const lanes = 16 / format.bytes;
+  const operand = memory ? memoryAt(one, memory.address, 16) : undefined;
+  if (memory && operand === undefined) return one.result;
+  const b = (lane: number): bigint =>
+    operand === undefined
+      ? laneOf(initial.xmm.subarray(from * 16), format, lane)
+      : BigInt.asUintN(format.bytes * 8, operand >> BigInt(lane * format.bytes * 8));
+  const nans = Array.from({ length: lanes }, (_, lane) => lane).flatMap((lane) => {
+    if (!((code.at(-1)! >> (4 + lane)) & 1)) return [];
+    const a = laneOf(initial.xmm.subarray(to * 16), format, lane);
+    return nanOfProduct(format, a, b(lane), (initial.mxcsr & DENORMALS_ARE_ZEROS) !== 0) ?? [];
+  });
+  const nan = nans[0];
+  if (nan === undefined) return one.result;
+  return changed(one, ({ xmm }) => {
+    for (let lane = 0; lane < lanes; lane++) {
+      if (!((code.at(-1)! >> lane) & 1)) continue;
+      for (let i = 0; i < format.bytes; i++)
+        xmm[to * 16 + lane * format.bytes + i] = Number((nan >> BigInt(8 * i)) & 0xffn);
+    }
+  });
+}
+
+/** A SHA instruction with the operand that the processor does not take in memory in a register. */
+function unaligned(one: AskedCase): CaseResult | undefined {
+  const { code, initial, memory, again } = one;
+  // #GP or #SS, by the register; and what 32 bits of an offset make with a base is not told here.
+  if (!memory || !isCanonical(memory.address) || (has(one, 0x67) && (has(one, 0x64) || has(one, 0x65))))
+    return undefined;
+  const exception = accessFault(one, false);
+  if (exception) return exceptionAlone(one, exception);
+  const operand = memoryAt(one, memory.address, 16)!;
+  const [to] = registersOf(one);
+  const from = to === 1 ? 2 : 1;
+  const at = opcodeAt(code);
+  const immediate = code[at + 1] === 0x3a ? [code.at(-1)!] : [];
+  const rex = 0x40 | (to >> 3 ? 4 : 0);
+  const registers = Uint8Array.from([rex, ...code.subarray(at, at + 3), 0xc0 | ((to & 7) << 3) | from, ...immediate]);
+  const prepared = copySnapshot(initial);
+  for (let i = 0; i < 16; i++) prepared.xmm[from * 16 + i] = Number((operand >> BigInt(8 * i)) & 0xffn);
+  const { final } = again(registers, prepared);
+  final.xmm.set(initial.xmm.subarray(from * 16, from * 16 + 16), from * 16);
+  return { final: { ...final, rip: initial.rip + BigInt(code.length) } };
 }
 
 const x87Stores = /^x87-move: (FSTP?|FISTT?P?|FBSTP) M/;
@@ -256,15 +339,17 @@ export const VENDOR_DIFFERENCES: readonly VendorDifference[] = [
   },
   {
     vendor: AMD,
-    what: 'which of several NaNs a dot product gives',
+    what: 'of several NaNs a dot product gives that of the lowest product',
     form: /: DPP[SD] /,
-    where: givesNan,
+    where: (one) => !faults(one),
+    answer: lowestNan,
   },
   {
     vendor: AMD,
     what: 'operands of SHA instructions need not be aligned',
     form: /^crypto: SHA.* memory$/,
     where: (one) => vectorOf(one) === 13 && one.memory !== undefined && one.memory.address % 16n !== 0n,
+    answer: unaligned,
   },
   {
     vendor: AMD,
@@ -291,7 +376,7 @@ export const VENDOR_DIFFERENCES: readonly VendorDifference[] = [
     answer: (one) => {
       // The stack's own exception has another vector, so of these the core's answer is not foretold.
       if (one.memory && !isCanonical(one.memory.address)) return undefined;
-      const exception = storeFault(one);
+      const exception = accessFault(one, true);
       return exception ? exceptionAlone(one, exception) : one.result;
     },
   },

@@ -47,7 +47,7 @@ function answer(
     const question = questionOf(form, block * BLOCK + i);
     digestQuestion(all, question);
     const result = runner.run(question.code, question.initial, question.mode);
-    return { ...question, key: form.key, result };
+    return { ...question, key: form.key, result, again: (code, initial) => runner.run(code, initial) };
   });
 }
 
