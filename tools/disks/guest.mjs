@@ -43,6 +43,8 @@ export async function bootDebian(disks, { memory = 128, patience = 1500, stats =
     ],
     { stdio: ['pipe', 'pipe', 'pipe'] },
   );
+  // A trial that fails leaves no guest behind.
+  process.once('exit', () => child.kill('SIGKILL'));
   let output = '';
   let told = '';
   let ended = false;

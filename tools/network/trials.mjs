@@ -5,15 +5,22 @@
 //   parallel   200 connections at once, 100 KB each way, with checksums
 //   slow       readers that stop for ten seconds, on either side: what the process holds meanwhile
 //   apt        apt-get update and apt-get install of packages that the host serves
+//   sizes      UDP of every kind of size, in fragments where it must be, against an echo on the host
+//   capture    --capture of all kinds of traffic, and what tshark says of it
+//   rebind     the interface's front end taken away by sysfs, in use, and given back (Linux's disks can't)
+//   channels   two further consoles, at a socket and at a pseudo-terminal, 100 KB each way
 //
 // node tools/network/trials.mjs [--size MB] [--flags FLAGS] [NAME...]
 import { spawnSync } from 'node:child_process';
-import { createHash } from 'node:crypto';
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { createHash, randomBytes } from 'node:crypto';
+import { createSocket } from 'node:dgram';
+import { constants, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer as createHttpServer } from 'node:http';
-import { createServer } from 'node:net';
+import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { ReadStream as Terminal } from 'node:tty';
 import { parseArgs } from 'node:util';
 import { bootDebian, dataFolder, host } from '../disks/guest.mjs';
 
@@ -22,7 +29,10 @@ const { values, positionals } = parseArgs({
   allowPositionals: true,
 });
 const size = Number(values.size);
-const trials = { gigabyte, parallel, slow, apt };
+/** Datagrams of these sizes go to an echo on the host and back; the guest compares them. */
+const datagramSizes = [0, 1, 512, 1471, 1472, 1473, 2952, 2953, 9000, 32768, 65000, 65507];
+
+const trials = { gigabyte, parallel, slow, apt, sizes, capture, rebind, channels };
 /** Further flags of the command line, such as --engine interpreter. */
 const furtherFlags = (values.flags ?? '').split(' ').filter(Boolean);
 const names = positionals.length > 0 ? positionals : Object.keys(trials);
@@ -79,8 +89,21 @@ async function timed(guest, command) {
   return { text, seconds: processorSeconds(guest) - before };
 }
 
+/** The MD5 in what a guest says; its prompt may stand before it. */
+function sumIn(text) {
+  return /[0-9a-f]{32}/.exec(text)?.[0];
+}
+
 function same(what, one, other) {
   if (one !== other) throw new Error(`${what}: ${one} is not ${other}`);
+}
+
+/** The pulled system, at /mnt. */
+async function bootWithSystem({ disks = [], flags = [] } = {}) {
+  const system = `${join(dataFolder(), 'debian/root.img')},raw,xvda,r`;
+  const guest = await bootDebian([system, ...disks], { memory: 256, flags: ['--vif', '', ...flags, ...furtherFlags] });
+  await timed(guest, 'mount -t ext4 -o ro,noload /dev/xvda /mnt && mount --bind /dev /mnt/dev');
+  return guest;
 }
 
 async function gigabyte(listen) {
@@ -110,9 +133,7 @@ async function gigabyte(listen) {
       });
     }),
   );
-  const disk = `${join(dataFolder(), 'debian/root.img')},raw,xvda,r`;
-  const guest = await bootDebian([disk], { memory: 256, flags: ['--vif', '', ...furtherFlags] });
-  await timed(guest, 'mount -t ext4 -o ro,noload /dev/xvda /mnt && mount --bind /dev /mnt/dev');
+  const guest = await bootWithSystem();
   const perl = (port, body) =>
     [
       `chroot /mnt perl -e 'use Socket; socket(my $s, PF_INET, SOCK_STREAM, 0);`,
@@ -268,6 +289,164 @@ async function apt(listen) {
     return [
       `apt-get update ${update.seconds.toFixed(1)}, install of ${packages.join(' and ')} ${install.seconds.toFixed(1)} processor seconds; ${asked.length} requests to the mirror`,
     ];
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+async function udpEcho() {
+  const echo = createSocket({ type: 'udp4', recvBufferSize: 1 << 20, sendBufferSize: 1 << 20 });
+  const seen = [];
+  echo.on('message', (bytes, from) => {
+    seen.push(bytes.length);
+    echo.send(bytes, from.port, from.address);
+  });
+  await new Promise((resolve) => echo.bind(0, '127.0.0.1', resolve));
+  return { port: echo.address().port, seen, close: () => echo.close() };
+}
+
+function datagrams(port, sizes) {
+  return [
+    `chroot /mnt perl -e 'use Socket; socket(my $s, PF_INET, SOCK_DGRAM, 0); $SIG{ALRM} = sub { die "no answer" };`,
+    `for my $n (${sizes.join(', ')}) { my $t = join("", map { chr(33 + ($_ * 7 + $n) % 90) } 0 .. 999) x 66; $t = substr $t, 0, $n;`,
+    `defined send($s, $t, 0, sockaddr_in(${port}, inet_aton("10.0.2.2"))) or die "$n: $!"; alarm 20;`,
+    `defined recv($s, my $b, 65536, 0) or die; die "differs at $n" if $b ne $t; alarm 0 } print "same\\n"'`,
+  ].join(' ');
+}
+
+async function sizes() {
+  const echo = await udpEcho();
+  try {
+    const guest = await bootWithSystem();
+    const { text, seconds } = await timed(guest, datagrams(echo.port, datagramSizes));
+    same('what the guest says of its datagrams', /same/.exec(text)?.[0], 'same');
+    same('sizes that came to the host', echo.seen.join(), datagramSizes.join());
+    await guest.powerOff();
+    return [`UDP of ${datagramSizes.join(', ')} bytes and back: the same, ${seconds.toFixed(1)} processor seconds`];
+  } finally {
+    echo.close();
+  }
+}
+
+async function capture(listen) {
+  const folder = mkdtempSync(join(tmpdir(), 'paravane-capture-'));
+  const echo = await udpEcho();
+  try {
+    const megabytes = 20;
+    const piece = pattern(1e6);
+    const source = await listen(
+      createServer({ allowHalfOpen: true }, (socket) => {
+        for (let count = 0; count < megabytes; count++) socket.write(piece);
+        socket.end();
+      }),
+    );
+    const sink = await listen(
+      createServer({ allowHalfOpen: true }, (socket) => socket.resume().on('end', () => socket.end())),
+    );
+    const file = join(folder, 'all.pcapng');
+    const guest = await bootWithSystem({ flags: ['--capture', file] });
+    await timed(guest, `nc 10.0.2.2 ${source} </dev/null | wc -c`);
+    await timed(guest, `head -c ${megabytes}000000 /dev/zero | nc 10.0.2.2 ${sink}`);
+    await timed(
+      guest,
+      datagrams(
+        echo.port,
+        datagramSizes.filter((size) => size > 0),
+      ),
+    );
+    await timed(
+      guest,
+      'ping -c 2 10.0.2.2; ping -c 2 -s 4000 10.0.2.2; ping6 -c 2 fec0::2; nslookup localhost 10.0.2.3; true',
+    );
+    await guest.powerOff();
+    const check = ['ip', 'tcp', 'udp'].flatMap((name) => ['-o', `${name}.check_checksum:TRUE`]);
+    // Ports are any, and bytes are any: no protocol is to be guessed above these.
+    const protocols = 'frame eth ethertype ip ipv6 arp tcp udp icmp icmpv6 dhcp dns data'.split(' ');
+    check.push('--disable-all-protocols', ...protocols.flatMap((name) => ['--enable-protocol', name]));
+    const tshark = (filter, field) =>
+      host('tshark', ['-r', file, ...check, '-Y', filter, '-T', 'fields', '-e', field])
+        .split('\n')
+        .filter(Boolean);
+    const wrong = tshark(
+      '_ws.malformed || ip.checksum.status == "Bad" || tcp.checksum.status == "Bad" || udp.checksum.status == "Bad" || icmp.checksum.status == "Bad" || icmpv6.checksum.status == "Bad" || tcp.analysis.lost_segment',
+      '_ws.col.Info',
+    );
+    same('what tshark calls wrong', wrong.slice(0, 9).join('; '), '');
+    const resent = tshark('tcp.analysis.retransmission', 'frame.number').length;
+    const count = new Map();
+    for (const name of tshark('frame', '_ws.col.Protocol')) count.set(name, (count.get(name) ?? 0) + 1);
+    const all = [...count].map(([name, frames]) => `${name} ${frames}`).join(', ');
+    return [`${all}: none malformed, all checksums right, ${resent} segments sent again`];
+  } finally {
+    echo.close();
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+async function rebind(listen) {
+  const content = pattern(1e6);
+  const source = await listen(
+    createServer({ allowHalfOpen: true }, (socket) => {
+      socket.on('error', () => socket.destroy());
+      socket.end(content);
+    }),
+  );
+  const guest = await bootDebian([], { memory: 256, flags: ['--vif', '', ...furtherFlags] });
+  const driver = '/sys/bus/xen/drivers/vif';
+  const rounds = 5;
+  for (let round = 0; round < rounds; round++) {
+    // In use: what is being received is cut off.
+    await timed(
+      guest,
+      `(nc 10.0.2.2 ${source} </dev/null >/dev/null &); echo vif-0 >${driver}/unbind && echo vif-0 >${driver}/bind`,
+    );
+    await timed(guest, 'for t in $(seq 50); do [ -e /sys/class/net/eth0 ] && break; sleep 0.2; done; killall nc; true');
+    await timed(guest, 'ifconfig eth0 up && udhcpc -i eth0 -n -t 4 -T 1 -s /etc/udhcpc.script');
+    const { text } = await timed(guest, `nc 10.0.2.2 ${source} </dev/null | md5sum`);
+    same(`a megabyte after round ${round}`, sumIn(text), md5([content]));
+  }
+  await guest.powerOff();
+  return [
+    `an interface unbound in use and bound again, ${rounds} times: an address and a megabyte with its MD5 each time`,
+  ];
+}
+
+async function channels() {
+  const folder = mkdtempSync(join(tmpdir(), 'paravane-channels-'));
+  try {
+    const path = join(folder, 'console');
+    const config = join(folder, 'guest.cfg');
+    const wanted = [`connection=socket,name=one,path=${path}`, 'connection=pty,name=two'];
+    writeFileSync(config, `name = "guest"\nchannel = ${JSON.stringify(wanted)}\n`);
+    const guest = await bootDebian([], { memory: 256, flags: [config, ...furtherFlags] });
+    const [, tty] = /two of "guest" is (\S+)/.exec(guest.told) ?? [];
+    if (!tty) throw new Error(`no pseudo-terminal was told of: ${guest.told}`);
+    const terminal = openSync(tty, constants.O_RDWR | constants.O_NOCTTY | constants.O_NONBLOCK);
+    const ends = { hvc1: connect(path), hvc2: new Terminal(terminal) };
+    const sent = randomBytes(100_000);
+    const lines = [];
+    for (const [device, end] of Object.entries(ends)) {
+      const pieces = [];
+      end.on('data', (bytes) => pieces.push(bytes));
+      await timed(
+        guest,
+        `exec 3<>/dev/${device}; stty -F /dev/${device} raw -echo; (head -c ${sent.length} /dev/${device} >/tmp/${device} &)`,
+      );
+      end.write(sent);
+      const { text } = await timed(
+        guest,
+        `for t in $(seq 50); do [ $(wc -c </tmp/${device}) = ${sent.length} ] && break; sleep 0.2; done; md5sum /tmp/${device}`,
+      );
+      same(`what came to ${device}`, sumIn(text), md5([sent]));
+      // Linux forgets what stty said at the last close.
+      await timed(guest, `cat /tmp/${device} >/dev/${device}; exec 3>&-`);
+      for (let turn = 0; turn < 200 && Buffer.concat(pieces).length < sent.length; turn++) await sleep(100);
+      same(`what ${device} sent`, md5(pieces), md5([sent]));
+      end.destroy();
+      lines.push(`${sent.length} bytes to ${device} and back: the same`);
+    }
+    await guest.powerOff();
+    return lines;
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
