@@ -1,6 +1,6 @@
 /** The host's ends of guests' channels: Unix sockets and pseudo-terminals. */
-import { chmodSync, rmSync } from 'node:fs';
-import { createServer, type Socket } from 'node:net';
+import { chmodSync, lstatSync, rmSync } from 'node:fs';
+import { connect, createServer, type Socket } from 'node:net';
 import { fileCause, openPty } from '@paravane/host-node';
 import type { BootChannel, ChannelConfig } from '@paravane/toolstack';
 import { ParavaneError } from '@paravane/types';
@@ -43,6 +43,7 @@ async function socket(config: ChannelConfig, path: string): Promise<OpenChannel>
     client.on('close', () => clients.delete(client));
     client.unref();
   });
+  if (await isLeftOver(path)) rmSync(path, { force: true });
   await new Promise<void>((resolve, reject) => {
     server.once('error', (cause) => {
       const message = `cannot open the socket ${path} of a channel: ${fileCause(cause)}`;
@@ -67,4 +68,16 @@ async function socket(config: ChannelConfig, path: string): Promise<OpenChannel>
       rmSync(path, { force: true });
     },
   };
+}
+
+/** Whether it is the socket of a process that is gone: nobody answers there any more. */
+async function isLeftOver(path: string): Promise<boolean> {
+  if (!lstatSync(path, { throwIfNoEntry: false })?.isSocket()) return false;
+  return new Promise((resolve) => {
+    const socket = connect(path, () => {
+      socket.destroy();
+      resolve(false);
+    });
+    socket.on('error', (error) => resolve((error as NodeJS.ErrnoException).code === 'ECONNREFUSED'));
+  });
 }
