@@ -66,7 +66,8 @@ export interface TcpOptions {
 }
 
 export const TcpTimes = {
-  delayedAck: 40,
+  /** Longer than a program on the host needs to answer; while it lasts, Nagle's rule holds the guest's small writes back. */
+  delayedAck: 10,
   timeWait: 10_000,
   /** Silence after both sides of the user are done, before the peer's FIN. */
   finWait2: 60_000,
