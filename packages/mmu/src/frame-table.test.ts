@@ -2,6 +2,7 @@ import { type DomId, domId, type Mfn } from '@paravane/types';
 import fc from 'fast-check';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { createFrameTable, FrameFlag, type FrameTable, NO_OWNER } from './frame-table.js';
+import { createMachineMemory } from './machine-memory.js';
 
 const A = domId(1);
 const B = domId(2);
@@ -13,7 +14,7 @@ beforeEach(() => {
   cleared = [];
   freed = [];
   frames = createFrameTable(
-    16,
+    createMachineMemory({ frames: 16, coreBytes: 0 }),
     (mfn) => cleared.push(mfn),
     (mfn) => freed.push(mfn),
   );
@@ -92,7 +93,7 @@ describe('frame table', () => {
     fc.assert(
       fc.property(fc.array(fc.tuple(fc.nat(4), fc.nat(20)), { maxLength: 200 }), (steps) => {
         const table = createFrameTable(
-          40,
+          createMachineMemory({ frames: 40, coreBytes: 0 }),
           () => undefined,
           () => undefined,
         );

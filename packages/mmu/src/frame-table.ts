@@ -8,6 +8,7 @@
  * a frame is freed only when its last reference and its last pin are gone.
  */
 import { type DomId, type Mfn } from '@paravane/types';
+import type { MachineMemory } from './machine-memory.js';
 
 /** Page types, exclusive while the type count is above zero (xen/include/asm-x86/mm.h, `PGT_*`). */
 export const FrameType = { none: 0, l1: 1, l2: 2, l3: 3, l4: 4, segdesc: 5, writable: 6, shared: 7 } as const;
@@ -55,13 +56,22 @@ export interface FrameTable {
   unpin(mfn: Mfn): void;
 }
 
-/** @param onFree called when a frame goes back to the free list, before it can be handed out again */
-export function createFrameTable(frames: number, clear: (mfn: Mfn) => void, onFree: (mfn: Mfn) => void): FrameTable {
-  const owner = new Int32Array(frames).fill(NO_OWNER);
+/**
+ * Owners and flags lie in the machine's memory, for walks in generated code.
+ * @param onFree called when a frame goes back to the free list, before it can be handed out again
+ */
+export function createFrameTable(
+  machine: MachineMemory,
+  clear: (mfn: Mfn) => void,
+  onFree: (mfn: Mfn) => void,
+): FrameTable {
+  const { frames } = machine;
+  const { buffer } = machine.memory;
+  const owner = new Int32Array(buffer, machine.reserveForFrames(4), frames).fill(NO_OWNER);
   const refCount = new Uint32Array(frames);
   const type = new Uint8Array(frames);
   const typeCount = new Uint32Array(frames);
-  const flags = new Uint8Array(frames);
+  const flags = new Uint8Array(buffer, machine.reserveForFrames(1), frames);
   const pins = new Uint16Array(frames);
   const touched = new Uint8Array(frames);
   const freed: number[] = [];

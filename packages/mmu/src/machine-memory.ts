@@ -11,6 +11,9 @@ import { PAGE_SIZE, ParavaneError } from '@paravane/types';
 /** Largest number of machine frames: all guests together stay under 4 GiB less the core's area. */
 export const MAX_FRAMES = 0x100000;
 
+/** Bytes for each frame that the machine's parts keep between the core's area and the frames. */
+export const FRAME_RECORD_BYTES = 32;
+
 export interface MachineMemoryOptions {
   /** Machine frames, frame 0 included (it is never allocated). */
   frames: number;
@@ -34,11 +37,16 @@ export interface MachineMemory {
   readonly view: DataView;
   /** Takes `bytes` of the core's area, aligned to `align` (a power of two); lasts as long as the memory. */
   reserve(bytes: number, align?: number): number;
+  /**
+   * Takes `bytes` (1, 2 or 4) for each frame, where generated code can read them: at most `FRAME_RECORD_BYTES` in all.
+   * Answers the offset of those of frame 0.
+   */
+  reserveForFrames(bytes: number): number;
 }
 
 export function createMachineMemory(options: MachineMemoryOptions): MachineMemory {
   const { frames, shared = false } = options;
-  const frameBase = (options.coreBytes + 0xffff) & ~0xffff;
+  const frameBase = Math.ceil((options.coreBytes + frames * FRAME_RECORD_BYTES) / 0x10000) * 0x10000;
   const wasmPages = Math.ceil((frameBase + frames * PAGE_SIZE) / 0x10000);
   if (frames < 2 || wasmPages > 65536) {
     throw new ParavaneError(
@@ -58,6 +66,8 @@ export function createMachineMemory(options: MachineMemoryOptions): MachineMemor
   }
   const buffer = memory.buffer;
   let next = 0x1000;
+  const end = Math.ceil(options.coreBytes / 8) * 8;
+  let nextRecord = end;
   return {
     memory,
     shared,
@@ -70,13 +80,18 @@ export function createMachineMemory(options: MachineMemoryOptions): MachineMemor
     view: new DataView(buffer),
     reserve(bytes, align = 16) {
       const at = Math.ceil(next / align) * align;
-      if (at + bytes > frameBase) {
-        throw new ParavaneError(
-          'core-area-full',
-          `the core's area of ${frameBase} bytes has no room for ${bytes} more`,
-        );
+      if (at + bytes > end) {
+        throw new ParavaneError('core-area-full', `the core's area of ${end} bytes has no room for ${bytes} more`);
       }
       next = at + bytes;
+      return at;
+    },
+    reserveForFrames(bytes) {
+      const at = Math.ceil(nextRecord / bytes) * bytes;
+      if (at + bytes * frames > frameBase) {
+        throw new ParavaneError('core-area-full', `more than ${FRAME_RECORD_BYTES} bytes were asked for each frame`);
+      }
+      nextRecord = at + bytes * frames;
       return at;
     },
   };

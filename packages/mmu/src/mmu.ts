@@ -67,9 +67,9 @@ export function createMmu(options: MachineMemoryOptions): Mmu {
   const tlb = createTlb(machine);
   const holds = createGrantHolds();
   const at = (mfn: number): number => frameBase + mfn * PAGE_SIZE;
-  const hasCode = new Uint8Array(machine.frames);
+  const hasCode = new Uint8Array(machine.memory.buffer, machine.reserveForFrames(1), machine.frames);
   const frames = createFrameTable(
-    machine.frames,
+    machine,
     (mfn) => u8.fill(0, at(mfn), at(mfn) + PAGE_SIZE),
     (mfn) => {
       aboutToWrite(mfn, 0, PAGE_SIZE);

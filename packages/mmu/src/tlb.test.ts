@@ -1,4 +1,5 @@
 import type { Mfn } from '@paravane/types';
+import fc from 'fast-check';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { createMachineMemory, type MachineMemory } from './machine-memory.js';
 import { createTlb, TLB_ENTRIES, type Tlb, TlbField, tlbEntryOffset } from './tlb.js';
@@ -51,6 +52,36 @@ describe('TLB', () => {
     expect(probe('readTag', 0x5000, 0, tags[1]!)).toBe(null);
     tlb.flushAll();
     expect(tlb.tag(frame(4), 0)).toBe(tags[2]);
+  });
+
+  it('drops every entry of a frame, however many there are and whatever took the place of others', () => {
+    const page = fc.nat({ max: 24 }).map((n) => (n % 12) * 0x1000 + (n >= 12 ? TLB_ENTRIES * 4096 : 0));
+    const step = fc.record({
+      what: fc.constantFrom('fill', 'fill', 'fill', 'drop', 'dropWrites', 'flush'),
+      page,
+      frame: fc.integer({ min: 1, max: 4 }),
+    });
+    const tag = tlb.tag(frame(3), 1);
+    const entriesOf = (mfn: number, field: 'readTag' | 'writeTag'): number =>
+      Array.from({ length: TLB_ENTRIES }, (_, n) => (tlb.base + n * 32) >> 2).filter((word) => {
+        const read = machine.i32[word]!;
+        const maps = ((machine.i32[word + 6]! + (read & ~0xfff)) | 0) === ((machine.frameBase + mfn * 4096) | 0);
+        return maps && machine.i32[word + TlbField[field] / 4] !== 0;
+      }).length;
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+        tlb.flushAll();
+        for (const { what, page: lo, frame: mfn } of steps) {
+          if (what === 'fill') tlb.fill(lo, 0, tag, frame(mfn), { write: true, exec: false });
+          else if (what === 'flush') tlb.flushAll();
+          else if (what === 'drop') tlb.dropFrame(frame(mfn));
+          else tlb.dropWrites(frame(mfn));
+          const kept =
+            what === 'fill' ? 0 : what === 'dropWrites' ? entriesOf(mfn, 'writeTag') : entriesOf(mfn, 'readTag');
+          expect(kept).toBe(0);
+        }
+      }),
+    );
   });
 
   it('a root that is forgotten gets a tag that nothing was filled under', () => {

@@ -29,9 +29,23 @@ export const UNUSED_TAG = ((MAX_TAG + 1) * TAG_STEP) & 0xfff;
 export const tlbEntryOffset = (vaLo: number, vaHi: number, tag: number): number =>
   (((vaLo >>> 12) ^ (vaHi >>> 1) ^ tag) & (TLB_ENTRIES - 1)) * TLB_ENTRY_BYTES;
 
+/** What the TLB knows of the entries that map a frame, by frame; all in the machine's memory. */
+export interface TlbNotes {
+  /** Epoch in which the frame was last entered; the others hold for that epoch alone. */
+  readonly filledIn: Uint32Array;
+  /** Numbers of two entries that may map it. */
+  readonly first: Uint16Array;
+  readonly second: Uint16Array;
+  /** 1 where there may be others. */
+  readonly scattered: Uint8Array;
+  /** One element: counts the times that the TLB was emptied. */
+  readonly epoch: Uint32Array;
+}
+
 export interface Tlb {
   /** Offset of entry 0 in the machine's memory. */
   readonly base: number;
+  readonly notes: TlbNotes;
   /**
    * The 12-bit tag of an address space (root frame) under the given mode bits. Ask before each run: after a
    * `flushRoot`, or when all tags are used up (which empties the TLB), it is another one.
@@ -62,28 +76,50 @@ export function createTlb(machine: MachineMemory): Tlb {
   /** By root frame, then by mode bits. */
   const tags = new Map<Mfn, Map<number, number>>();
   let nextTag = 1;
-  let epoch = 1;
   let generation = 1;
-  const filledIn = new Uint32Array(machine.frames);
+  const { buffer } = machine.memory;
+  const { frames } = machine;
+  const filledIn = new Uint32Array(buffer, machine.reserveForFrames(4), frames);
+  const first = new Uint16Array(buffer, machine.reserveForFrames(2), frames);
+  const second = new Uint16Array(buffer, machine.reserveForFrames(2), frames);
+  const scattered = new Uint8Array(buffer, machine.reserveForFrames(1), frames);
+  const epoch = new Uint32Array(buffer, machine.reserve(4, 4), 1).fill(1);
 
   const entryAt = (vaLo: number, vaHi: number, tag: number): number => base + tlbEntryOffset(vaLo, vaHi, tag);
   // Tags outlive a flush: code that is running under one goes on filling entries with it.
   function flushAll(): void {
     u8.fill(0, base, base + bytes);
-    epoch++;
+    epoch[0] = epoch[0]! + 1;
+  }
+  const wordOf = (entry: number): number => (base + entry * TLB_ENTRY_BYTES) >> 2;
+  /** The tag kept in readTag carries the linear page; addend + page = offset of the frame. */
+  const maps = (word: number, mfn: Mfn): boolean =>
+    i32[word] !== 0 && ((i32[word + 6]! + (i32[word]! & ~0xfff)) | 0) === ((frameBase + mfn * 4096) | 0);
+  /** Notes that an entry maps a frame, so that dropping the frame seldom has to look through all of them. */
+  function noteEntry(mfn: Mfn, entry: number): void {
+    if (filledIn[mfn] !== epoch[0]) {
+      filledIn[mfn] = epoch[0]!;
+      scattered[mfn] = 0;
+      first[mfn] = entry;
+      second[mfn] = entry;
+    } else if (first[mfn] !== entry && second[mfn] !== entry) {
+      if (first[mfn] === second[mfn] || !maps(wordOf(second[mfn]!), mfn)) second[mfn] = entry;
+      else if (!maps(wordOf(first[mfn]!), mfn)) first[mfn] = entry;
+      else scattered[mfn] = 1;
+    }
   }
   /** Runs `drop` on the word index of each entry that maps `mfn`. */
   function eachEntryOf(mfn: Mfn, drop: (word: number) => void): void {
-    if (filledIn[mfn] !== epoch) return;
-    const page = (frameBase + mfn * 4096) | 0;
-    for (let e = base; e < base + bytes; e += TLB_ENTRY_BYTES) {
-      const word = e >> 2;
-      // The tag kept in readTag carries the linear page; addend + page = offset of the frame.
-      if (i32[word] !== 0 && ((i32[word + 6]! + (i32[word]! & ~0xfff)) | 0) === page) drop(word);
+    if (filledIn[mfn] !== epoch[0]) return;
+    if (scattered[mfn]) {
+      for (let entry = 0; entry < TLB_ENTRIES; entry++) if (maps(wordOf(entry), mfn)) drop(wordOf(entry));
+      return;
     }
+    for (const place of [first, second]) if (maps(wordOf(place[mfn]!), mfn)) drop(wordOf(place[mfn]!));
   }
   return {
     base,
+    notes: { filledIn, first, second, scattered, epoch },
     get generation() {
       return generation;
     },
@@ -104,7 +140,8 @@ export function createTlb(machine: MachineMemory): Tlb {
       return tag;
     },
     fill(vaLo, vaHi, tag, mfn, rights) {
-      const word = entryAt(vaLo, vaHi, tag) >> 2;
+      const entry = entryAt(vaLo, vaHi, tag);
+      const word = entry >> 2;
       const lo = (vaLo & ~0xfff) | tag;
       const sameTag = i32[word] === lo && i32[word + 1] === (vaHi | 0);
       const addend = (frameBase + mfn * 4096 - (vaLo & ~0xfff)) | 0;
@@ -116,7 +153,7 @@ export function createTlb(machine: MachineMemory): Tlb {
       i32[word + 4] = rights.exec ? lo : 0;
       i32[word + 5] = rights.exec ? vaHi : 0;
       i32[word + 6] = addend;
-      filledIn[mfn] = epoch;
+      noteEntry(mfn, (entry - base) / TLB_ENTRY_BYTES);
     },
     setCode(vaLo, vaHi, tag, code) {
       i32[(entryAt(vaLo, vaHi, tag) >> 2) + 7] = code;

@@ -50,6 +50,8 @@ export interface SecondPage {
 export interface CodeCache {
   /** Instructions that micro-operations name by number. */
   readonly instructions: readonly Instruction[];
+  /** Offset in memory of the descriptors of 64-bit code, 4 bytes for each frame; 0 where there is none. */
+  readonly descriptorTable: number;
   descriptor(mfn: Mfn, mode: CodeMode): number;
   /** Micro-operation of the block at an offset, decoding it if need be; null when bytes of `second` are needed. */
   block(mfn: Mfn, offset: number, mode: CodeMode, second: () => SecondPage | null): number | null;
@@ -98,7 +100,9 @@ export function createCodeCache(
   const { u8, i32, view } = machine;
   const offsets = new Uint16Array(MAX_UOPS);
   const lengths = new Uint8Array(MAX_UOPS);
-  const descriptors = { 64: new Int32Array(machine.frames), 32: new Int32Array(machine.frames) };
+  const perFrame = (): Int32Array => new Int32Array(machine.memory.buffer, machine.reserveForFrames(4), machine.frames);
+  /** By frame. Generated code looks into those of 64-bit code. */
+  const descriptors = { 64: perFrame(), 32: perFrame() };
   const chunks = new Uint32Array(machine.frames * 2);
   const instructions: Instruction[] = [];
   instructions.length = ONCE_INSTRUCTIONS;
@@ -282,6 +286,7 @@ export function createCodeCache(
 
   return {
     instructions,
+    descriptorTable: descriptors[64].byteOffset,
     descriptor,
     block(mfn, offset, mode, second) {
       // Room for the longest block and for its two new descriptors, and one for a region's neighbour.

@@ -137,7 +137,6 @@ describe('opcodes without an instruction raise #UD', () => {
       '0f 01 d4',
       '0f 01 d5',
       '0f 01 d6',
-      '0f 01 e8',
       '0f 01 28',
       '0f ae d0',
       '0f ae c0',

@@ -31,7 +31,7 @@ const REASONS = {
   'kernel tables': 'shows or takes what the kernel keeps for itself, or lets programs see only emulated',
   selectors: 'needs descriptors of the kernel’s or the runner’s own',
   hypervisor: 'asks who runs the asked machine',
-  'switched off': 'was not enabled where it could have been asked',
+  'switched off': 'was not there, or not enabled, where it could have been asked',
   'time, chance': 'has results that no two processors share',
   '32-bit code': 'exists in 32-bit code alone, which not every machine runs',
 } as const;
@@ -45,7 +45,7 @@ const REASON_OF: ReadonlyMap<string, ManualReason> = new Map(
     'kernel tables': 'SLDT STR SGDT SIDT SMSW',
     selectors: 'PUSH_SEG POP_SEG MOV_TO_SEG LDS LES LSS LFS LGS VERR VERW LAR LSL CALL_FAR JMP_FAR RET_FAR IRET',
     hypervisor: 'VMCALL VMMCALL',
-    'switched off': 'RDFSBASE RDGSBASE WRFSBASE WRGSBASE RDSEED',
+    'switched off': 'RDFSBASE RDGSBASE WRFSBASE WRGSBASE RDSEED SERIALIZE',
     'time, chance': 'RDTSC RDTSCP CPUID RDRAND',
   }).flatMap(([reason, mnemonics]) =>
     mnemonics.split(' ').map((mnemonic): [string, ManualReason] => [mnemonic, reason as ManualReason]),

@@ -8,7 +8,7 @@ import { callExpr, type Expr, type FunctionBuilder, i32, i64, load, op } from '@
 import type { HandlerShape } from './handlers.js';
 import { callRoutine, type Routine, type Routines } from './routines.js';
 import { Sem } from './sem.js';
-import { SCRATCH_TOP, State, Uop } from './state.js';
+import { MISS_RUN, MISS_WRITE, SCRATCH_TOP, State, Uop } from './state.js';
 import { entryOffset } from './tlb-probe.js';
 
 /** What a handler shares with the function it is part of. */
@@ -33,6 +33,8 @@ export interface HandlerSite {
   /** Goes on at the micro-operation linked in the branch at `ip`. */
   branchLinked(): void;
   branchTo(target: Expr): void;
+  /** Instructions left, less the reserve of a block. Only of handlers in the loop. */
+  readonly left: Expr;
 }
 
 type IntWidth = 8 | 16 | 32 | 64;
@@ -135,12 +137,37 @@ export class DynamicSem extends Sem {
       op('i64.eq', load('i64.load', entry, site.tlbBase + field), tagged),
       () => f.set(host, op('i32.add', low, load('i32.load', entry, site.tlbBase + TlbField.addend))),
       () => {
-        const high = op('i32.wrap_i64', op('i64.shr_u', va, i64(32)));
-        f.set(host, callExpr('i', site.functions.miss, low, high, i32(bytes | (write ? 0x100 : 0)), site.ip));
+        const how = i32(bytes | (write ? MISS_WRITE : 0));
+        f.set(host, callExpr('i', site.functions.miss, site.cpu, va, how, site.ip, site.tag));
         f.if(op('i32.eq', host, i32(-1)), () => site.fault());
       },
     );
     return host;
+  }
+  translateRun(address: Expr, write: boolean): Expr {
+    const { f, site } = this;
+    const va = this.let(address);
+    const low = this.let(op('i32.wrap_i64', va));
+    const entry = this.let(entryOffset(va, site.tagPlace));
+    const tagged = op('i64.or', op('i64.and', va, i64(-4096)), site.tag);
+    const field = write ? TlbField.writeTag : TlbField.readTag;
+    const host = f.local('i');
+    f.if(
+      op('i64.eq', load('i64.load', entry, site.tlbBase + field), tagged),
+      () => f.set(host, op('i32.add', low, load('i32.load', entry, site.tlbBase + TlbField.addend))),
+      () => {
+        const how = i32(MISS_RUN | (write ? MISS_WRITE : 0));
+        f.set(host, callExpr('i', site.functions.miss, site.cpu, va, how, site.ip, site.tag));
+        f.if(op('i32.lt_u', host, i32(SCRATCH_TOP)), () => site.bail());
+      },
+    );
+    return host;
+  }
+  allowance(): Expr {
+    return this.site.left;
+  }
+  countExtra(n: Expr): void {
+    this.f.set(this.site.left, op('i32.sub', this.site.left, n));
   }
   stored(host: Expr): void {
     this.stores.push(host);

@@ -18,6 +18,7 @@ import { routineImports } from './routines.js';
 import { STATE_BYTES } from './state.js';
 import { transitionModule } from './transitions.js';
 import { X86Vcpu } from './vcpu.js';
+import { walkModule } from './walk-module.js';
 
 /** Bytes of the machine's core area that an engine with its TLB needs (`MachineMemoryOptions.coreBytes`). */
 export const CORE_BYTES = CODE_CACHE_BYTES + (2 << 20);
@@ -53,6 +54,9 @@ export interface EngineParts {
   current: X86Vcpu | null;
 }
 
+const instantiate = (bytes: Uint8Array, env: WebAssembly.Imports[string]): WebAssembly.Exports =>
+  new WebAssembly.Instance(new WebAssembly.Module(bytes), { env }).exports;
+
 export function createX86Engine(options: EngineOptions): Engine {
   const { mmu } = options;
   const { machine } = mmu;
@@ -62,12 +66,18 @@ export function createX86Engine(options: EngineOptions): Engine {
   const table = new WebAssembly.Table({ element: 'anyfunc', initial: image.tableSlots });
   mmu.onCodeWrite = (mfn, offset, length) => void cache.invalidate(mfn, offset, length);
   const access = new MemoryAccess(mmu, cache);
+  const walks = machine.reserve(4, 4);
+  const walking = instantiate(walkModule({ mmu, descriptors: cache.descriptorTable, walks }), {
+    memory: machine.memory,
+    miss: (lo: number, hi: number, how: number, ip: number) => parts.current!.miss(lo, hi, how, ip),
+  });
   const module = new WebAssembly.Module(image.bytes);
   const instance = new WebAssembly.Instance(module, {
     env: {
       memory: machine.memory,
       table,
-      miss: (lo: number, hi: number, how: number, ip: number) => parts.current!.miss(lo, hi, how, ip),
+      miss: walking.miss!,
+      fetch: walking.fetch!,
       commit: () => (access.commit() ? 1 : 0),
       slow: (ip: number, left: number) => parts.current!.slow(ip, left),
     },
@@ -78,9 +88,7 @@ export function createX86Engine(options: EngineOptions): Engine {
       tlbBase: mmu.tlb.base,
       frameBase: machine.frameBase,
     });
-    const { syscall } = new WebAssembly.Instance(new WebAssembly.Module(bytes), { env: { memory: machine.memory } })
-      .exports;
-    table.set(TRANSITION_SLOT, syscall as never);
+    table.set(TRANSITION_SLOT, instantiate(bytes, { memory: machine.memory }).syscall as never);
   }
   const parts: EngineParts = {
     mmu,
@@ -105,7 +113,7 @@ export function createX86Engine(options: EngineOptions): Engine {
       decodedInstructions: cache.decoded,
       codeResets: cache.resets,
       codeInvalidations: cache.invalidations,
-      tlbMisses: access.misses,
+      tlbMisses: access.misses + (machine.u32[walks >> 2] ?? 0),
       ...parts.jit?.stats(),
     }),
   };

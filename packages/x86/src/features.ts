@@ -17,7 +17,8 @@ export const CORE_FEATURES = {
    */
   leaf7Ebx: word(0, 3, 8, 18, 19, 29),
   leaf7Ecx: 0,
-  leaf7Edx: 0,
+  /** SERIALIZE: Linux patches its code by the ten thousand, and has IRET for this where there is no such instruction. */
+  leaf7Edx: word(14),
   /** SYSCALL NX RDTSCP LM. */
   extendedEdx: word(11, 20, 27, 29),
   /** LAHF_LM LZCNT. */

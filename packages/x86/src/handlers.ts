@@ -39,9 +39,18 @@ export function formsOf(insn: Instruction, near: boolean): Form[] {
 /** x87 instructions, whose operands do not depend on the operand size. */
 export const isX87 = (mnemonic: string): boolean => mnemonic.startsWith('F');
 
+const STRING = /^(MOVS|STOS|LODS)$/;
+/** Name of an instruction's meaning among the definitions: a repetition has one of its own. */
+export const meaningOf = ({ mnemonic, rep }: Pick<Instruction, 'mnemonic' | 'rep'>): string =>
+  rep !== 0 && STRING.test(mnemonic) ? `REP ${mnemonic}` : mnemonic;
+
+/** A string instruction other than those that generated code does. */
+const oddString = (insn: Instruction): boolean =>
+  STRING.test(insn.mnemonic) && (insn.mode !== 64 || insn.addressWidth !== 64 || insn.segment >= 4);
+
 export function keyOf(insn: Instruction, forms: readonly Form[]): string {
   const shapes = forms.map((form) => form.kind + (form.kind === 'r' || form.kind === 'm' ? form.width : '')).join(',');
-  return `${insn.mnemonic} ${isX87(insn.mnemonic) ? 64 : insn.width} ${shapes}${BY_MODE.test(insn.mnemonic) && insn.mode === 32 ? ' @32' : ''}`;
+  return `${meaningOf(insn)} ${isX87(insn.mnemonic) ? 64 : insn.width} ${shapes}${BY_MODE.test(insn.mnemonic) && insn.mode === 32 ? ' @32' : ''}`;
 }
 
 /** A bit offset in a register reaches beyond the operand, within the address size. */
@@ -53,7 +62,8 @@ const farBitWithOddAddress = (insn: Instruction): boolean =>
 
 /** Whether generated code can do this instruction; otherwise TypeScript does. */
 export const isGenerated = (insn: Instruction): boolean =>
-  DEFINITIONS.has(insn.mnemonic) &&
+  DEFINITIONS.has(meaningOf(insn)) &&
+  !oddString(insn) &&
   !(/^(LOOP|JRCXZ)/.test(insn.mnemonic) && insn.addressWidth !== insn.mode) &&
   !farBitWithOddAddress(insn) &&
   !(insn.mode === 32 && insn.mnemonic === 'POP' && insn.operands[0]!.kind === 's');
@@ -66,11 +76,15 @@ export interface HandlerShape {
   mode: CodeMode;
 }
 
+/** Operand-size and repeat prefixes that make handlers of their own. */
+const prefixesOf = ({ mnemonic }: Entry): readonly (readonly [p66: boolean, rep: number])[] =>
+  [0, ...(STRING.test(mnemonic) ? [0xf3] : [])].flatMap((rep) => [false, true].map((p66) => [p66, rep] as const));
+
 /** Sample encodings of an entry: operand sizes, register and memory forms, both modes. */
 function* samples(entry: Entry): Generator<Instruction> {
   const bytes = new Uint8Array(32);
   for (const mode of [64, 32] as const) {
-    for (const p66 of entry.prefix === '66' ? [false] : [false, true]) {
+    for (const [p66, rep] of entry.prefix === '66' ? [[false, 0] as const] : prefixesOf(entry)) {
       for (const rexW of mode === 64 ? [0, 8] : [0]) {
         for (const modrm of entry.modrmByte >= 0 ? [entry.modrmByte] : entry.hasModrm ? [0xc1, 0x01] : [-1]) {
           bytes.fill(0);
@@ -83,6 +97,7 @@ function* samples(entry: Entry): Generator<Instruction> {
           } else {
             if (p66) bytes[p++] = 0x66;
             if (entry.prefix !== '' && entry.prefix !== 'NP') bytes[p++] = parseInt(entry.prefix, 16);
+            if (rep !== 0) bytes[p++] = rep;
             if (rexW || (entry.w === 1 && mode === 64)) bytes[p++] = 0x48;
             if (entry.map > 0) bytes[p++] = 0x0f;
             if (entry.map > 1) bytes[p++] = entry.map === 2 ? 0x38 : 0x3a;
@@ -107,8 +122,8 @@ export function handlerShapes(): HandlerShape[] {
       for (const near of [true, false]) {
         const forms = formsOf(insn, near);
         const key = keyOf(insn, forms);
-        if (!shapes.has(key))
-          shapes.set(key, { key, mnemonic: insn.mnemonic, width: insn.width, forms, mode: insn.mode });
+        if (!shapes.has(key) && isGenerated(insn))
+          shapes.set(key, { key, mnemonic: meaningOf(insn), width: insn.width, forms, mode: insn.mode });
       }
     }
   }

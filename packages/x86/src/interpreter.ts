@@ -18,14 +18,27 @@ import {
   load,
   ModuleBuilder,
   op,
+  select,
 } from '@paravane/wasm-emit';
 import { DynamicSem, type HandlerSite } from './dynamic-sem.js';
 import { conditionFunction, eflagsFunction } from './flag-functions.js';
 import { type HandlerShape, handlerShapes } from './handlers.js';
 import { addRoutines } from './routines.js';
 import { DEFINITIONS } from './semantics/definitions.js';
-import { MAX_REGION, REGION, REGION_ROOM, SCRATCH_TOP, State, Stop, TRANSITION, UOP_BYTES, Uop } from './state.js';
+import {
+  MAX_REGION,
+  MISS_WRITE,
+  REGION,
+  REGION_ROOM,
+  SCRATCH_TOP,
+  State,
+  Stop,
+  TRANSITION,
+  UOP_BYTES,
+  Uop,
+} from './state.js';
 import { entryOffset, placeOfTag } from './tlb-probe.js';
+import { FETCH, MISS } from './walk-module.js';
 
 /** Handlers that are no instruction. */
 export const SpecialOp = {
@@ -163,6 +176,7 @@ function fusedSequences(
  */
 function isHot({ mnemonic, width, forms, key }: HandlerShape): boolean {
   if (forms[0]?.kind === 'j' || forms[0]?.kind === 'J' || /^(JMP|CALL|RET)$/.test(mnemonic)) return true;
+  if (mnemonic.startsWith('REP ')) return true;
   if (!HOT.test(mnemonic)) return false;
   if (key.endsWith('@32')) return width === 32;
   if (width === 16) return /^MOV$/.test(mnemonic);
@@ -204,7 +218,8 @@ export interface InterpreterOptions {
 export function buildInterpreter(machine: InterpreterOptions): InterpreterImage {
   const { tlbBase } = machine;
   const module = new ModuleBuilder({ ...ANY_MEMORY, shared: machine.shared }, true);
-  const miss = module.import('miss', ['i', 'i', 'i', 'i'], ['i']);
+  const miss = module.import('miss', MISS.params, MISS.results);
+  const fetch = module.import('fetch', FETCH.params, FETCH.results);
   const commit = module.import('commit', [], ['i']);
   const slow = module.import('slow', ['i', 'i'], ['i']);
   const eflags = module.add(eflagsFunction(), 'eflags');
@@ -236,6 +251,7 @@ export function buildInterpreter(machine: InterpreterOptions): InterpreterImage 
   const regionType = module.type(REGION.params, REGION.results);
   module.add(
     loopFunction(hot, sequences, tlbBase, functions, {
+      fetch,
       commit,
       slow,
       coldType,
@@ -298,6 +314,9 @@ function coldFunction(
     branchTo: () => {
       throw new TypeError(`${shape.mnemonic} branches and must be hot`);
     },
+    get left(): Expr {
+      throw new TypeError(`${shape.mnemonic} counts and must be hot`);
+    },
   };
   const s = new DynamicSem(site, shape);
   DEFINITIONS.get(shape.mnemonic)!(s);
@@ -309,6 +328,7 @@ function coldFunction(
 }
 
 interface LoopParts {
+  fetch: number;
   commit: number;
   slow: number;
   coldType: number;
@@ -396,15 +416,17 @@ function loopFunction(
         const page = op('i64.and', target, i64(-4096));
         const block = f.local('i');
         f.set(block, i32(0));
-        f.if(op('i64.eq', load('i64.load', entry, tlbBase + TlbField.execTag), op('i64.or', page, tag)), () => {
-          const descriptor = f.let(load('i32.load', entry, tlbBase + TlbField.code));
-          f.if(descriptor, () =>
+        const known = op('i64.eq', load('i64.load', entry, tlbBase + TlbField.execTag), op('i64.or', page, tag));
+        const descriptor = f.let(select(known, load('i32.load', entry, tlbBase + TlbField.code), i32(0)));
+        f.if(
+          descriptor,
+          () =>
             f.set(
               block,
               load('i32.load', op('i32.add', descriptor, op('i32.shl', op('i32.and', low, i32(4095)), i32(2)))),
             ),
-          );
-        });
+          () => f.set(block, callExpr('i', parts.fetch, cpu, target, tag)),
+        );
         return block;
       };
       const goTo = (target: Expr, extra: number, counted: boolean): void => {
@@ -506,8 +528,7 @@ function loopFunction(
             const mapped = load('i64.load', entry, tlbBase + TlbField.writeTag);
             f.if(op('i64.ne', mapped, op('i64.or', stack, tag)), () => {
               const host = f.local('i');
-              const [low, high] = [op('i32.wrap_i64', stack), op('i32.wrap_i64', op('i64.shr_u', stack, i64(32)))];
-              f.set(host, callExpr('i', functions.miss, low, high, i32(1 | 0x100), ip));
+              f.set(host, callExpr('i', functions.miss, cpu, stack, i32(1 | MISS_WRITE), ip, tag));
               f.if(op('i32.lt_u', op('i32.add', host, i32(1)), i32(SCRATCH_TOP + 1)), () => standIn(word));
             });
             f.store('i64.store', cpu, stack, State.stackPage);
@@ -587,6 +608,7 @@ function loopFunction(
             bail: () => f.br(slowLabel),
             branchLinked: () => followLink(1, false),
             branchTo: (target) => goTo(target, 1, false),
+            left,
           };
           /** One instruction's code; `ip` is behind it in the end. Returns the kind of the flags if it is known then. */
           const emitOne = (shape: HandlerShape, knownKind: number | null): number | null => {

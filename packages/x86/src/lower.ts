@@ -116,7 +116,7 @@ function writeCheck(sink: UopSink, insn: Instruction, offset: number, n: number)
 /** Number of the handler of an instruction, or -1 where TypeScript does it; remembered by all that it depends on. */
 function handlerOf(sink: UopSink, insn: Instruction, near: boolean, handlers: ReadonlyMap<string, number>): number {
   const find = (): number => (isGenerated(insn) ? (handlers.get(keyOf(insn, formsOf(insn, near))) ?? -1) : -1);
-  if (insn.addressWidth !== insn.mode) return find();
+  if (insn.addressWidth !== insn.mode || insn.segment >= 4) return find();
   let known = sink.known.get(insn.entry);
   if (known === undefined) {
     known = [];
@@ -124,7 +124,7 @@ function handlerOf(sink: UopSink, insn: Instruction, near: boolean, handlers: Re
   }
   const wide = insn.operands.some((operand) => operand.kind === 'i' && operand.wide !== undefined);
   const kinds = (insn.memory ? 1 : 0) | (near ? 2 : 0) | (wide ? 4 : 0);
-  const index = insn.width | kinds | (insn.mode === 64 ? 0 : insn.mode === 32 ? 128 : 256);
+  const index = insn.width | kinds | (insn.mode === 64 ? 0 : insn.mode === 32 ? 128 : 256) | (insn.rep ? 512 : 0);
   known[index] ??= find();
   return known[index];
 }

@@ -82,6 +82,15 @@ export abstract class Sem {
   protected abstract conditionOf(kind: Expr, a: Expr, b: Expr, code: number): Expr;
   /** Offset in memory of `bytes` bytes at a linear address; leaves with the fault if there are none. */
   abstract translate(address: Expr, bytes: number, write: boolean): Expr;
+  /**
+   * Offset in memory of a linear address, for accesses up to the end of its page; leaves the instruction to TypeScript
+   * where there is no such page, or accesses to it have to be told to somebody. Stores to it need no `stored`.
+   */
+  abstract translateRun(address: Expr, write: boolean): Expr;
+  /** Instructions that may be counted by `countExtra`, i32. */
+  abstract allowance(): Expr;
+  /** Counts instructions, i32, beside the one that every instruction is. */
+  abstract countExtra(n: Expr): void;
   /** After a store to what `translate` gave: finishes one that went to the scratch area. */
   abstract stored(host: Expr): void;
   /** Raises an exception at this instruction. `errorCode` -1 for none. */

@@ -46,6 +46,12 @@ export const State = {
   compiled: 0x164,
   /** `left` when compiled code was last left, or could not be entered for want of it; the engine resets it. */
   regionLeft: 0x168,
+  /** Frames of the tables of the two address spaces where generated code may walk them, else 0; 4 bytes each. */
+  walkRoots: 0x170,
+  /** 1 where the address space is held to the user bit, 4 bytes each. */
+  walkUser: 0x178,
+  /** Domain whose frames such a walk may reach. */
+  walkOwner: 0x180,
   /** XMM0…XMM15, 16 bytes each. */
   xmm: 0x200,
   /** Physical x87 registers R0…R7 (MM0…MM7), 16 bytes each, the upper six unused. */
@@ -154,6 +160,13 @@ export const TRANSITION = { params: ['i', 'l'], results: ['l'] } as const;
 /** Scratch for accesses over two pages: offsets below this in memory are not frames. */
 export const SCRATCH_TOP = 0x1000;
 export const SCRATCH = 0x40;
+
+/**
+ * The third argument of the import `miss`: the bytes of the access, or one of these: it writes; it goes on from its
+ * address to the end of the page, and what is not plain memory there is answered by `SCRATCH`, without a fault.
+ */
+export const MISS_WRITE = 0x100;
+export const MISS_RUN = 0x200;
 
 /** Number of a width: 8, 16, 32, 64 bits → 0…3. */
 export const widthNumber = (width: number): number => 31 - Math.clz32(width >> 3);

@@ -25,7 +25,7 @@ import { SAMPLE_INTERVAL } from './jit/jit.js';
 import { LEAVE_DEFINITION, SlowContext } from './slow/context.js';
 import { SLOW_DEFINITIONS } from './slow/definitions.js';
 import { SEGMENTED_DEFINITIONS } from './slow/near-control.js';
-import { MAX_BLOCK, MAX_REGION, State, Stop, Uop } from './state.js';
+import { MAX_BLOCK, MAX_REGION, MISS_RUN, MISS_WRITE, SCRATCH, State, Stop, Uop } from './state.js';
 import { Stepper } from './stepper.js';
 import { VcpuState } from './vcpu-state.js';
 
@@ -181,12 +181,14 @@ export class X86Vcpu extends VcpuState implements VcpuCore {
     if (this.watched) {
       i32[at] = UNUSED_TAG;
       i32[at + 1] = UNUSED_TAG;
+      this.allowWalks(false);
       tagged.key = -1;
       return;
     }
     const active = this.activeSpace;
     const noOverride = this.parts.access.override === 0;
-    const key = active | (this.mode === 32 ? 2 : 0) | (noOverride ? 4 : 0);
+    const mayWalk = noOverride && !this.segmented && !this.aligned && this.parts.access.hook === null;
+    const key = active | (this.mode === 32 ? 2 : 0) | (noOverride ? 4 : 0) | (mayWalk ? 8 : 0);
     const [first, second] = tagged.spaces;
     const same = tagged.key === key && tagged.generation === tlb.generation;
     // A state that was restored has no tags.
@@ -209,12 +211,24 @@ export class X86Vcpu extends VcpuState implements VcpuCore {
       i32[at + index] = index === active || space.root !== 0 ? tagOf(space) : 0;
       tagged.spaces[index] = space;
     }
+    this.allowWalks(mayWalk);
     tagged.key = key;
     tagged.generation = tlb.generation;
     // All tags were used up between the two, and the first is another one now.
     if (tlb.generation === generation) return;
     tagged.key = -1;
     this.loadTags();
+  }
+  /** Lets generated code walk tables of the usual kind itself. */
+  private allowWalks(allowed: boolean): void {
+    const { i32, word, spaces } = this;
+    for (const index of [0, 1] as const) {
+      const { paging, physical, wp, nxe, smep, smap, root, user } = spaces[index]!;
+      const usual = paging === 'long' && physical === null && wp && nxe && !smep && !smap;
+      i32[word + State.walkRoots / 4 + index] = allowed && usual ? root : 0;
+      i32[word + State.walkUser / 4 + index] = user ? 1 : 0;
+    }
+    i32[word + State.walkOwner / 4] = spaces[0]!.domid;
   }
   /** Lets SYSCALL be a transition where the frame that it writes to holds no code, and marks it as written. */
   private allowTransitions(): void {
@@ -390,7 +404,8 @@ export class X86Vcpu extends VcpuState implements VcpuCore {
 
   /** A translation that generated code has not got (import `miss`). */
   miss(lo: number, hi: number, how: number, ip: number): number {
-    const write = (how & 0x100) !== 0;
+    const write = (how & MISS_WRITE) !== 0;
+    if (how & MISS_RUN) return this.runTo(lo, hi, write);
     if (this.segmented && this.forbids(lo, how & 0xff, write)) return -1;
     if (this.misaligned(lo, how & 0xff)) return -1;
     const host = this.parts.access.translate(this.space, this.tag, this.mode, lo, hi, how & 0xff, write);
@@ -403,6 +418,14 @@ export class X86Vcpu extends VcpuState implements VcpuCore {
         if (this.throughStack(base < State.zero ? base / 8 : -1, segmented, va)) this.exit.vector = 12;
       }
     }
+    return host;
+  }
+  /** Offset in memory of an address from which a string goes on in its page; `SCRATCH` where it is not plain memory. */
+  private runTo(lo: number, hi: number, write: boolean): number {
+    const { access, mmu } = this.parts;
+    if (access.watch || access.hook || this.aligned) return SCRATCH;
+    const host = this.pageAt(lo, hi, write);
+    if (host === -1 || (write && mmu.hasCode[Math.floor((host - mmu.machine.frameBase) / 4096)] !== 0)) return SCRATCH;
     return host;
   }
   translate(lo: number, hi: number, bytes: number, write: boolean): number {

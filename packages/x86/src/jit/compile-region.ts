@@ -14,9 +14,11 @@ import {
   op,
 } from '@paravane/wasm-emit';
 import { conditionFunction, eflagsFunction } from '../flag-functions.js';
+import { meaningOf } from '../handlers.js';
 import { SpecialOp } from '../interpreter.js';
 import { importRoutines, type Routines } from '../routines.js';
 import { DEFINITIONS } from '../semantics/definitions.js';
+import { REPEATED_REGISTERS } from '../semantics/string.js';
 import { MAX_REGION, REGION, State, UOP_BYTES } from '../state.js';
 import { entryOffset, placeOfTag } from '../tlb-probe.js';
 import { KnownVectors } from './known-vectors.js';
@@ -244,6 +246,13 @@ function compileRegion(
         storeRegister(n);
         pending.delete(n);
       }
+      // A repetition may leave when it is half done.
+      if (insn.rep !== 0 && meaningOf(insn) !== insn.mnemonic) {
+        for (const n of REPEATED_REGISTERS) {
+          liveness.use(block, n);
+          pending.set(n, 0);
+        }
+      }
       const before = [...pending.keys()];
       let exits = 0;
       const written = new Set<number>();
@@ -256,6 +265,7 @@ function compileRegion(
         tlbBase,
         functions,
         flags,
+        left,
         pages,
         checked,
         vectors,
@@ -298,7 +308,7 @@ function compileRegion(
       };
       f.scope(() => {
         const s = new RegionSem(site, block.instructions[i]!, knownKind);
-        DEFINITIONS.get(insn.mnemonic)!(s);
+        DEFINITIONS.get(meaningOf(insn))!(s);
         knownKind = insn.mnemonic === 'CALL' ? null : s.knownKind;
       });
       for (const n of before) pending.set(n, pending.get(n)! + exits);

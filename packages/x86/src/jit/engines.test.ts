@@ -16,6 +16,12 @@ const BODIES = [
   'mov [rsi+4093], rax; mov rdx, [rsi+4093]; add rax, rdx; inc rax',
   'ror word [rsi], 3; add rax, [rsi]; inc rcx',
   'push rax; pop rdx; add rdx, rcx; xchg rdx, rcx; neg rax; sar rax, 1',
+  'push rdi; push rcx; and ecx, 0x3ff; rep stos qword; pop rcx; pop rdi; add rax, 3',
+  'push rsi; push rdi; push rcx; and ecx, 0xfff; rep movs byte; pop rcx; pop rdi; pop rsi; inc rcx',
+  'push rsi; push rdi; push rcx; lea rdi, [rsi+19]; and ecx, 0x7f; rep movs dword; pop rcx; pop rdi; pop rsi; inc rcx',
+  'push rdi; push rcx; std; and ecx, 0x1f; rep stos dword; cld; pop rcx; pop rdi; add rcx, rax',
+  'lods qword; sub rsi, 8; add rcx, rax; stos word; sub rdi, 2; movs byte; dec rsi; dec rdi',
+  'mov rbx, rcx; db 0x48, 0x0f, 0xc7, 0x0e; pushfq; pop r8; xor rdx, r8; serialize; inc rcx',
 ];
 
 describe('compiled code and the interpreter', () => {
@@ -69,6 +75,36 @@ describe('compiled code and the interpreter', () => {
     expect(cores[0]!.engine.stats().regionEvictions).toBeGreaterThan(0);
     expect(cores[1]!.engine.stats().compiledRegions).toBeUndefined();
   });
+});
+
+it('a repetition that runs into a page that is not there has registers and count exact, however it is interrupted', () => {
+  const past = DATA + BigInt(DATA_PAGES * 4096);
+  const fits = 3000n;
+  const cores = [true, false].map((jit) => createCore(jit));
+  for (const mnemonic of ['rep stos qword', 'rep stos byte', 'rep movs qword', 'rep movs byte']) {
+    const size = mnemonic.endsWith('byte') ? 1n : 8n;
+    const code = assembleProgram(`mov ecx, 0x10000\n${mnemonic}\nhlt`, CODE).bytes;
+    const results = [1_000_000, 61, 997].flatMap((budget) =>
+      cores.map(({ mmu, vcpu, codeFrames }) => {
+        mmu.write(codeFrames[0]!, 0, code);
+        mmu.writeVirtual(vcpu.space, past - 0x8000n, new Uint8Array(0x8000));
+        vcpu.rip = CODE;
+        vcpu.rflags = 2;
+        vcpu.regs[0] = 0x0101010101010101n;
+        vcpu.regs[6] = DATA;
+        vcpu.regs[7] = past - fits * size;
+        const before = vcpu.count;
+        let exit = vcpu.run(budget);
+        while (exit.reason === 'budget') exit = vcpu.run(budget);
+        expect([exit.reason, exit.vector, exit.address]).toEqual(['exception', 14, past]);
+        expect([vcpu.regs[1], vcpu.regs[7], vcpu.rip]).toEqual([0x10000n - fits, past, CODE + 5n]);
+        // MOV, the repetitions, and the one that faults.
+        expect(vcpu.count - before).toBe(1 + Number(fits) + 1);
+        return mmu.readVirtual(vcpu.space, past - 0x8000n, 0x8000)!;
+      }),
+    );
+    for (const memory of results) expect(Buffer.compare(memory, results[0]!)).toBe(0);
+  }
 });
 
 it('see a change of code that was compiled without having been run', () => {

@@ -21,7 +21,7 @@ import { eflagsInline } from '../flag-functions.js';
 import { formsOf } from '../handlers.js';
 import { callRoutine, type Routine, type Routines } from '../routines.js';
 import { Sem } from '../sem.js';
-import { FlagKind, State } from '../state.js';
+import { FlagKind, MAX_REGION, State } from '../state.js';
 import { entryOffset } from '../tlb-probe.js';
 import type { KnownVectors, LaneType } from './known-vectors.js';
 import { plainBase, STACK_POINTER } from './pages.js';
@@ -41,6 +41,8 @@ export interface RegionSite {
   /** `placeOfTag` */
   readonly tagPlace: Expr;
   readonly pcBase: Expr;
+  /** Instructions left behind the block. */
+  readonly left: Expr;
   readonly tlbBase: number;
   readonly functions: {
     eflags: number;
@@ -235,6 +237,16 @@ export class RegionSem extends Sem {
     const field = write ? TlbField.writeTag : TlbField.readTag;
     this.f.ifUnlikely(op('i64.ne', load('i64.load', entry, site.tlbBase + field), tagged), () => site.sideExit());
     return this.let(op('i32.add', low, load('i32.load', entry, site.tlbBase + TlbField.addend)));
+  }
+  translateRun(address: Expr, write: boolean): Expr {
+    return this.translate(address, 1, write);
+  }
+  /** A region looks at the budget in loops only, and may do so much until then. */
+  allowance(): Expr {
+    return op('i32.sub', this.site.left, i32(MAX_REGION));
+  }
+  countExtra(n: Expr): void {
+    this.f.set(this.site.left, op('i32.sub', this.site.left, n));
   }
   /** Register that an address comes from, but for a displacement; -1 if it is not so simple. */
   private baseOf(address: Expr): number {

@@ -1,5 +1,5 @@
 /** Integer arithmetic and logic (Intel SDM vol. 2). */
-import { EFL, type Expr, i32, i64, op, type Sem, select } from '../sem.js';
+import { EFL, type Expr, i32, i64, load, op, type Sem, select } from '../sem.js';
 import type { Definitions } from './definitions.js';
 
 const logic =
@@ -228,6 +228,23 @@ export const arithmetic: Definitions = {
     s.if(op('i32.eqz', equal), () => {
       s.setGpr(0, memory, 32);
       s.setGpr(2, op('i64.shr_u', memory, i64(32)), 32);
+    });
+    s.flagsBits(flags);
+  },
+  CMPXCHG16B: (s) => {
+    const address = s.let(s.address());
+    s.if(op('i64.ne', op('i64.and', address, i64(15)), i64(0)), () => s.bail());
+    const host = s.let(s.translate(address, 16, true));
+    const [low, high] = [s.let(load('i64.load', host)), s.let(load('i64.load', host, 8))];
+    const different = op('i64.or', op('i64.xor', low, s.gpr(0)), op('i64.xor', high, s.gpr(2)));
+    const equal = s.let(op('i64.eqz', different));
+    const flags = s.let(op('i32.or', op('i32.and', s.eflags(), i32(~EFL.ZF)), s.bit(equal, EFL.ZF)));
+    s.f.store('i64.store', host, select(equal, s.gpr(3), low));
+    s.f.store('i64.store', host, select(equal, s.gpr(1), high), 8);
+    s.stored(host);
+    s.if(op('i32.eqz', equal), () => {
+      s.setGpr(0, low);
+      s.setGpr(2, high);
     });
     s.flagsBits(flags);
   },

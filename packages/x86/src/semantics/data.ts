@@ -1,5 +1,7 @@
 /** Moves, conversions and stack (Intel SDM vol. 2). */
-import { CONDITIONS, EFL, i32, i64, op, type Sem } from '../sem.js';
+import { Flag } from '@paravane/engine-api';
+import { CONDITIONS, EFL, i32, i64, load, op, type Sem } from '../sem.js';
+import { State } from '../state.js';
 import type { Definition, Definitions } from './definitions.js';
 
 const perCondition = (prefix: string, make: (code: number) => Definition): Definitions =>
@@ -21,6 +23,8 @@ export const data: Definitions = {
   LFENCE: () => undefined,
   MFENCE: () => undefined,
   SFENCE: () => undefined,
+  // Stores are done and code is read anew where it was changed after each instruction anyway.
+  SERIALIZE: () => undefined,
   XCHG: (s) => {
     const a = s.modify(0);
     const b = s.get(1);
@@ -28,6 +32,12 @@ export const data: Definitions = {
     s.set(1, a);
   },
   PUSH: (s) => s.push(s.get(0)),
+  // Virtual-8086 mode looks at IOPL.
+  PUSHF: (s) => {
+    if (s.mode !== 64 || s.width !== 64) return s.bail();
+    const other = op('i32.and', load('i32.load', s.statePlace(), State.eflags), i32(~Flag.RF));
+    s.push(op('i64.extend_i32_u', op('i32.or', op('i32.or', other, i32(2)), s.eflags())));
+  },
   POP: (s) => {
     // The address of a memory destination uses the moved stack pointer: TypeScript does that one.
     if (s.forms[0]!.kind === 'm') return s.bail();

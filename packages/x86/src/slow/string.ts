@@ -1,6 +1,6 @@
 /**
  * String instructions (Intel SDM vol. 2, REP). A repetition counts as one
- * instruction. With REP the work is done page by page in bulk; between pages the
+ * instruction, and one that faults as one more. With REP the work is done page by page in bulk; between pages the
  * registers are exact, so a fault or the end of a budget leaves a state from
  * which the instruction goes on.
  */
@@ -61,22 +61,26 @@ const repeated =
     // With a 32-bit address size the registers are cut to it even if nothing is repeated.
     if (p.addressWidth === 32) for (const n of [1, RSI, RDI]) if (uses(c, n)) c.setGpr(n, c.regs[n]!, 32);
     let counted = 0;
+    /** What every instruction counts is one of the repetitions, but where the next one faults. */
+    const end = (): void => {
+      if (counted > 0) c.countExtra(-1);
+    };
     const flags = compares ? c.eflags : 0;
     for (;;) {
       const count = index(c, 1, p);
-      if (count === 0n) return;
+      if (count === 0n) return end();
       if (counted >= c.allowance) {
         // The flags are written at the end only.
         if (compares) c.eflags = flags;
+        end();
         c.interrupt();
       }
       const max = Math.min(c.allowance - counted, Number(count < 0x100000n ? count : 0x100000n));
       const { done, ended } = bulk(c, p, max);
-      // The first repetition is the one that every instruction counts.
-      c.countExtra(counted === 0 ? done - 1 : done);
+      c.countExtra(done);
       counted += done;
       advance(c, 1, BigInt(-done), p);
-      if (ended) return;
+      if (ended) return end();
     }
   };
 

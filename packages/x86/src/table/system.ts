@@ -64,6 +64,7 @@ EF               OUT DX,rAX
 0F 01 F8         SWAPGS                       o64
 0F 01 CA         CLAC
 0F 01 CB         STAC
+NP 0F 01 E8      SERIALIZE
 F3 0F AE /0      RDFSBASE Ry                  o64 reg
 F3 0F AE /1      RDGSBASE Ry                  o64 reg
 F3 0F AE /2      WRFSBASE Ry                  o64 reg

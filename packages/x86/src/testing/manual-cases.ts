@@ -57,6 +57,11 @@ export const MANUAL_CASES: readonly ManualCase[] = `
 32  f0 82 03 01  [0]=0f -> [0]=10 AF
 32  f0 82 3b 01  [0]=00 -> !6
 64  82 c0 01  -> !6
+64  0f 01 e8  rax=1 rcx=2 CF ZF OF -> same
+32  0f 01 e8  rax=1 rcx=2 CF ZF OF -> same
+64  66 0f 01 e8  -> !6
+64  f3 0f 01 e8  -> !6
+64  f0 0f 01 e8  -> !6
 32  40  rax=7fffffff CF -> rax=80000000 CF PF AF SF OF
 32  66 40  rax=1234ffff -> rax=12340000 PF AF ZF
 32  48  rax=80000000 CF -> rax=7fffffff CF PF AF OF

@@ -14,8 +14,8 @@ import type { Mfn } from '@paravane/types';
 import { entryFrame } from './pte.js';
 import type { MmState } from './state.js';
 
-/** Searching the TLB for a frame costs about as much as emptying it: beyond this many, wait for the guest's flush. */
-const MAX_DROPS = 32;
+/** What is dropped between two flushes; beyond this many, emptying the TLB when the guest flushes costs less. */
+const MAX_DROPS = 512;
 
 function drop(mm: MmState, frame: number, writesOnly: boolean): void {
   if (mm.stale) return;
