@@ -4,7 +4,14 @@
  */
 
 /** A word of CPUID: leaf, sub-leaf where it matters, register. */
-export type CpuFeatureWord = 'leaf1Edx' | 'leaf1Ecx' | 'leaf7Ebx' | 'extendedEdx' | 'extendedEcx' | 'leafD1Eax';
+export type CpuFeatureWord =
+  | 'leaf1Edx'
+  | 'leaf1Ecx'
+  | 'leaf7Ebx'
+  | 'leaf7Edx'
+  | 'extendedEdx'
+  | 'extendedEcx'
+  | 'leafD1Eax';
 
 export interface CpuFeatureBit {
   readonly word: CpuFeatureWord;
@@ -20,6 +27,8 @@ const NAMES: Readonly<Record<CpuFeatureWord, string>> = {
     xsave:26 osxsave:27 avx:28 f16c:29 rdrand:30 hypervisor:31`,
   leaf7Ebx: `fsgsbase:0 tsc_adjust:1 bmi1:3 hle:4 avx2:5 smep:7 bmi2:8 erms:9 invpcid:10 rtm:11 cmt:12 mpx:14 rdseed:18
     adx:19 smap:20 clflushopt:23 clwb:24 sha:29`,
+  leaf7Edx: `avx512-4vnniw:2 avx512-4fmaps:3 md-clear:10 serialize:14 cet-ibt:20 ibrsb:26 stibp:27 l1d-flush:28
+    arch-caps:29 core-caps:30 ssbd:31`,
   extendedEdx: 'syscall:11 nx:20 mmxext:22 ffxsr:25 page1gb:26 rdtscp:27 lm:29 3dnowext:30 3dnow:31',
   extendedEcx: `lahfsahf:0 cmplegacy:1 svm:2 extapic:3 altmovcr8:4 abm:5 sse4a:6 misalignsse:7 3dnowprefetch:8 osvw:9
     ibs:10 xop:11 skinit:12 wdt:13 lwp:15 fma4:16 nodeid:19 tbm:21 topoext:22 perfctr_core:23 perfctr_nb:24`,

@@ -49,13 +49,14 @@ describe('startGuest', () => {
   it('boots our own kernel on the least processor that 64-bit kernels take', async () => {
     // All that CORE_FEATURES has beyond fpu de tsc msr pae mce cx8 apic mca cmov pat clflush mmx fxsr sse sse2, syscall nx lm.
     const hiddenFeatures =
-      'sse3 pclmulqdq cmpxchg16 movbe popcnt aes xsave rdrand fsgsbase bmi1 bmi2 rdseed adx sha rdtscp lahfsahf abm'.split(
+      'sse3 pclmulqdq cmpxchg16 movbe popcnt aes xsave rdrand fsgsbase bmi1 bmi2 rdseed adx sha serialize rdtscp lahfsahf abm'.split(
         ' ',
       );
     expect(narrowFeatures(CORE_FEATURES, hiddenFeatures)).toEqual({
       ...CORE_FEATURES,
       leaf1Ecx: 0,
       leaf7Ebx: 0,
+      leaf7Edx: 0,
       extendedEdx: 0x20100800,
       extendedEcx: 0,
       xcr0: 0,

@@ -112,6 +112,8 @@ export function createCodeCache(
   const reaching = new Map<number, Set<number>>();
   let nextUop = arena + ONCE_UOPS * UOP_BYTES;
   let nextDescriptor = pool;
+  /** Where those that were ever used end; beyond it memory is still zero. */
+  let descriptorsUsed = pool;
   let resets = 0;
   let decoded = 0;
   let invalidations = 0;
@@ -152,6 +154,7 @@ export function createCodeCache(
     descriptors[64].fill(0);
     descriptors[32].fill(0);
     nextUop = arena + ONCE_UOPS * UOP_BYTES;
+    descriptorsUsed = Math.max(descriptorsUsed, nextDescriptor);
     nextDescriptor = pool;
     instructions.length = ONCE_INSTRUCTIONS;
     generation++;
@@ -164,7 +167,7 @@ export function createCodeCache(
     if (known !== 0) return known;
     const at = nextDescriptor;
     nextDescriptor += DESCRIPTOR_BYTES;
-    u8.fill(0, at, at + DESCRIPTOR_BYTES);
+    if (at < descriptorsUsed) u8.fill(0, at, at + DESCRIPTOR_BYTES);
     i32[(at + GENERATION) >> 2] = generation;
     descriptors[mode][mfn] = at;
     return at;

@@ -49,10 +49,15 @@ function write(
 }
 
 const NOWHERE: Place = { base: State.zero, index: State.zero, scale: 0, disp: 0 };
+// Written out: copies by `...` cost the host several times as much.
+const nowhereBut = (base: number, disp: number): Place => ({ base, index: State.zero, scale: 0, disp });
+const withDisp = ({ base, index, scale }: Place, disp: number): Place => ({ base, index, scale, disp });
+const withBase = ({ index, scale, disp }: Place, base: number): Place => ({ base, index, scale, disp });
+const withIndex = ({ base, disp }: Place, index: number): Place => ({ base, index, scale: 0, disp });
 
 export function writeSpecial(sink: UopSink, handler: number, n: number, offset: number, disp = 0, imm = 0): void {
   sink.note(offset, 0);
-  write(sink, handler, 0, 0, { ...NOWHERE, disp }, n, imm);
+  write(sink, handler, 0, 0, nowhereBut(State.zero, disp), n, imm);
 }
 
 const slotOf = (n: number): number => (n === -2 ? State.pcBase : n < 0 ? State.zero : n * 8);
@@ -75,26 +80,26 @@ function lowerMemory(
   const prefix = (handler: number, from: Place, imm: number): Place => {
     sink.note(offset, insn.length);
     write(sink, handler, 0, 0, from, n, imm);
-    return { ...NOWHERE, base: State.temp };
+    return nowhereBut(State.temp, 0);
   };
   if (memory.wide !== undefined) {
     sink.note(offset, insn.length);
     const at = sink.at;
     write(sink, SpecialOp.absolute, 0, 0, NOWHERE, n, 0);
     sink.view.setBigUint64(at + Uop.disp, memory.wide, true);
-    place = { ...NOWHERE, base: State.temp };
+    place = nowhereBut(State.temp, 0);
   } else if (memory.base === -2) {
     const fromPage = memory.disp + offset + insn.length;
     if (fromPage === (fromPage | 0)) place.disp = fromPage;
-    else place = { ...prefix(SpecialOp.address64, place, 0), disp: offset + insn.length };
+    else place = withDisp(prefix(SpecialOp.address64, place, 0), offset + insn.length);
   }
   if (insn.addressWidth !== 64) place = prefix(SpecialOp.address, place, insn.addressWidth === 32 ? -1 : 0xffff);
   if (segment === State.zero) return place;
   // Outside of 64-bit mode the linear address has 32 bits. (The offset is in the temporary slot by now.)
-  if (insn.mode === 32) return prefix(SpecialOp.address, { ...place, index: segment, scale: 0 }, -1);
-  if (place.index === State.zero) return { ...place, index: segment, scale: 0 };
-  if (place.base === State.zero) return { ...place, base: segment };
-  return { ...prefix(SpecialOp.address64, place, 0), index: segment };
+  if (insn.mode === 32) return prefix(SpecialOp.address, withIndex(place, segment), -1);
+  if (place.index === State.zero) return withIndex(place, segment);
+  if (place.base === State.zero) return withBase(place, segment);
+  return withIndex(prefix(SpecialOp.address64, place, 0), segment);
 }
 
 /** Mnemonics after which a block ends: control does not fall through, or always stops. */
@@ -165,12 +170,12 @@ export function lower(
   }
   if (insn.mnemonic === 'CALL' || insn.operands[0]?.kind === 'j') {
     imm = ((offset + insn.length) << 16) | (near ? branch : 0);
-    if (!near) place = { ...place, disp: branch | 0 };
-    else if (insn.operands[0]?.kind === 'j') place = { ...place, disp: 0 };
+    if (!near) place = withDisp(place, branch | 0);
+    else if (insn.operands[0]?.kind === 'j') place = withDisp(place, 0);
   }
   if (isX87(insn.mnemonic)) {
     // Where the instruction is, for FIP.
-    if (place === NOWHERE) place = { ...place, disp: offset };
+    if (place === NOWHERE) place = withDisp(place, offset);
     else [slots[0], slots[1]] = [offset & 0xff, offset >> 8];
   }
   // A vector instruction with an immediate byte may need both.
@@ -184,7 +189,7 @@ export function lower(
     handler,
     slots[0]!,
     slots[1]!,
-    next > 2 || place !== NOWHERE ? { ...place, base: slots[2]! } : place,
+    next > 2 || place !== NOWHERE ? withBase(place, slots[2]!) : place,
     n,
     imm ?? 0,
   );
@@ -196,6 +201,6 @@ export function lowerSlow(sink: UopSink, insn: Instruction, offset: number, n: n
   if (!SLOW_DEFINITIONS.has(insn.mnemonic) && !SEGMENTED_DEFINITIONS.has(insn.mnemonic))
     write(sink, SpecialOp.invalid, 0, 0, NOWHERE, n, 0);
   else if (insn.mnemonic === 'SYSCALL' && insn.mode === 64)
-    write(sink, SpecialOp.transition, 0, 0, { ...NOWHERE, disp: offset + insn.length }, n, sink.remember(insn) << 8);
+    write(sink, SpecialOp.transition, 0, 0, nowhereBut(State.zero, offset + insn.length), n, sink.remember(insn) << 8);
   else write(sink, SpecialOp.slow, 0, 0, NOWHERE, n, sink.remember(insn) << 8);
 }

@@ -13,6 +13,27 @@ const carryFlag =
   (s) =>
     s.flagsBits(s.let(next(s)));
 
+/** FSGSBASE. Where it is not enabled, or an address is not canonical, TypeScript raises the exception. */
+const CR4_FSGSBASE = 0x10000;
+function needFsGsBase(s: Sem): void {
+  const cr4 = load('i32.load', s.statePlace(), State.cr4);
+  s.if(op('i32.eqz', op('i32.and', cr4, i32(CR4_FSGSBASE))), () => s.bail());
+}
+const readBase =
+  (slot: number): Definition =>
+  (s) => {
+    needFsGsBase(s);
+    s.set(0, s.let(load('i64.load', s.statePlace(), slot)));
+  };
+const writeBase =
+  (slot: number): Definition =>
+  (s) => {
+    needFsGsBase(s);
+    const base = s.getUnsigned(0);
+    s.if(op('i64.ne', op('i64.shr_s', op('i64.shl', base, i64(16)), i64(16)), base), () => s.bail());
+    s.f.store('i64.store', s.statePlace(), base, slot);
+  };
+
 export const data: Definitions = {
   MOV: (s) => s.set(0, s.get(1)),
   MOVZX: (s) => s.set(0, s.getUnsigned(1)),
@@ -32,6 +53,10 @@ export const data: Definitions = {
     s.set(1, a);
   },
   PUSH: (s) => s.push(s.get(0)),
+  RDFSBASE: readBase(State.fsBase),
+  RDGSBASE: readBase(State.gsBase),
+  WRFSBASE: writeBase(State.fsBase),
+  WRGSBASE: writeBase(State.gsBase),
   // Virtual-8086 mode looks at IOPL.
   PUSHF: (s) => {
     if (s.mode !== 64 || s.width !== 64) return s.bail();

@@ -36,7 +36,7 @@ function imageAddress(c: SlowCpu, write: boolean): bigint {
   return va;
 }
 /** Without REX.W pointers are 32 bits and a selector, which is not kept. */
-function narrowPointers(c: SlowCpu, image: DataView): void {
+export function narrowPointers(c: SlowCpu, image: DataView): void {
   if (c.insn.width === 64) return;
   image.setUint32(Fx.fip + 4, 0, true);
   image.setUint32(Fx.fdp + 4, 0, true);
@@ -48,7 +48,7 @@ function enterMxcsr(c: SlowCpu): void {
 }
 
 /** The state as an image, with pointers of the operand size. */
-export function legacyBytes(c: SlowCpu): Uint8Array {
+function legacyBytes(c: SlowCpu): Uint8Array {
   const image = readFxState(c.view, c.base);
   narrowPointers(c, new DataView(image.buffer));
   return image;

@@ -6,7 +6,7 @@
  */
 import { readFxState, writeFxState } from '../fx-state.js';
 import { State } from '../state.js';
-import { acceptFxImage, legacyBytes, MXCSR_MASK } from './fx-state.js';
+import { acceptFxImage, MXCSR_MASK, narrowPointers } from './fx-state.js';
 import type { SlowCpu, SlowDefinition, SlowDefinitions } from './slow-cpu.js';
 
 const VECTOR_UD = 6;
@@ -40,12 +40,14 @@ function enter(c: SlowCpu): { va: bigint; components: number; enabled: number } 
   return { va, components: enabled & Number(c.regs[0]! & 0xffffffffn), enabled };
 }
 
-/** The components that are not in their initial configuration. */
-function inUse(c: SlowCpu): number {
-  const image = readFxState(c.view, c.base);
-  const view = new DataView(image.buffer);
-  const some = (from: number, to: number): boolean => image.subarray(from, to).some((byte) => byte !== 0);
-  const x87 = view.getUint16(0, true) !== 0x37f || some(2, Area.mxcsr) || some(Area.x87Registers, Area.xmm);
+/** The components of an image that are not in their initial configuration. */
+function inUse(image: Uint8Array): number {
+  const some = (from: number, to: number): boolean => {
+    for (let at = from; at < to; at++) if (image[at] !== 0) return true;
+    return false;
+  };
+  const fcw = image[0]! | (image[1]! << 8);
+  const x87 = fcw !== 0x37f || some(2, Area.mxcsr) || some(Area.x87Registers, Area.xmm);
   return (x87 ? X87 : 0) | (some(Area.xmm, Area.xmm + 256) ? SSE : 0);
 }
 
@@ -54,8 +56,9 @@ const save =
   (optimized: boolean, compacted: boolean): SlowDefinition =>
   (c) => {
     const { va, components } = enter(c);
-    const used = inUse(c);
-    const image = legacyBytes(c);
+    const image = readFxState(c.view, c.base);
+    const used = inUse(image);
+    narrowPointers(c, new DataView(image.buffer));
     // As processors do: the end of the header first.
     c.pageAt(va + BigInt(Area.end - 1), true);
     c.pageAt(va, true);
@@ -129,7 +132,7 @@ export const xsave: SlowDefinitions = {
     const register = c.regs[1]! & 0xffffffffn;
     if (register > 1n) c.raise(VECTOR_GP, 0);
     const xcr0 = c.view.getUint32(c.base + State.xcr0, true);
-    c.regs[0] = BigInt(register === 0n ? xcr0 : xcr0 & inUse(c));
+    c.regs[0] = BigInt(register === 0n ? xcr0 : xcr0 & inUse(readFxState(c.view, c.base)));
     c.regs[2] = 0n;
   },
 };

@@ -227,7 +227,7 @@ describe('translations', () => {
   it('to a frame that becomes a table go at once even where the guest did not flush', () => {
     touch(vaOf(20));
     // So many changes that the next ones wait for a flush.
-    for (let i = 0; i < 80; i++) map(21, pte(guest.frames[21]!, i % 2 ? RW : RO));
+    for (let i = 0; i < 1200; i++) map(21, pte(guest.frames[21]!, i % 2 ? RW : RO));
     expect(map(20, pte(guest.frames[20]!, RO))).toBe(0);
     expect(cached(vaOf(20)).write).toBe(true);
     expect(ext(MMUEXT.PIN_L1_TABLE, guest.frames[20]!)).toBe(0);
