@@ -65,7 +65,7 @@ describe('startGuest', () => {
     const guest = await startGuest({ kernel: guestKernel(), memory: 32, cmdline: checks, hiddenFeatures });
     expect(guest.waitForEnd()).toEqual({ kind: 'poweroff' });
     expect(guest.output).not.toContain('WRONG');
-    expect(guest.output).toContain('user: 6 passed, 0 failed');
+    expect(guest.output).toContain('user: 7 passed, 0 failed');
   });
 
   it('says which file is no kernel', async () => {
