@@ -108,7 +108,7 @@ function machinesFor(format: string, image: string): Machine[] {
   const here: Machine = {
     name: 'here',
     command: [
-      ...[process.execPath, paravane, 'run', 'debian', '--memory', '256', '--stats'],
+      ...[process.execPath, paravane, 'run', '--kernel', kernel, '--ramdisk', initramfs, '--memory', '256', '--stats'],
       ...['--cmdline', `console=hvc0 ${cmdline}`],
       ...['--disk', `${tools},raw,xvda,r`, '--disk', `${image},${format},xvdb,rw`],
     ],

@@ -361,8 +361,8 @@ async function capture(listen) {
     await guest.powerOff();
     const check = ['ip', 'tcp', 'udp'].flatMap((name) => ['-o', `${name}.check_checksum:TRUE`]);
     // Ports are any, and bytes are any: no protocol is to be guessed above these.
-    const protocols = 'frame eth ethertype ip ipv6 arp tcp udp icmp icmpv6 dhcp dns data'.split(' ');
-    check.push('--disable-all-protocols', ...protocols.flatMap((name) => ['--enable-protocol', name]));
+    for (const port of [source, sink]) check.push('-d', `tcp.port==${port},data`);
+    check.push('-d', `udp.port==${echo.port},data`);
     const tshark = (filter, field) =>
       host('tshark', ['-r', file, ...check, '-Y', filter, '-T', 'fields', '-e', field])
         .split('\n')
