@@ -118,6 +118,10 @@ function writeCheck(sink: UopSink, insn: Instruction, offset: number, n: number)
   write(sink, SpecialOp.segmentCheck, 1 << insn.segment, 0, NOWHERE, n, sink.remember(insn) << 8);
 }
 
+/** Whether generated code may leave the instruction to TypeScript. The most frequent one that has both only does so from memory. */
+const mayBail = ({ mnemonic, operands }: Instruction): boolean =>
+  SLOW_DEFINITIONS.has(mnemonic) && !(mnemonic === 'POP' && operands[0]!.kind === 'r');
+
 /** Number of the handler of an instruction, or -1 where TypeScript does it; remembered by all that it depends on. */
 function handlerOf(sink: UopSink, insn: Instruction, near: boolean, handlers: ReadonlyMap<string, number>): number {
   const find = (): number => (isGenerated(insn) ? (handlers.get(keyOf(insn, formsOf(insn, near))) ?? -1) : -1);
@@ -179,7 +183,7 @@ export function lower(
     else [slots[0], slots[1]] = [offset & 0xff, offset >> 8];
   }
   // A vector instruction with an immediate byte may need both.
-  if (SLOW_DEFINITIONS.has(insn.mnemonic) && (imm === null || insn.operands[0]?.kind === 'x')) {
+  if (mayBail(insn) && (imm === null || insn.operands[0]?.kind === 'x')) {
     imm = (sink.remember(insn) << 8) | ((imm ?? 0) & 0xff);
   }
   sink.note(offset, insn.length);
