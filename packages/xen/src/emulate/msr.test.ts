@@ -63,6 +63,9 @@ describe('MSRs of a 64-bit kernel', () => {
     ['HWCR', 0xc0010015, 0x40n, true],
     ['APERF', 0xe8, 0n, true],
     ['FS_BASE, not canonical', 0xc0000100, 0x800000000000n, false],
+    ['GS_BASE, not canonical', 0xc0000101, 1n << 63n, false],
+    ['KERNEL_GS_BASE, not canonical', 0xc0000102, 1n << 63n, false],
+    ['KERNEL_GS_BASE', 0xc0000102, 0xffff880000000000n, true],
     ['MISC_FEATURES_ENABLES, a reserved bit', 0x140, 2n, false],
   ])('writing %s', (_, index, value, taken) => {
     expect(write(createKernel(), index, value)).toBe(taken);
