@@ -12,7 +12,7 @@ import { createReceiver } from './receiver.js';
 import { createRoundTrip } from './round-trip.js';
 import { createScoreboard } from './scoreboard.js';
 import { Flag, type NewSegment, type Segment } from './segment.js';
-import { createSendBuffer } from './send-buffer.js';
+import { createSendBuffer, type SpareRings } from './send-buffer.js';
 import { advance, distance } from './sequence.js';
 
 export type TcpState =
@@ -63,6 +63,8 @@ export interface TcpOptions {
   readonly receiveBuffer?: number;
   /** Bytes; a power of two. */
   readonly sendBuffer?: number;
+  /** Shared by connections. */
+  readonly spareRings?: SpareRings;
 }
 
 export const TcpTimes = {
@@ -135,7 +137,7 @@ export function createTcpConnection(options: TcpOptions): TcpConnection {
   let finSent = false;
   let wantsRoom = false;
   let released = false;
-  const unsent = createSendBuffer(sendBuffer);
+  const unsent = createSendBuffer(sendBuffer, options.spareRings);
   const scoreboard = createScoreboard();
   const roundTrip = createRoundTrip();
   const congestion = createCongestion();

@@ -12,10 +12,32 @@ export interface SendBuffer {
 }
 
 const smallest = 4096;
+const empty = new Uint8Array(0);
+
+/** Rings that are in no use: whoever is acknowledged all that was sent needs one again soon, or another connection does. */
+export interface SpareRings {
+  /** Of exactly `size` bytes, whatever they are. */
+  take(size: number): Uint8Array;
+  give(ring: Uint8Array): void;
+}
+
+/** Keeps so many rings at most, and none that is quickly made. */
+export function createSpareRings(most = 4, worthKeeping = 64 << 10): SpareRings {
+  const spares: Uint8Array[] = [];
+  return {
+    take(size) {
+      const at = spares.findIndex(({ length }) => length === size);
+      return (at < 0 ? undefined : spares.splice(at, 1)[0]) ?? new Uint8Array(size);
+    },
+    give(ring) {
+      if (ring.length >= worthKeeping && spares.length < most) spares.push(ring);
+    },
+  };
+}
 
 /** `capacity` is a power of two. */
-export function createSendBuffer(capacity: number): SendBuffer {
-  let ring = new Uint8Array(0);
+export function createSendBuffer(capacity: number, spares: SpareRings = createSpareRings(0)): SendBuffer {
+  let ring: Uint8Array = empty;
   let head = 0;
   let length = 0;
 
@@ -29,8 +51,9 @@ export function createSendBuffer(capacity: number): SendBuffer {
   function grow(needed: number): void {
     let size = Math.max(ring.length, Math.min(smallest, capacity));
     while (size < needed) size *= 2;
-    const bigger = new Uint8Array(Math.min(size, capacity));
+    const bigger = spares.take(Math.min(size, capacity));
     if (length > 0) copy(0, length, bigger, 0);
+    spares.give(ring);
     ring = bigger;
     head = 0;
   }
@@ -58,7 +81,9 @@ export function createSendBuffer(capacity: number): SendBuffer {
       length -= count;
       head = length === 0 ? 0 : (head + count) % ring.length;
       // A connection that is idle holds nothing.
-      if (length === 0 && ring.length > smallest) ring = new Uint8Array(0);
+      if (length > 0 || ring.length <= smallest) return;
+      spares.give(ring);
+      ring = empty;
     },
   };
 }

@@ -16,6 +16,7 @@ import { writeChecksum } from '../offload.js';
 import type { Outbox } from '../outbox.js';
 import { createTcpConnection, type TcpConnection } from '../tcp/connection.js';
 import { Flag, type NewSegment, putSegment, type Segment, tcpHeaderBytes } from '../tcp/segment.js';
+import { createSpareRings } from '../tcp/send-buffer.js';
 import { advance } from '../tcp/sequence.js';
 import type { Lan } from './lan.js';
 import { plan } from './plan.js';
@@ -91,6 +92,7 @@ export function createTcpRelay(options: TcpRelayOptions): TcpRelay {
   const limits = { ...defaultLimits, ...options.limits };
   const entries = new Map<string, Entry>();
   const touched = new Set<Entry>();
+  const spareRings = createSpareRings();
   const listeners = new Set<HostListener>();
   let nextGatewayPort = firstGatewayPort + Math.floor(options.random() * 16384);
   let closed = false;
@@ -169,6 +171,7 @@ export function createTcpRelay(options: TcpRelayOptions): TcpRelay {
       largestSend: () => (options.offloads()[gso] ? largestPayload : mss),
       receiveBuffer: size,
       sendBuffer: size,
+      spareRings,
       path: {
         get ready() {
           return outbox.hasRoom;
