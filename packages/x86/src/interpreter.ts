@@ -129,6 +129,9 @@ const FUSED_SEQUENCES: readonly (readonly string[])[] = (() => {
     ['ADD 64 r64,i', pop, pop, 'RET 64 '],
     [pop, pop, pop, 'RET 64 '],
     [pop, pop, 'RET 64 '],
+    // An index that is cut to a table's size.
+    ['MOV 32 r32,r32', 'AND 32 r32,i', 'LEA 64 r64,m0', 'MOV 64 r64,r64', 'CALL 64 J'],
+    ['MOV 32 r32,r32', 'AND 32 r32,i', 'MOV 32 r32,m32'],
   ];
 })();
 
@@ -155,6 +158,9 @@ function fusedSequences(
           .map((branch) => [first, branch]),
       ),
     ...FUSED_PAIRS,
+    // A byte that is looked at.
+    ['MOVZX 32 r32,m8', 'CMP 32 r32,i'],
+    ...branches.map((branch) => ['MOVZX 32 r32,m8', 'CMP 32 r32,i', branch]),
     ...FUSED_SEQUENCES.flatMap((keys) => keys.map((_, i) => keys.slice(0, i + 1))).filter(({ length }) => length > 1),
   ];
   const found = new Map<string, Sequence>();
