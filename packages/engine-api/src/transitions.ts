@@ -1,6 +1,6 @@
 /**
  * What a guest does so often that stopping the core for it costs more than doing it: a personality contributes such
- * transitions as WebAssembly, and the core runs them where the guest executes SYSCALL in 64-bit code.
+ * transitions as WebAssembly, and the core runs them where the guest executes SYSCALL or RDMSR in 64-bit code.
  *
  * A transition either does all that the personality would do at the exit, or gives up before it has changed anything;
  * then the core stops as it does without. So it takes the usual case only, and the meaning of the unusual ones is
@@ -16,7 +16,7 @@ export interface TransitionSite {
   readonly f: FunctionBuilder;
   /** Offset in memory of the personality's bytes: `load('i64.load', personal, 8)`. */
   readonly personal: Expr;
-  /** i64, linear address behind the SYSCALL. */
+  /** i64, linear address behind the instruction. */
   readonly next: Expr;
   /** Index of the address space in use. */
   readonly activeSpace: Expr;
@@ -52,4 +52,6 @@ export interface TransitionSite {
 export interface Transitions {
   /** SYSCALL in 64-bit code, of kernel and program. */
   syscall(site: TransitionSite): void;
+  /** RDMSR in 64-bit code. */
+  rdmsr(site: TransitionSite): void;
 }

@@ -10,7 +10,7 @@ import type { Engine, Transitions, VcpuCore } from '@paravane/engine-api';
 import type { Mmu } from '@paravane/mmu';
 import { CODE_CACHE_BYTES, createCodeCache, reserveCodeAreas } from './code-cache.js';
 import { disassembleAt } from './disassemble.js';
-import { TRANSITION_SLOT } from './interpreter.js';
+import { TRANSITION_SLOTS } from './interpreter.js';
 import { createJit, type Jit, type JitOptions, SAMPLE_INTERVAL } from './jit/jit.js';
 import { MemoryAccess } from './memory-access.js';
 import { interpreterImage } from './prebuilt.js';
@@ -29,7 +29,7 @@ export interface EngineOptions extends JitOptions {
   random?: () => bigint;
   /** Whether hot code is compiled; true unless given. Results are the same either way. */
   jit?: boolean;
-  /** What SYSCALL does without stopping the core. */
+  /** What SYSCALL and RDMSR do without stopping the core. */
   transitions?: Transitions;
 }
 
@@ -88,7 +88,9 @@ export function createX86Engine(options: EngineOptions): Engine {
       tlbBase: mmu.tlb.base,
       frameBase: machine.frameBase,
     });
-    table.set(TRANSITION_SLOT, instantiate(bytes, { memory: machine.memory }).syscall as never);
+    const transitions = instantiate(bytes, { memory: machine.memory });
+    table.set(TRANSITION_SLOTS.SYSCALL, transitions.syscall as never);
+    table.set(TRANSITION_SLOTS.RDMSR, transitions.rdmsr as never);
   }
   const parts: EngineParts = {
     mmu,

@@ -65,7 +65,7 @@ export const SpecialOp = {
   region: 10,
   /** Access through a segment whose bit is in slot 1: where `State.limited` has it, the engine checks it first. */
   segmentCheck: 11,
-  /** SYSCALL of 64-bit code: the personality's transition, else the engine. Displacement: page offset behind it. */
+  /** The personality's transition for an instruction of 64-bit code (slot 1: `TRANSITION_SLOTS`), else the engine. Displacement: page offset behind it. */
   transition: 12,
 } as const;
 const SPECIAL_COUNT = 16;
@@ -194,8 +194,9 @@ function isHot({ mnemonic, width, forms, key }: HandlerShape): boolean {
   return true;
 }
 
-/** Table slot of the function that SYSCALL asks first; in the module it is one that always gives up. */
-export const TRANSITION_SLOT = 0;
+/** Table slots of the functions that instructions ask first; in the module they are one that always gives up. */
+export const TRANSITION_SLOTS = { SYSCALL: 0, RDMSR: 1 } as const;
+const TRANSITION_COUNT = Object.keys(TRANSITION_SLOTS).length;
 
 /** Entries of a block, by calls and from compiled code, between two reports of it to the engine. A power of two. */
 const HOT_ENTRIES = 4096;
@@ -244,7 +245,8 @@ export function buildInterpreter(machine: InterpreterOptions): InterpreterImage 
   const coldBase = SPECIAL_COUNT + hot.length + sequences.length;
   const noTransition = new FunctionBuilder(TRANSITION.params, TRANSITION.results);
   noTransition.return(i64(0));
-  module.tableSlot(module.add(noTransition));
+  const givesUp = module.add(noTransition);
+  for (let slot = 0; slot < TRANSITION_COUNT; slot++) module.tableSlot(givesUp);
   const coldFunctions = cold.map((shape) => ({ shape, ...coldFunction(shape, tlbBase, functions, commit) }));
   const [withFlags, flagless] = [true, false].map((uses) =>
     coldFunctions.filter(({ usesFlags }) => usesFlags === uses),
@@ -270,7 +272,7 @@ export function buildInterpreter(machine: InterpreterOptions): InterpreterImage 
     }),
     'run',
   );
-  return { bytes: module.encode(), handlers, fused, tableSlots: cold.length + 1 };
+  return { bytes: module.encode(), handlers, fused, tableSlots: cold.length + TRANSITION_COUNT };
 }
 
 /** A definition as a function of (cpu, ip, tag) → `Stop`; flags are kept in the state. `usesFlags`: reads or writes them. */
@@ -583,7 +585,9 @@ function loopFunction(
           specials[SpecialOp.transition] = () => {
             storeFlags();
             const behind = op('i64.add', load('i64.load', cpu, State.pcBase), load('i64.load32_s', ip, Uop.disp));
-            const newTag = f.let(callIndirect('l', parts.transitionType, i32(TRANSITION_SLOT), cpu, behind));
+            const newTag = f.let(
+              callIndirect('l', parts.transitionType, load('i32.load8_u', ip, Uop.slot1), cpu, behind),
+            );
             f.brIf(op('i64.eqz', newTag), slowLabel);
             f.set(tag, newTag);
             f.set(tagPlace, placeOfTag(tag));
@@ -660,7 +664,7 @@ function loopFunction(
           const coldCall = (): void => {
             const usesFlags = f.let(op('i32.lt_u', handler, i32(parts.flaglessBase)));
             f.if(usesFlags, storeFlags);
-            const slot = op('i32.sub', handler, i32(parts.coldBase - 1 - TRANSITION_SLOT));
+            const slot = op('i32.sub', handler, i32(parts.coldBase - TRANSITION_COUNT));
             f.set(code, callIndirect('i', parts.coldType, slot, cpu, ip, tag));
             f.if(usesFlags, loadFlags);
             f.if(op('i32.eqz', code), () => {

@@ -1,7 +1,7 @@
 /** Instructions to micro-operations (see `state.ts` for their layout). */
 import { type Instruction, type MemoryOperand, memorySegment } from './decode.js';
 import { formsOf, isGenerated, isX87, keyOf } from './handlers.js';
-import { SpecialOp } from './interpreter.js';
+import { SpecialOp, TRANSITION_SLOTS } from './interpreter.js';
 import type { Entry } from './notation.js';
 import { baseSlot } from './segments.js';
 import { SLOW_DEFINITIONS } from './slow/definitions.js';
@@ -204,7 +204,8 @@ export function lowerSlow(sink: UopSink, insn: Instruction, offset: number, n: n
   sink.note(offset, insn.length);
   if (!SLOW_DEFINITIONS.has(insn.mnemonic) && !SEGMENTED_DEFINITIONS.has(insn.mnemonic))
     write(sink, SpecialOp.invalid, 0, 0, NOWHERE, n, 0);
-  else if (insn.mnemonic === 'SYSCALL' && insn.mode === 64)
-    write(sink, SpecialOp.transition, 0, 0, nowhereBut(State.zero, offset + insn.length), n, sink.remember(insn) << 8);
-  else write(sink, SpecialOp.slow, 0, 0, NOWHERE, n, sink.remember(insn) << 8);
+  else if (insn.mode === 64 && (insn.mnemonic === 'SYSCALL' || insn.mnemonic === 'RDMSR')) {
+    const behind = nowhereBut(State.zero, offset + insn.length);
+    write(sink, SpecialOp.transition, TRANSITION_SLOTS[insn.mnemonic], 0, behind, n, sink.remember(insn) << 8);
+  } else write(sink, SpecialOp.slow, 0, 0, NOWHERE, n, sink.remember(insn) << 8);
 }

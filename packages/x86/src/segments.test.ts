@@ -250,3 +250,14 @@ it('saved and restored with the rest of the state', () => {
   expect(vcpu.segmented).toBe(true);
   expect(outcome(vcpu)).toBe('13:0');
 });
+
+it('a null selector is loaded in 64-bit code without asking anybody, but not into SS', () => {
+  const vcpu = vcpuFor(assembleProgram('mov fs, eax\nmov ds, eax\nmov ss, eax', CODE, 64).bytes);
+  vcpu.mode = 64;
+  vcpu.fsBase = 0x1234n;
+  vcpu.setSegment(Seg.ds, 7, data(DATA, 0xfff));
+  vcpu.regs[0] = 3n;
+  expect([outcome(vcpu), outcome(vcpu), outcome(vcpu)]).toEqual(['done', 'done', 'privileged']);
+  expect([vcpu.selectors[Seg.fs], vcpu.fsBase, vcpu.segment(Seg.fs)]).toEqual([3, 0n, NULL]);
+  expect([vcpu.selectors[Seg.ds], vcpu.segment(Seg.ds)]).toEqual([3, NULL]);
+});

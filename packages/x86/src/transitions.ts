@@ -1,4 +1,4 @@
-/** A personality's transitions (`engine-api`) as a module of one function, `TRANSITION`. */
+/** A personality's transitions (`engine-api`) as a module of functions of type `TRANSITION`. */
 import { Seg, type TransitionSite, type Transitions } from '@paravane/engine-api';
 import { TlbField } from '@paravane/mmu';
 import {
@@ -25,12 +25,19 @@ export interface TransitionPlaces {
   frameBase: number;
 }
 
-export function transitionModule(
-  { syscall }: Transitions,
-  { shared, tlbBase, frameBase }: TransitionPlaces,
-): Uint8Array {
-  const module = new ModuleBuilder({ ...ANY_MEMORY, shared });
+export function transitionModule({ syscall, rdmsr }: Transitions, places: TransitionPlaces): Uint8Array {
+  const module = new ModuleBuilder({ ...ANY_MEMORY, shared: places.shared });
   const eflags = module.add(eflagsFunction());
+  module.add(transitionFunction(syscall, places, eflags), 'syscall');
+  module.add(transitionFunction(rdmsr, places, eflags), 'rdmsr');
+  return module.encode();
+}
+
+function transitionFunction(
+  transition: (site: TransitionSite) => void,
+  { tlbBase, frameBase }: TransitionPlaces,
+  eflags: number,
+): FunctionBuilder {
   const f = new FunctionBuilder(TRANSITION.params, TRANSITION.results);
   const [cpu, next] = [f.param(0), f.param(1)];
   const field = (at: number): Expr => load('i32.load', cpu, at);
@@ -86,8 +93,7 @@ export function transitionModule(
     },
   };
   giveUpIf(op('i32.eqz', field(State.transitions)));
-  syscall(site);
+  transition(site);
   giveUp();
-  module.add(f, 'syscall');
-  return module.encode();
+  return f;
 }

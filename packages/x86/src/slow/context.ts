@@ -211,6 +211,9 @@ export class SlowContext implements SlowCpu {
   countExtra(iterations: number): void {
     this.extra += iterations;
   }
+  loadNull(register: number, selector: number): void {
+    this.vcpu.setSegment(register, selector, { base: 0n, limit: 0, rights: 0 });
+  }
   interrupt(): never {
     this.vcpu.interrupt();
     throw LEAVE_DEFINITION;

@@ -54,6 +54,8 @@ export interface SlowCpu {
   countExtra(iterations: number): void;
   /** Stops here with the budget used up; the instruction is run again later. */
   interrupt(): never;
+  /** Loads a data segment register with a null selector. */
+  loadNull(register: number, selector: number): void;
   raise(vector: number, errorCode: number): never;
   /** Stops with `privileged`. The last thing that a definition does, as `stop` is: leaving by a signal takes longer. */
   privileged(fields: Partial<PrivilegedInstruction> & Pick<PrivilegedInstruction, 'mnemonic'>): void;

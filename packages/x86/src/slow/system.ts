@@ -160,7 +160,10 @@ export const systemSlow: SlowDefinitions = {
   MOV_TO_SEG: (c) => {
     const register = selectorRegister(c, 0);
     if (register === 1) c.raise(6, -1);
-    c.privileged({ mnemonic: 'LOAD_SEGMENT', register, selector: Number(c.operand(1) & 0xffffn) });
+    const selector = Number(c.operand(1) & 0xffffn);
+    // A null selector names no descriptor that anybody had to look up; in 64-bit mode it takes effect at once.
+    if (selector <= 3 && register !== 2 && c.pointerWidth === 64) return c.loadNull(register, selector);
+    c.privileged({ mnemonic: 'LOAD_SEGMENT', register, selector });
   },
   PUSH_SEG: (c) => {
     const selector = BigInt(c.view.getUint16(c.base + State.selectors + selectorRegister(c, 0) * 2, true));

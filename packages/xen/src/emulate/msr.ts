@@ -13,7 +13,7 @@ import { getPageAndType, putPageAndType } from '../mm/index.js';
 import { hex, trace } from '../trace.js';
 import { isCanonical } from '../traps/set.js';
 
-const Msr = {
+export const Msr = {
   TSC: 0x10,
   APIC_BASE: 0x1b,
   PATCH_LEVEL: 0x8b,

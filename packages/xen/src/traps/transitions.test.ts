@@ -32,8 +32,9 @@ function world(machine: (typeof machines)[number]): World {
   const { mmu } = guest.hypervisor;
   const { core, vcpu } = guest;
   const page = guest.page();
-  // syscall, and what reads and writes the stack: push rax, pop rax
+  // syscall, and what reads and writes the stack: push rax, pop rax; rdmsr
   mmu.write(page.frame as never, 0, new Uint8Array([0x0f, 0x05, 0x50, 0x58]));
+  mmu.write(page.frame as never, 16, new Uint8Array([0x0f, 0x32, 0x90]));
   const stack = guest.page();
   const gdt = guest.page();
   DESCRIPTORS.forEach((value, i) => mmu.writeU64((gdt.frame * 4096 + i * 8) as Maddr, value));
@@ -50,6 +51,8 @@ const often = <T>(usual: T, ...others: T[]): fc.Arbitrary<T> =>
 const address = often(0xffffffff81000000n, 0x400000n, 0n, 0x800000000000n, 0xffff7fffffffffffn, 0xdead0000beef0000n);
 
 const situation = fc.record({
+  rdmsr: often(false, true),
+  msr: often(0xc0000102n, 0xc0000101n, 0xc0000080n, 0x12345n, 0x1_c000_0102n),
   user: fc.boolean(),
   number: one(23n, 23n, 23n, 3n, 25n, 24n, 1n << 40n),
   rdi: one(0n, 1n, 2n, 3n, 0x18n, 0x2bn, 0x1_0000_0018n),
@@ -74,7 +77,7 @@ const situation = fc.record({
 });
 type Situation = typeof situation extends fc.Arbitrary<infer T> ? T : never;
 
-/** Puts the vCPU before its SYSCALL, with the translations of its stack in the TLB. */
+/** Puts the vCPU before its SYSCALL or RDMSR, with the translations of its stack in the TLB. */
 function prepare({ guest, code, stack }: World, s: Situation): void {
   const { core, vcpu } = guest;
   const { mmu } = guest.hypervisor;
@@ -113,12 +116,13 @@ function prepare({ guest, code, stack }: World, s: Situation): void {
   core.regs[Gpr.rax] = s.number;
   core.regs[Gpr.rdi] = s.rdi;
   core.regs[Gpr.rsi] = s.rsi;
+  if (s.rdmsr) core.regs[Gpr.rcx] = s.msr;
   core.regs[Gpr.rsp] = stack.address + s.sp;
   core.rflags = s.rflags;
-  core.rip = code;
+  core.rip = s.rdmsr ? code + 16n : code;
 }
 
-/** Runs the SYSCALL; what is there behind it, and whether the core stopped. */
+/** Runs the instruction; what is there behind it, and whether the core stopped. */
 function outcome(w: World, s: Situation): { stopped: boolean; state: unknown } {
   const { guest, stack } = w;
   const { core, vcpu, pv } = guest;
@@ -170,9 +174,10 @@ it('do what the personality does', () => {
   expect(stops[0]).toBeLessThan(runs * 0.9);
 });
 
-it('are what a program and its kernel do with each system call', () => {
+it('are what a program and its kernel do with each system call and switch', () => {
   const w = world(machines[0]!);
   const usual: Situation = {
+    ...{ rdmsr: false, msr: 0xc0000102n },
     ...{ user: true, number: 39n, rdi: 0n, rsi: 0n, cs: 0x33, ss: 0x2b, flags: 0x202, rflags: 0x246, inSyscall: true },
     ...{ rip: 0x400000n, rsp: 0x7fff0000n, sp: 0x800n, entry: 0xffffffff81a00000n, masksEvents: true, pending: 0 },
     ...{ mask: false, nmi: 0, iopl: 1, showsIopl: true, noUserRoot: false, selectors: [0, 0, 0, 0] },
@@ -182,6 +187,7 @@ it('are what a program and its kernel do with each system call', () => {
     { ...usual, user: false, number: 23n },
     { ...usual, user: false, number: 23n, inSyscall: false, cs: 0xe030, ss: 0xe02b },
     { ...usual, user: false, number: 3n, rdi: 0x18n },
+    { ...usual, user: false, rdmsr: true },
     { ...usual, user: false, number: 25n, rdi: 1n },
   ]) {
     prepare(w, s);

@@ -1,7 +1,7 @@
 /**
- * The usual cases of what a 64-bit guest does with every system call, without a stop of the core: a program's SYSCALL
- * (`exceptions.ts` and `bounce.ts` have all cases), and its kernel's hypercalls iret (`iret.ts`), stack_switch and
- * set_segment_base (`set.ts`). What is unusual gives up before anything has changed.
+ * The usual cases of what a 64-bit guest does with every system call and switch of processes, without a stop of the
+ * core: a program's SYSCALL (`exceptions.ts` and `bounce.ts` have all cases), and its kernel's hypercalls iret
+ * (`iret.ts`), stack_switch and set_segment_base (`set.ts`) and RDMSR of the other GS base. What is unusual gives up before anything has changed.
  *
  * Trusts nothing of the guest: its stack is reached through translations that the TLB holds for it, and every value
  * read there is checked as in the cases that are written in TypeScript.
@@ -19,6 +19,7 @@ import {
 } from '@paravane/abi-xen';
 import { Flag, Gpr, Seg, type TransitionSite, type Transitions } from '@paravane/engine-api';
 import { type Expr, i32, i64, load, op } from '@paravane/wasm-emit';
+import { Msr } from '../emulate/msr.js';
 import { Personal } from '../personal.js';
 
 const KERNEL = 0;
@@ -213,7 +214,21 @@ function setSegmentBase(t: TransitionSite): void {
   succeed(t);
 }
 
+/** RDMSR of the kernel, of the GS base that programs have (`msr.ts` has all registers): Linux reads it at each switch. */
+function readUserGsBase(t: TransitionSite): void {
+  const { f } = t;
+  t.giveUpIf(op('i32.ne', t.activeSpace, i32(KERNEL)));
+  t.giveUpIf(op('i32.ne', op('i32.wrap_i64', t.gpr(Gpr.rcx)), i32(Msr.SHADOW_GS_BASE)));
+  t.giveUpIf(and(t.rflags(), UNUSUAL_FLAGS));
+  giveUpForEvents(t);
+  const base = f.let(own(t, Personal.gsBaseOther));
+  t.setGpr(Gpr.rax, op('i64.and', base, i64(0xffffffffn)));
+  t.setGpr(Gpr.rdx, op('i64.shr_u', base, i64(32)));
+  t.goTo(KERNEL, t.next);
+}
+
 export const xenTransitions: Transitions = {
+  rdmsr: readUserGsBase,
   syscall(t) {
     const { f } = t;
     f.if(op('i32.eq', t.activeSpace, i32(USER)), () => fromProgram(t));
