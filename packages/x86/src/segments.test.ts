@@ -252,7 +252,8 @@ it('saved and restored with the rest of the state', () => {
 });
 
 it('a null selector is loaded in 64-bit code without asking anybody, but not into SS', () => {
-  const vcpu = vcpuFor(assembleProgram('mov fs, eax\nmov ds, eax\nmov ss, eax', CODE, 64).bytes);
+  // mov fs, eax; mov ds, eax; mov ss, eax
+  const vcpu = vcpuFor([0x8e, 0xe0, 0x8e, 0xd8, 0x8e, 0xd0]);
   vcpu.mode = 64;
   vcpu.fsBase = 0x1234n;
   vcpu.setSegment(Seg.ds, 7, data(DATA, 0xfff));
