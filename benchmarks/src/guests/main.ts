@@ -29,25 +29,27 @@ const { values } = parseArgs({
     rounds: { type: 'string' },
     scale: { type: 'string' },
     out: { type: 'string', default: join(root, '.cache/bench') },
+    help: { type: 'boolean', default: false },
   },
 });
 const rounds = Number(values.rounds ?? (values.quick ? 1 : 3));
 const scale = Number(values.scale ?? (values.quick ? 0.25 : 1));
-const bits = values.bits.map(Number) as Bits[];
+let bits = values.bits.map(Number) as Bits[];
 const engines = values.engines.split(',') as Engine[];
 const workloads = guestWorkloads
   .filter(({ name }) => values.only.length === 0 || values.only.some((word) => name.includes(word)))
   .map((workload) => ({ ...workload, count: Math.max(1, Math.round(workload.count * scale)) }));
-if (
-  !(rounds >= 1 && scale > 0) ||
-  !bits.every((each) => each === 64 || each === 32) ||
-  !engines.every((engine) => engineOrder.includes(engine)) ||
-  workloads.length === 0
-) {
-  console.error(
-    `usage: pnpm bench [--quick] [--only WORD] [--bits 64|32] [--engines ${engineOrder.join(',')}] [--rounds N] [--scale X] [--out FOLDER]\nworkloads: ${guestWorkloads.map(({ name }) => name).join(' ')}`,
-  );
-  process.exit(2);
+const right =
+  rounds >= 1 &&
+  scale > 0 &&
+  bits.every((each) => each === 64 || each === 32) &&
+  engines.every((engine) => engineOrder.includes(engine)) &&
+  workloads.length > 0;
+if (values.help || !right) {
+  const usage = `usage: pnpm bench [--quick] [--only WORD] [--bits 64|32] [--engines ${engineOrder.join(',')}] [--rounds N] [--scale X] [--out FOLDER]\nworkloads: ${guestWorkloads.map(({ name }) => name).join(' ')}`;
+  if (values.help) console.log(usage);
+  else console.error(usage);
+  process.exit(values.help ? 0 : 2);
 }
 
 const cache = join(root, '.cache/bench');
@@ -56,10 +58,16 @@ const say = (line: string): void => console.error(line);
 const started = performance.now();
 const programs = buildPrograms(fileURLToPath(new URL('../../guest', import.meta.url)), cache, say);
 const left: string[] = [];
-const found = await findMachines(programs, cache, (line) => {
+const leave = (line: string): void => {
   left.push(line);
   say(`left out: ${line}`);
-});
+};
+// Some hypervisors run no 32-bit code; then there is nothing to be a multiple of.
+if (bits.includes(32) && spawnSync(programs.work[32], ['integer', '1'], { input: '\n\n' }).status !== 0) {
+  leave('32 bits: this host does not run i386 programs');
+  bits = bits.filter((each) => each !== 32);
+}
+const found = await findMachines(programs, cache, leave);
 const machines = found.filter(
   (machine) => engines.includes(machine.engine) && machine.bits.some((each) => bits.includes(each)),
 );

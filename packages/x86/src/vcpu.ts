@@ -25,7 +25,7 @@ import { SAMPLE_INTERVAL } from './jit/jit.js';
 import { LEAVE_DEFINITION, SlowContext } from './slow/context.js';
 import { SLOW_DEFINITIONS } from './slow/definitions.js';
 import { SEGMENTED_DEFINITIONS } from './slow/near-control.js';
-import { MAX_BLOCK, MAX_REGION, MISS_RUN, MISS_WRITE, SCRATCH, State, Stop, Uop } from './state.js';
+import { MAX_BLOCK, MAX_REGION, MISS_RUN, MISS_WRITE, SCRATCH, STATE_BYTES, State, Stop, Uop } from './state.js';
 import { Stepper } from './stepper.js';
 import { VcpuState } from './vcpu-state.js';
 
@@ -61,11 +61,15 @@ export class X86Vcpu extends VcpuState implements VcpuCore {
   /** One instruction is run, whatever watches it. */
   private single = false;
   private watched = false;
+  private readonly stateBytes: Uint8Array;
+  /** The state before an instruction whose store may be refused. */
+  private readonly before = new Uint8Array(STATE_BYTES);
 
   constructor(parts: EngineParts, base: number) {
     super(parts, base);
     this.slowContext = new SlowContext(this);
     this.stepper = new Stepper(this);
+    this.stateBytes = new Uint8Array(this.view.buffer, base, STATE_BYTES);
   }
 
   run(budget: number, exact = true): Exit {
@@ -580,7 +584,8 @@ export class X86Vcpu extends VcpuState implements VcpuCore {
 
   runEmulatingStore(page: bigint, store: (address: bigint, bytes: Uint8Array) => boolean): Exit | null {
     const { access } = this.parts;
-    const before = this.save();
+    const { rip } = this;
+    this.before.set(this.stateBytes);
     const hook = { page, store, refused: false, done: false };
     access.hook = hook;
     // The page must not be reachable by a write tag, and no block may run past the one instruction.
@@ -588,9 +593,10 @@ export class X86Vcpu extends VcpuState implements VcpuCore {
     access.hook = null;
     if (exit.reason !== 'budget') return exit;
     if (!hook.refused) return null;
-    const count = this.count;
-    this.restore(before);
-    this.count = count;
+    this.stateBytes.set(this.before);
+    this.i32.fill(0, this.word + State.tags / 4, this.word + State.tags / 4 + 2);
+    this.rip = rip;
+    this.segments.changed();
     this.stopWithException(14, 7);
     exit.address = page;
     return exit;

@@ -131,7 +131,8 @@ function iret(t: TransitionSite): void {
   const ss = f.let(or(claimedSs, 3));
   giveUpUnlessUsable(t, cs, FLAT_RING3_CS64, CODE_BITS, LONG_CODE);
   giveUpUnlessUsable(t, ss, FLAT_RING3_SS64, DATA_BITS, WRITABLE_DATA);
-  t.giveUpIf(and(claimedFlags, UNUSUAL_FLAGS));
+  // Behind a fault RF is set. It is for the instruction that runs again, and nothing that it holds back is enabled here.
+  t.giveUpIf(and(claimedFlags, UNUSUAL_FLAGS & ~Flag.RF));
   t.giveUpIf(isNotCanonical(claimedRip));
   const { pending, setMask } = upcallBytes(t);
   const unmasks = f.let(op('i32.ne', and(claimedFlags, Flag.IF), i32(0)));
@@ -142,7 +143,7 @@ function iret(t: TransitionSite): void {
   f.if(ownByte(t, Personal.showsIopl), () =>
     f.store('i32.store', t.personal, and(op('i32.shr_u', claimedFlags, i32(12)), 3), Personal.iopl),
   );
-  const flags = f.let(or(and(claimedFlags, ~Flag.IOPL), Flag.IF | 2));
+  const flags = f.let(or(and(claimedFlags, ~(Flag.IOPL | Flag.RF)), Flag.IF | 2));
   const claimedRsp = f.let(load('i64.load', at, 56));
   t.setRflags(flags);
   t.setSelector(Seg.cs, cs);
@@ -153,7 +154,7 @@ function iret(t: TransitionSite): void {
     inSyscall,
     () => {
       t.setGpr(Gpr.rcx, claimedRip);
-      t.setGpr(Gpr.r11, word(flags));
+      t.setGpr(Gpr.r11, word(op('i32.or', flags, and(claimedFlags, Flag.RF))));
     },
     () => {
       for (const register of [Seg.es, Seg.ds, Seg.fs, Seg.gs]) {
