@@ -124,6 +124,17 @@ export class DynamicSem extends Sem {
     return callExpr('i', this.site.functions.condition, kind, a, b, i32(code));
   }
   translate(address: Expr, bytes: number, write: boolean): Expr {
+    return this.lookUp(address, bytes, write, bytes, (host) =>
+      this.f.if(op('i32.eq', host, i32(-1)), () => this.site.fault()),
+    );
+  }
+  translateRun(address: Expr, write: boolean): Expr {
+    return this.lookUp(address, 1, write, MISS_RUN, (host) =>
+      this.f.if(op('i32.lt_u', host, i32(SCRATCH_TOP)), () => this.site.bail()),
+    );
+  }
+  /** Asks the TLB, and where it has no answer `miss`, of which `failed` is to look at the answer. */
+  private lookUp(address: Expr, bytes: number, write: boolean, how: number, failed: (host: Expr) => void): Expr {
     const { f, site } = this;
     const va = this.let(address);
     const low = this.let(op('i32.wrap_i64', va));
@@ -137,28 +148,9 @@ export class DynamicSem extends Sem {
       op('i64.eq', load('i64.load', entry, site.tlbBase + field), tagged),
       () => f.set(host, op('i32.add', low, load('i32.load', entry, site.tlbBase + TlbField.addend))),
       () => {
-        const how = i32(bytes | (write ? MISS_WRITE : 0));
-        f.set(host, callExpr('i', site.functions.miss, site.cpu, va, how, site.ip, site.tag));
-        f.if(op('i32.eq', host, i32(-1)), () => site.fault());
-      },
-    );
-    return host;
-  }
-  translateRun(address: Expr, write: boolean): Expr {
-    const { f, site } = this;
-    const va = this.let(address);
-    const low = this.let(op('i32.wrap_i64', va));
-    const entry = this.let(entryOffset(va, site.tagPlace));
-    const tagged = op('i64.or', op('i64.and', va, i64(-4096)), site.tag);
-    const field = write ? TlbField.writeTag : TlbField.readTag;
-    const host = f.local('i');
-    f.if(
-      op('i64.eq', load('i64.load', entry, site.tlbBase + field), tagged),
-      () => f.set(host, op('i32.add', low, load('i32.load', entry, site.tlbBase + TlbField.addend))),
-      () => {
-        const how = i32(MISS_RUN | (write ? MISS_WRITE : 0));
-        f.set(host, callExpr('i', site.functions.miss, site.cpu, va, how, site.ip, site.tag));
-        f.if(op('i32.lt_u', host, i32(SCRATCH_TOP)), () => site.bail());
+        const kind = i32(how | (write ? MISS_WRITE : 0));
+        f.set(host, callExpr('i', site.functions.miss, site.cpu, va, kind, site.ip, site.tag));
+        failed(host);
       },
     );
     return host;
