@@ -39,7 +39,7 @@ export function walkModule(places: WalkPlaces): Uint8Array {
   const module = new ModuleBuilder({ ...ANY_MEMORY, shared: places.mmu.machine.shared });
   const engine = module.import('miss', ['i', 'i', 'i', 'i'], ['i']);
   const walk = module.add(walkFunction(places));
-  module.add(missFunction(places, walk, engine), 'miss');
+  module.add(missFunction(walk, engine), 'miss');
   module.add(fetchFunction(places, walk), 'fetch');
   return module.encode();
 }
@@ -173,7 +173,7 @@ function noteEntry(f: FunctionBuilder, { tlb }: Mmu, mfn: Expr, page: Expr, plac
   );
 }
 
-function missFunction(_: WalkPlaces, walk: number, engine: number): FunctionBuilder {
+function missFunction(walk: number, engine: number): FunctionBuilder {
   const f = new FunctionBuilder(MISS.params, MISS.results);
   const [cpu, va, how, ip, tag] = [f.param(0), f.param(1), f.param(2), f.param(3), f.param(4)];
   const low = f.let(op('i32.wrap_i64', va));
