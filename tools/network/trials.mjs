@@ -7,7 +7,7 @@
 //   apt        apt-get update and apt-get install of packages that the host serves
 //   sizes      UDP of every kind of size, in fragments where it must be, against an echo on the host
 //   capture    --capture of all kinds of traffic, and what tshark says of it
-//   rebind     the interface's front end taken away by sysfs, in use, and given back (Linux's disks can't)
+//   rebind     the interface's front end taken away by sysfs, in use, and given back
 //   channels   two further consoles, at a socket and at a pseudo-terminal, 100 KB each way
 //
 // node tools/network/trials.mjs [--size MB] [--flags FLAGS] [NAME...]

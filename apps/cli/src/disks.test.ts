@@ -239,7 +239,28 @@ describe('Debian, while it runs', () => {
     const zero = [0, 1, 2, 3, 4, 5, 6, 7].filter((block) => start[block * 4096] === 0);
     expect(zero).toEqual([1, 2, 4]);
 
-    await make(domain.control!.store.write(`/local/domain/${domain.control!.domid}/control/shutdown`, 'poweroff'));
+    // Taken from its driver, and given back: Linux's blkfront leaves its state at Closed then, as on Xen. Only a back
+    // end that says Connected once more makes it name rings again, which is for the toolstack to say.
+    const { store, domid } = domain.control!;
+    const states = async (): Promise<(string | undefined)[]> =>
+      Promise.all(
+        [`${domid}/device/vbd`, `0/backend/vbd/${domid}`].map((part) =>
+          store.read(`/local/domain/${part}/51712/state`),
+        ),
+      );
+    expect(await states()).toEqual(['4', '4']);
+    await ask('cd /sys/bus/xen/drivers/vbd; echo vbd-51712 >unbind');
+    expect(await states()).toEqual(['6', '6']);
+    expect(await ask('echo vbd-51712 >bind && echo bound; ls /dev/xvda')).toMatch(/bound\r\n.*No such file/);
+    expect(await states()).toEqual(['6', '6']);
+    await make(store.write(`/local/domain/0/backend/vbd/${domid}/51712/state`, '4'));
+    expect(await ask('while [ ! -b /dev/xvda ]; do sleep 0.1; done; tail -c 512 /dev/xvda')).toContain('at the end');
+    expect(await states()).toEqual(['4', '4']);
+    expect(await ask('echo anew | dd of=/dev/xvda conv=sync,fsync 2>&1')).toContain('0+1 records');
+    await image.read(0, last);
+    expect(last.toString('latin1')).toContain('anew');
+
+    await make(store.write(`/local/domain/${domid}/control/shutdown`, 'poweroff'));
     let end: unknown;
     for (let steps = 0; end === undefined && steps < 20_000; steps++) {
       const result = domain.step();

@@ -102,6 +102,24 @@ describe('the back end', () => {
     expect(log).toEqual(['connect undefined', 'disconnect', 'connect undefined']);
   });
 
+  it('leaves a front end that closed alone until that starts anew or names rings, as Linux’s blkfront when it is bound again', () => {
+    const { front, log, backState, store, paths } = setUp();
+    front(XenbusState.Connected);
+    front(XenbusState.Closed);
+    // Bound again it only looks at our state, and wants more than Closed.
+    let looks = 0;
+    store.watch(`${paths.back}/state`, () => void looks++);
+    front(XenbusState.Closed);
+    expect([looks, backState()]).toEqual([1, '6']);
+    // The toolstack says Connected, and the front end names rings without having been Initialising.
+    store.write(`${paths.back}/state`, String(XenbusState.Connected));
+    store.write(`${paths.front}/ring-ref`, '9');
+    front(XenbusState.Initialised);
+    expect(backState()).toBe('4');
+    expect(log).toEqual(['connect undefined', 'disconnect', 'connect 9']);
+    expect(looks).toBe(3);
+  });
+
   it('says where it can be read why it cannot connect', () => {
     const { front, store, backState, connections } = setUp({ wrong: 'no ring' });
     front(XenbusState.Initialised);
