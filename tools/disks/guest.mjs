@@ -25,10 +25,10 @@ export function dataFolder() {
 
 /**
  * Boots Debian's kernel to the shell of its initramfs. `disks` are lines of xl's disk syntax, `flags` further ones of the
- * command line. What the guest is told to do is typed; what it says to us begins with `@@`, which is never typed in one
+ * command line, `env` further variables of its process. What the guest is told to do is typed; what it says to us begins with `@@`, which is never typed in one
  * piece, so that its echo is no answer.
  */
-export async function bootDebian(disks, { memory = 128, patience = 1500, stats = false, flags = [] } = {}) {
+export async function bootDebian(disks, { memory = 128, patience = 1500, stats = false, flags = [], env = {} } = {}) {
   if (!existsSync(program)) throw new Error('the command line has not been built: run `npx --yes pnpm@10 build` first');
   const pulled = (name) => join(dataFolder(), 'debian', name);
   if (!existsSync(pulled('debian.cfg'))) throw new Error('run `paravane pull debian` first');
@@ -41,7 +41,7 @@ export async function bootDebian(disks, { memory = 128, patience = 1500, stats =
       ...disks.flatMap((disk) => ['--disk', disk]),
       ...flags,
     ],
-    { stdio: ['pipe', 'pipe', 'pipe'] },
+    { stdio: ['pipe', 'pipe', 'pipe'], env: { ...process.env, ...env } },
   );
   // A trial that fails leaves no guest behind.
   process.once('exit', () => child.kill('SIGKILL'));

@@ -6,6 +6,7 @@
 //   slow       readers that stop for ten seconds, on either side: what the process holds meanwhile
 //   apt        apt-get update and apt-get install of packages that the host serves
 //   sizes      UDP of every kind of size, in fragments where it must be, against an echo on the host
+//   names      DNS answers over 512 bytes, with and without EDNS0, and over TCP, as drill asks for them
 //   capture    --capture of all kinds of traffic, and what tshark says of it
 //   rebind     the interface's front end taken away by sysfs, in use, and given back
 //   channels   two further consoles, at a socket and at a pseudo-terminal, 100 KB each way
@@ -14,7 +15,7 @@
 import { spawnSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { createSocket } from 'node:dgram';
-import { constants, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { constants, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer as createHttpServer } from 'node:http';
 import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -23,6 +24,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { ReadStream as Terminal } from 'node:tty';
 import { parseArgs } from 'node:util';
 import { bootDebian, dataFolder, host } from '../disks/guest.mjs';
+import { startNameServer, textOf } from './name-server.mjs';
 
 const { values, positionals } = parseArgs({
   options: { size: { type: 'string', default: '1000' }, flags: { type: 'string' } },
@@ -32,12 +34,11 @@ const size = Number(values.size);
 /** Datagrams of these sizes go to an echo on the host and back; the guest compares them. */
 const datagramSizes = [0, 1, 512, 1471, 1472, 1473, 2952, 2953, 9000, 32768, 65000, 65507];
 
-const trials = { gigabyte, parallel, slow, apt, sizes, capture, rebind, channels };
+const trials = { gigabyte, parallel, slow, apt, sizes, names, capture, rebind, channels };
 /** Further flags of the command line, such as --engine interpreter. */
 const furtherFlags = (values.flags ?? '').split(' ').filter(Boolean);
-const names = positionals.length > 0 ? positionals : Object.keys(trials);
 
-for (const name of names) {
+for (const name of positionals.length > 0 ? positionals : Object.keys(trials)) {
   const trial = trials[name];
   if (!trial) throw new Error(`no trial "${name}": there are ${Object.keys(trials).join(', ')}`);
   const servers = [];
@@ -99,9 +100,12 @@ function same(what, one, other) {
 }
 
 /** The pulled system, at /mnt. */
-async function bootWithSystem({ disks = [], flags = [] } = {}) {
+async function bootWithSystem({ disks = [], flags = [], env } = {}) {
   const system = `${join(dataFolder(), 'debian/root.img')},raw,xvda,r`;
-  const guest = await bootDebian([system, ...disks], { memory: 256, flags: ['--vif', '', ...flags, ...furtherFlags] });
+  const guest = await bootDebian([system, ...disks], {
+    ...{ memory: 256, env },
+    flags: ['--vif', '', ...flags, ...furtherFlags],
+  });
   await timed(guest, 'mount -t ext4 -o ro,noload /dev/xvda /mnt && mount --bind /dev /mnt/dev');
   return guest;
 }
@@ -325,6 +329,61 @@ async function sizes() {
     return [`UDP of ${datagramSizes.join(', ')} bytes and back: the same, ${seconds.toFixed(1)} processor seconds`];
   } finally {
     echo.close();
+  }
+}
+
+/** An image with Debian's packages, unpacked; what they need besides is in the pulled system. */
+function packagesImage(folder, packages) {
+  const tree = join(folder, 'tree');
+  mkdirSync(tree);
+  const { status, stderr } = spawnSync('apt-get', ['download', '-qq', ...packages], { cwd: folder, encoding: 'utf8' });
+  if (status !== 0) throw new Error(`apt-get download ${packages.join(' ')}: ${stderr}`);
+  for (const deb of readdirSync(folder).filter((name) => name.endsWith('.deb'))) {
+    host('dpkg-deb', ['-x', join(folder, deb), tree]);
+  }
+  host('mke2fs', ['-q', '-F', '-t', 'ext4', '-O', '^has_journal', '-d', tree, join(folder, 'packages.img'), '32M']);
+  return join(folder, 'packages.img');
+}
+
+async function names() {
+  const folder = mkdtempSync(join(tmpdir(), 'paravane-names-'));
+  const server = await startNameServer();
+  try {
+    // The name servers of the process are ours alone.
+    const preload = `import dns from 'node:dns'; dns.setServers(['127.0.0.1:${server.port}']);`;
+    const guest = await bootWithSystem({
+      disks: [`${packagesImage(folder, ['ldnsutils', 'libldns3'])},raw,xvdb,r`],
+      env: { NODE_OPTIONS: `--import data:text/javascript,${encodeURIComponent(preload)}` },
+    });
+    await timed(guest, 'mount -t ext4 -o ro /dev/xvdb /mnt/mnt');
+    const lines = [];
+    const ask = async (count, flags, wanted, asked) => {
+      server.seen.length = 0;
+      const library = 'LD_LIBRARY_PATH=/mnt/usr/lib/x86_64-linux-gnu';
+      const { text } = await timed(
+        guest,
+        `chroot /mnt /usr/bin/env ${library} /mnt/usr/bin/drill ${flags} t${count}.test TXT @10.0.2.3`,
+      );
+      const got = [...text.matchAll(/"([a-z]+)"/g)].map(([, piece]) => piece).join('');
+      const outcome = got === textOf(count) ? 'whole' : got === '' && /flags: qr tc/.test(text) ? 'cut' : text;
+      same(`drill ${flags} of ${count} bytes`, outcome, wanted);
+      same(`what the name server was asked for drill ${flags} of ${count} bytes`, server.seen.join('; '), asked);
+      lines.push(`drill ${flags} of ${count} bytes: ${wanted} (the server answered by ${asked})`);
+    };
+    await ask(400, '-b 512', 'whole', 'UDP');
+    await ask(900, '-b 512', 'cut', 'UDP, cut; TCP');
+    await ask(900, '-b 4096', 'whole', 'UDP');
+    await ask(3900, '-b 4096', 'whole', 'UDP');
+    await ask(9000, '-b 4096', 'cut', 'UDP, cut; TCP');
+    await ask(900, '-t', 'whole', 'UDP, cut; TCP');
+    await ask(60_000, '-t', 'whole', 'UDP, cut; TCP');
+    // It asks without EDNS, then with it, then over TCP.
+    await ask(9000, '-a', 'whole', 'UDP, cut; TCP; UDP, cut; TCP; UDP, cut; TCP');
+    await guest.powerOff();
+    return lines;
+  } finally {
+    server.close();
+    rmSync(folder, { recursive: true, force: true });
   }
 }
 

@@ -1,35 +1,25 @@
 /**
- * The host's sockets for a user-mode network: node:net, node:dgram and node:dns. Trusts the host, and of the guest only
+ * The host's sockets for a user-mode network: node:net and node:dgram. Trusts the host, and of the guest only
  * that its user network has checked where it may go. Addresses only, no names: nothing is looked up on the way.
  */
 import { createSocket, type Socket as DatagramSocket } from 'node:dgram';
-import { getServers } from 'node:dns';
-import { lookup } from 'node:dns/promises';
-import { connect, createServer, isIPv6, type Socket } from 'node:net';
+import { connect, createServer, type Socket } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { performance } from 'node:perf_hooks';
-import {
-  DnsCode,
-  type DnsRecord,
-  DnsType,
-  dnsAnswer,
-  type HostDatagrams,
-  type HostEndpoint,
-  type HostListener,
-  type HostNet,
-  type HostNetFailure,
-  type HostStream,
-  type HostStreamUser,
-  type NetworkClock,
-  parseDnsQuestion,
-  parseIpAddress,
+import type {
+  HostDatagrams,
+  HostEndpoint,
+  HostListener,
+  HostNet,
+  HostNetFailure,
+  HostStream,
+  HostStreamUser,
+  NetworkClock,
 } from '@paravane/network';
 import { ParavaneError } from '@paravane/types';
+import { resolveDns } from './dns.js';
 
 const connectMilliseconds = 30_000;
-const dnsMilliseconds = 5000;
-const dnsTtlSeconds = 30;
-const largestDnsAnswer = 65_535;
 
 const failures: Readonly<Record<string, HostNetFailure>> = {
   ECONNREFUSED: 'refused',
@@ -177,59 +167,6 @@ function bindUdp(
       });
     });
   });
-}
-
-/** Asks the host's own name servers, in turn, with the guest's bytes. */
-async function forward(query: Uint8Array): Promise<Uint8Array> {
-  for (const server of getServers()) {
-    const answer = await askServer(server, query).catch(() => undefined);
-    if (answer) return answer;
-  }
-  throw new ParavaneError('dns-failed', 'no name server of this host answers: check its resolver settings');
-}
-
-function askServer(server: string, query: Uint8Array): Promise<Uint8Array> {
-  const [, bracketed, plain, portText] =
-    /^(?:\[([^\]]+)\]|([^:]+|[^[\]]*:[^[\]]*:[^[\]]*))(?::(\d+))?$/.exec(server) ?? [];
-  const address = bracketed ?? plain ?? server;
-  return new Promise((resolve, reject) => {
-    const socket = createSocket(isIPv6(address) ? 'udp6' : 'udp4');
-    const finish = (run: () => void): void => {
-      clearTimeout(timer);
-      socket.close();
-      run();
-    };
-    const timer = setTimeout(() => finish(() => reject(new Error('no answer'))), dnsMilliseconds);
-    socket.once('error', (error) => finish(() => reject(error)));
-    // A connected socket hears its server only.
-    socket.connect(Number(portText ?? 53), address, () => socket.send(query));
-    socket.on('message', (answer) => {
-      const own = answer.length >= 12 && answer[0] === query[0] && answer[1] === query[1];
-      if (own && answer.length <= largestDnsAnswer) finish(() => resolve(answer));
-    });
-  });
-}
-
-/**
- * Addresses are looked up as the host's programs do it, hosts file included; what else is asked for goes to the host's
- * name servers.
- */
-async function resolveDns(query: Uint8Array): Promise<Uint8Array> {
-  const question = parseDnsQuestion(query);
-  if (!question) throw new ParavaneError('dns-failed', 'the message is no DNS query');
-  const isAddress = question.dnsClass === 1 && (question.type === DnsType.a || question.type === DnsType.aaaa);
-  if (!isAddress) return forward(query);
-  try {
-    const found = await lookup(question.name, { all: true });
-    const version = question.type === DnsType.a ? 4 : 6;
-    const records: DnsRecord[] = found.flatMap(({ address }) => {
-      const parsed = parseIpAddress(address.replace(/%.*$/, ''));
-      return parsed?.version === version ? [{ type: question.type, seconds: dnsTtlSeconds, data: parsed.bytes }] : [];
-    });
-    return dnsAnswer(query, question, DnsCode.ok, records);
-  } catch (error) {
-    return dnsAnswer(query, question, codeOf(error) === 'ENOTFOUND' ? DnsCode.noName : DnsCode.serverFailure);
-  }
 }
 
 /** The host's sockets. */
