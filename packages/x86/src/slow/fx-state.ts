@@ -54,8 +54,7 @@ function legacyBytes(c: SlowCpu): Uint8Array {
   return image;
 }
 /** Brings the x87 part of an image that is to be loaded to what there is. */
-export function acceptFxImage(c: SlowCpu, image: Uint8Array): void {
-  const claimed = new DataView(image.buffer, image.byteOffset);
+export function acceptFxImage(c: SlowCpu, claimed: DataView): void {
   const fcw = controlWord(claimed.getUint16(Fx.fcw, true));
   const fsw = claimed.getUint16(Fx.fsw, true) & ~(Status.ES | Status.B);
   claimed.setUint16(Fx.fcw, fcw, true);
@@ -72,7 +71,7 @@ export const fxState: SlowDefinitions = {
     const image = c.loadBytes(imageAddress(c, false), FX_BYTES);
     const claimed = new DataView(image.buffer, image.byteOffset);
     if (claimed.getUint32(Fx.mxcsr, true) & ~MXCSR_MASK) c.raise(VECTOR_GP, 0);
-    acceptFxImage(c, image);
+    acceptFxImage(c, claimed);
     if (c.insn.mode !== 64) image.set(readFxState(c.view, c.base).subarray(WRITTEN_32), WRITTEN_32);
     writeFxState(c.view, c.base, image);
   },

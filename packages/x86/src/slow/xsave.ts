@@ -4,7 +4,7 @@
  * The area that XRSTOR reads is the guest's: what the manual reserves in it is
  * refused.
  */
-import { readFxState, writeFxState } from '../fx-state.js';
+import { copyWords, fillFxImage, takeFxImage } from '../fx-state.js';
 import { State } from '../state.js';
 import { acceptFxImage, MXCSR_MASK, narrowPointers } from './fx-state.js';
 import type { SlowCpu, SlowDefinition, SlowDefinitions } from './slow-cpu.js';
@@ -16,7 +16,8 @@ const CR0_TS = 8;
 const CR4_OSXSAVE = 1 << 18;
 const X87 = 1;
 const SSE = 2;
-const COMPACTED = 1n << 63n;
+/** Upper half of XCOMP_BV of a compacted area. */
+const COMPACTED = 0x8000_0000;
 const MXCSR_AT_RESET = 0x1f80;
 
 /** Places in an XSAVE area, in bytes. */
@@ -41,85 +42,105 @@ function enter(c: SlowCpu): { va: bigint; components: number; enabled: number } 
 }
 
 /** The components of an image that are not in their initial configuration. */
-function inUse(image: Uint8Array): number {
+function inUse(image: DataView): number {
   const some = (from: number, to: number): boolean => {
-    for (let at = from; at < to; at++) if (image[at] !== 0) return true;
+    for (let at = from; at < to; at += 4) if (image.getInt32(at, true) !== 0) return true;
     return false;
   };
-  const fcw = image[0]! | (image[1]! << 8);
-  const x87 = fcw !== 0x37f || some(2, Area.mxcsr) || some(Area.x87Registers, Area.xmm);
+  const x87 = image.getUint32(0, true) !== 0x37f || some(4, Area.mxcsr) || some(Area.x87Registers, Area.xmm);
   return (x87 ? X87 : 0) | (some(Area.xmm, Area.xmm + 256) ? SSE : 0);
 }
+
+/** The state as an image, until the next one is made; what follows in the room for it is an area that was read. */
+const room = new DataView(new ArrayBuffer(2 * Area.end));
+const AREA_READ = Area.end;
+const areaView = new DataView(room.buffer, AREA_READ);
+function imageOf(c: SlowCpu): DataView {
+  fillFxImage(c.view, c.base, room);
+  return room;
+}
+
+/** Offset in memory of an area that can be reached as a whole: on one page, in 64-bit mode, and unwatched; else -1. */
+const placeOf = (c: SlowCpu, va: bigint, write: boolean): number =>
+  c.bulk && c.insn.mode === 64 && Number(va & 0xfffn) + Area.end <= 4096 ? c.pageAt(va, write) : -1;
 
 /** `optimized`: components in their initial configuration are not written. */
 const save =
   (optimized: boolean, compacted: boolean): SlowDefinition =>
   (c) => {
     const { va, components } = enter(c);
-    const image = readFxState(c.view, c.base);
+    const image = imageOf(c);
     const used = inUse(image);
-    narrowPointers(c, new DataView(image.buffer));
+    narrowPointers(c, image);
     // As processors do: the end of the header first.
     c.pageAt(va + BigInt(Area.end - 1), true);
     c.pageAt(va, true);
-    const header = c.loadBytes(va + BigInt(Area.header), 16);
     const mxcsr = c.view.getUint32(c.base + State.mxcsr, true);
     // MXCSR is no part of what tells whether SSE state is in use, except to XSAVEC.
     const usedHere = compacted && mxcsr !== MXCSR_AT_RESET ? used | SSE : used;
     const written = optimized ? components & usedHere : components;
+    const host = placeOf(c, va, true);
     const put = (from: number, to: number): void => {
-      if (to > from) c.storeBytes(va + BigInt(from), image.subarray(from, to));
+      if (host >= 0) copyWords(image, from, c.view, host + from, to - from);
+      else c.storeBytes(va + BigInt(from), new Uint8Array(image.buffer, from, to - from));
     };
+    const before = c.load(va + BigInt(Area.header), 8);
     if (written & X87) {
       put(0, Area.mxcsr);
       put(Area.x87Registers, Area.xmm);
     }
     if (compacted ? written & SSE : components & SSE) put(Area.mxcsr, Area.x87Registers);
     if (written & SSE) put(Area.xmm, c.insn.mode === 64 ? Area.xmm + 256 : Area.xmm + 128);
-    const view = new DataView(header.buffer, header.byteOffset);
-    const before = view.getBigUint64(Header.xstateBv, true);
     const kept = compacted ? 0n : before & ~BigInt(components);
-    view.setBigUint64(Header.xstateBv, kept | BigInt(components & usedHere), true);
-    if (compacted) view.setBigUint64(Header.xcompBv, BigInt(components) | COMPACTED, true);
-    c.storeBytes(va + BigInt(Area.header), header.subarray(0, compacted ? 16 : 8));
+    image.setBigUint64(Area.header, kept | BigInt(components & usedHere), true);
+    image.setUint32(Area.header + Header.xcompBv, components, true);
+    image.setUint32(Area.header + Header.xcompBv + 4, COMPACTED, true);
+    put(Area.header, Area.header + (compacted ? 16 : 8));
+    if (host >= 0) c.changed(va, Area.end);
   };
 
+/** An area, read once: it is the guest's. */
+function areaAt(c: SlowCpu, va: bigint): DataView {
+  const host = placeOf(c, va, false);
+  if (host >= 0) copyWords(c.view, host, room, AREA_READ, Area.end);
+  else new Uint8Array(room.buffer, AREA_READ).set(c.loadBytes(va, Area.end));
+  return areaView;
+}
 const restore: SlowDefinition = (c) => {
   const { va, components, enabled } = enter(c);
   c.pageAt(va + BigInt(Area.header + Header.xcompBv), false);
-  const area = c.loadBytes(va, Area.end);
-  const view = new DataView(area.buffer, area.byteOffset);
-  const claimedBv = view.getBigUint64(Area.header + Header.xstateBv, true);
-  const claimedComp = view.getBigUint64(Area.header + Header.xcompBv, true);
-  const compacted = (claimedComp & COMPACTED) !== 0n;
-  const known = compacted ? claimedComp & ~COMPACTED : BigInt(enabled);
-  if (claimedBv & ~known || (compacted ? claimedComp & ~(COMPACTED | BigInt(enabled)) : claimedComp)) {
-    c.raise(VECTOR_GP, 0);
+  const area = areaAt(c, va);
+  const present = area.getUint32(Area.header, true);
+  const unknown = area.getUint32(Area.header + 4, true);
+  const claimed = area.getUint32(Area.header + Header.xcompBv, true);
+  const form = area.getUint32(Area.header + Header.xcompBv + 4, true);
+  const compacted = form === COMPACTED;
+  const known = compacted ? claimed : enabled;
+  if (unknown !== 0 || present & ~known || (compacted ? claimed & ~enabled : claimed | form)) c.raise(VECTOR_GP, 0);
+  for (let at = Area.header + 16; at < (compacted ? Area.end : Area.header + 24); at += 4) {
+    if (area.getInt32(at, true) !== 0) c.raise(VECTOR_GP, 0);
   }
-  const reserved = area.subarray(Area.header + 16, compacted ? Area.end : Area.header + 24);
-  if (reserved.some((byte) => byte !== 0)) c.raise(VECTOR_GP, 0);
-  const present = Number(claimedBv & 0xffffffffn);
   const loadsMxcsr = (components & SSE) !== 0 && (!compacted || (present & SSE) !== 0);
-  if (loadsMxcsr && view.getUint32(Area.mxcsr, true) & ~MXCSR_MASK) c.raise(VECTOR_GP, 0);
+  if (loadsMxcsr && area.getUint32(Area.mxcsr, true) & ~MXCSR_MASK) c.raise(VECTOR_GP, 0);
 
-  const image = readFxState(c.view, c.base);
-  const out = new DataView(image.buffer);
+  const image = imageOf(c);
+  /** Takes a part of the area, or what it is without one. */
+  const take = (given: boolean, from: number, to: number): void => {
+    if (given) copyWords(area, from, image, from, to - from);
+    else for (let at = from; at < to; at += 4) image.setInt32(at, 0, true);
+  };
   if (components & X87) {
-    image.fill(0, 0, Area.mxcsr);
-    image.fill(0, Area.x87Registers, Area.xmm);
-    if (present & X87) {
-      acceptFxImage(c, area);
-      image.set(area.subarray(0, Area.mxcsr));
-      image.set(area.subarray(Area.x87Registers, Area.xmm), Area.x87Registers);
-    } else out.setUint16(0, 0x37f, true);
+    const given = (present & X87) !== 0;
+    if (given) acceptFxImage(c, area);
+    take(given, 0, Area.mxcsr);
+    take(given, Area.x87Registers, Area.xmm);
+    if (!given) image.setUint16(0, 0x37f, true);
   }
   if (components & SSE) {
-    const end = c.insn.mode === 64 ? Area.xmm + 256 : Area.xmm + 128;
-    if (present & SSE) image.set(area.subarray(Area.xmm, end), Area.xmm);
-    else image.fill(0, Area.xmm, end);
-    out.setUint32(Area.mxcsr, loadsMxcsr ? view.getUint32(Area.mxcsr, true) : MXCSR_AT_RESET, true);
+    take((present & SSE) !== 0, Area.xmm, c.insn.mode === 64 ? Area.xmm + 256 : Area.xmm + 128);
+    image.setUint32(Area.mxcsr, loadsMxcsr ? area.getUint32(Area.mxcsr, true) : MXCSR_AT_RESET, true);
   }
-  writeFxState(c.view, c.base, image);
+  takeFxImage(c.view, c.base, image);
 };
 
 export const xsave: SlowDefinitions = {
@@ -132,7 +153,7 @@ export const xsave: SlowDefinitions = {
     const register = c.regs[1]! & 0xffffffffn;
     if (register > 1n) c.raise(VECTOR_GP, 0);
     const xcr0 = c.view.getUint32(c.base + State.xcr0, true);
-    c.regs[0] = BigInt(register === 0n ? xcr0 : xcr0 & inUse(readFxState(c.view, c.base)));
+    c.regs[0] = BigInt(register === 0n ? xcr0 : xcr0 & inUse(imageOf(c)));
     c.regs[2] = 0n;
   },
 };
