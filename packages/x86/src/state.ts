@@ -39,9 +39,6 @@ export const State = {
   /** Linear address of the page that compiled code takes the stack to be in, and the TLB's addend for it. */
   stackPage: 0x148,
   stackAddend: 0x150,
-  /** The same of a page that compiled code has looked for. */
-  foundPage: 0x158,
-  foundAddend: 0x160,
   /** Instructions done in compiled code; the engine resets it. */
   compiled: 0x164,
   /** `left` when compiled code was last left, or could not be entered for want of it; the engine resets it. */

@@ -39,9 +39,6 @@ export const RegionStop = {
 interface RegionFunctions {
   eflags: number;
   condition: number;
-  /** `findPageFunction` */
-  findForRead: number;
-  findForWrite: number;
   /** `findRegionFunction` */
   find: number;
   routines: Routines;
@@ -75,8 +72,6 @@ export function regionModule(regions: readonly PlacedRegion[], places: RegionPla
     routines,
     eflags,
     condition: module.add(conditionFunction(eflags)),
-    findForRead: module.add(findPageFunction(places, false)),
-    findForWrite: module.add(findPageFunction(places, true)),
     find: module.add(findRegionFunction(places)),
   };
   for (const [i, region] of regions.entries()) module.add(compileRegion(region, places, functions), `r${i}`);
@@ -102,24 +97,6 @@ function findRegionFunction({ tlbBase, arena, regionWords }: RegionPlaces): Func
   const shift = Math.log2(UOP_BYTES / 4);
   const word = load('i32.load', op('i32.shr_u', op('i32.sub', uop, i32(arena)), i32(shift)), regionWords);
   f.return(op('i32.shr_u', word, i32(16)));
-  return f;
-}
-
-/**
- * (cpu, linear address of the first byte, of the last one, tag) → whether all of it lies in one page that the TLB has;
- * then `State.foundPage` and `State.foundAddend` tell of it.
- */
-function findPageFunction({ tlbBase }: RegionPlaces, write: boolean): FunctionBuilder {
-  const f = new FunctionBuilder(['i', 'l', 'l', 'l'], ['i']);
-  const [cpu, address, last, tag] = [f.param(0), f.param(1), f.param(2), f.param(3)];
-  const entry = f.let(entryOffset(address, placeOfTag(tag)));
-  // An access over two pages finds the first one's entry and asks for the second's tag.
-  const page = f.let(op('i64.and', last, i64(-4096)));
-  const known = load('i64.load', entry, tlbBase + (write ? TlbField.writeTag : TlbField.readTag));
-  f.if(op('i64.ne', known, op('i64.or', page, tag)), () => f.return(i32(0)));
-  f.store('i64.store', cpu, page, State.foundPage);
-  f.store('i32.store', cpu, load('i32.load', entry, tlbBase + TlbField.addend), State.foundAddend);
-  f.return(i32(1));
   return f;
 }
 

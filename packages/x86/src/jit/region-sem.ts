@@ -47,8 +47,6 @@ export interface RegionSite {
   readonly functions: {
     eflags: number;
     condition: number;
-    findForRead: number;
-    findForWrite: number;
     routines: Routines;
   };
   /** Checks that the block has made; a call ends a block. */
@@ -231,12 +229,19 @@ export class RegionSem extends Sem {
     const low = this.let(op('i32.wrap_i64', va));
     const known = this.site.pages.get(this.baseOf(address));
     if (known && (known.write || !write)) return this.translateKnown(known, va, low, bytes);
-    const entry = this.let(entryOffset(va, site.tagPlace));
-    const last = bytes === 1 ? va : op('i64.add', va, i64(bytes - 1));
-    const tagged = op('i64.or', op('i64.and', last, i64(-4096)), site.tag);
-    const field = write ? TlbField.writeTag : TlbField.readTag;
-    this.f.ifUnlikely(op('i64.ne', load('i64.load', entry, site.tlbBase + field), tagged), () => site.sideExit());
+    const { entry } = this.lookUp(va, bytes, write);
     return this.let(op('i32.add', low, load('i32.load', entry, site.tlbBase + TlbField.addend)));
+  }
+  /** The TLB's entry for an access, and the page it is of; leaves where it has none, or not for all of the bytes. */
+  private lookUp(va: Expr, bytes: number, write: boolean): { entry: Expr; page: Expr } {
+    const { site } = this;
+    const entry = this.let(entryOffset(va, site.tagPlace));
+    // An access over two pages finds the first one's entry and asks for the second's tag.
+    const last = bytes === 1 ? va : op('i64.add', va, i64(bytes - 1));
+    const page = this.let(op('i64.and', last, i64(-4096)));
+    const tag = load('i64.load', entry, site.tlbBase + (write ? TlbField.writeTag : TlbField.readTag));
+    this.f.ifUnlikely(op('i64.ne', tag, op('i64.or', page, site.tag)), () => site.sideExit());
+    return { entry, page };
   }
   translateRun(address: Expr, write: boolean): Expr {
     return this.translate(address, 1, write);
@@ -258,11 +263,9 @@ export class RegionSem extends Sem {
     const { f, site } = this;
     const { cpu } = site;
     f.ifUnlikely(op('i64.gt_u', op('i64.xor', va, page), i64(4096 - bytes)), () => {
-      const last = op('i64.add', va, i64(bytes - 1));
-      const find = write ? site.functions.findForWrite : site.functions.findForRead;
-      f.if(op('i32.eqz', callExpr('i', find, cpu, va, last, site.tag)), () => site.sideExit());
-      f.set(page, load('i64.load', cpu, State.foundPage));
-      f.set(addend, load('i32.load', cpu, State.foundAddend));
+      const found = this.lookUp(va, bytes, write);
+      f.set(page, found.page);
+      f.set(addend, load('i32.load', found.entry, site.tlbBase + TlbField.addend));
       if (page === site.pages.get(STACK_POINTER)!.page) {
         f.store('i64.store', cpu, page, State.stackPage);
         f.store('i32.store', cpu, addend, State.stackAddend);
