@@ -49,6 +49,8 @@ export interface EngineParts {
   untilSample: number;
   /** Instructions that the interpreter has done since the last one. */
   interpreted: number;
+  /** Instructions that compiled code has done. */
+  compiled: number;
   readonly random: () => bigint;
   /** The vCPU whose code runs now. */
   current: X86Vcpu | null;
@@ -104,6 +106,7 @@ export function createX86Engine(options: EngineOptions): Engine {
         : createJit(mmu, cache, areas, table, image.tableSlots, routineImports(instance.exports), options),
     untilSample: SAMPLE_INTERVAL,
     interpreted: 0,
+    compiled: 0,
     random: options.random ?? (() => 0x9e3779b97f4a7c15n),
     current: null,
   };
@@ -116,7 +119,7 @@ export function createX86Engine(options: EngineOptions): Engine {
       codeResets: cache.resets,
       codeInvalidations: cache.invalidations,
       tlbMisses: access.misses + (machine.u32[walks >> 2] ?? 0),
-      ...parts.jit?.stats(),
+      ...(parts.jit ? { ...parts.jit.stats(), doneInCompiledCode: parts.compiled } : {}),
     }),
   };
 }

@@ -77,6 +77,8 @@ const TRANSITION_COUNT = Object.keys(TRANSITION_SLOTS).length;
 
 /** Entries of a block, by calls and from compiled code, between two reports of it to the engine. A power of two. */
 const HOT_ENTRIES = 4096;
+/** The same of code that returns and transitions lead to: most of it is part of regions that begin elsewhere. */
+const HOT_RETURNS = 16384;
 
 export interface InterpreterImage {
   bytes: Uint8Array;
@@ -272,12 +274,12 @@ function loopFunction(
       const wordOf = (uop: Expr): Expr =>
         op('i32.shl', op('i32.shr_u', op('i32.sub', uop, i32(parts.arena)), i32(4)), i32(2));
       /** Counts that the block at `ip`, whose handler is known, was entered; leaves at times where it is often. */
-      const countEntry = (): void =>
+      const countEntry = (times = HOT_ENTRIES): void =>
         f.if(op('i32.ne', handler, i32(SpecialOp.region)), () => {
           const word = f.let(wordOf(ip));
           const count = f.let(op('i32.add', load('i32.load', word, parts.regionWords), i32(1)));
           f.store('i32.store', word, count, parts.regionWords);
-          f.if(op('i32.eqz', op('i32.and', count, i32(HOT_ENTRIES - 1))), () =>
+          f.if(op('i32.eqz', op('i32.and', count, i32(times - 1))), () =>
             f.if(op('i32.ge_s', left, i32(0)), () => leave(Stop.hot)),
           );
         });
@@ -314,7 +316,7 @@ function loopFunction(
         );
         return block;
       };
-      const goTo = (target: Expr, extra: number, counted: boolean): void => {
+      const goTo = (target: Expr, extra: number, counted: boolean | number): void => {
         retire(extra);
         const block = lookUp(target);
         f.if(op('i32.eqz', block), () => {
@@ -325,7 +327,7 @@ function loopFunction(
         f.set(ip, block);
         if (counted) {
           f.set(handler, load('i32.load16_u', ip, Uop.handler));
-          countEntry();
+          countEntry(counted === true ? HOT_ENTRIES : counted);
         }
         goIf(op('i32.ge_s', left, i32(0)));
         leave(Stop.budget);
@@ -453,7 +455,7 @@ function loopFunction(
                   f.set(handler, op('i32.and', word, i32(0xffff)));
                   f.store('i32.store', cpu, i32(-1), State.origin);
                 },
-                () => f.if(op('i32.eqz', code), countEntry),
+                () => f.if(op('i32.eqz', code), () => countEntry()),
               );
               f.brIf(op('i32.ge_s', left, i32(0)), again);
               leave(Stop.budget);
@@ -469,7 +471,7 @@ function loopFunction(
             f.set(tag, newTag);
             f.set(tagPlace, placeOfTag(tag));
             loadFlags();
-            goTo(f.let(load('i64.load', cpu, State.rip)), 1, false);
+            goTo(f.let(load('i64.load', cpu, State.rip)), 1, HOT_RETURNS);
           };
           specials[SpecialOp.invalid] = raise(6, -1);
           specials[SpecialOp.tooLong] = raise(13, 0);
@@ -534,7 +536,9 @@ function loopFunction(
               },
               branchTo: (target) => {
                 finish();
-                goTo(target, 1, counted() || (sem().mnemonic === 'JMP' && sem().forms[0]!.kind !== 'J'));
+                const { mnemonic, forms } = sem();
+                const jumps = mnemonic === 'JMP' && forms[0]!.kind !== 'J';
+                goTo(target, 1, mnemonic === 'RET' ? HOT_RETURNS : counted() || jumps);
               },
             };
           }

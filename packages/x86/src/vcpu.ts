@@ -263,7 +263,9 @@ export class X86Vcpu extends VcpuState implements VcpuCore {
       const hot = stop === Stop.hot;
       if (!hot && !parts.jit) return stop;
       const done = given - returned;
-      const interpreted = done - this.i32[this.word + State.compiled / 4]!;
+      const compiled = this.i32[this.word + State.compiled / 4]!;
+      const interpreted = done - compiled;
+      parts.compiled += compiled;
       parts.untilSample = Math.max(0, parts.untilSample - done);
       parts.interpreted += interpreted;
       if (!hot && (stop !== Stop.budget || remaining < 0)) return stop;
