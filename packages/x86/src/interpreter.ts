@@ -27,8 +27,10 @@ import { fusedSequences, isHot, type Sequence } from './loop-handlers.js';
 import { addRoutines } from './routines.js';
 import { DEFINITIONS } from './semantics/definitions.js';
 import {
+  COMPILED_JUMP,
   MAX_REGION,
   MISS_WRITE,
+  NO_JUMP,
   REGION,
   REGION_ROOM,
   SCRATCH_TOP,
@@ -274,13 +276,17 @@ function loopFunction(
       const wordOf = (uop: Expr): Expr =>
         op('i32.shl', op('i32.shr_u', op('i32.sub', uop, i32(parts.arena)), i32(4)), i32(2));
       /** Counts that the block at `ip`, whose handler is known, was entered; leaves at times where it is often. */
-      const countEntry = (times = HOT_ENTRIES): void =>
+      const countEntry = (times: number, from: { uop: Expr; page: Expr } | null): void =>
         f.if(op('i32.ne', handler, i32(SpecialOp.region)), () => {
           const word = f.let(wordOf(ip));
           const count = f.let(op('i32.add', load('i32.load', word, parts.regionWords), i32(1)));
           f.store('i32.store', word, count, parts.regionWords);
           f.if(op('i32.eqz', op('i32.and', count, i32(times - 1))), () =>
-            f.if(op('i32.ge_s', left, i32(0)), () => leave(Stop.hot)),
+            f.if(op('i32.ge_s', left, i32(0)), () => {
+              f.store('i32.store', cpu, from?.uop ?? i32(NO_JUMP), State.jumpUop);
+              if (from) f.store('i64.store', cpu, from.page, State.jumpPage);
+              leave(Stop.hot);
+            }),
           );
         });
       /** Follows the link in the branch at `ip`; `extra` is 1 when the branch is an instruction. */
@@ -291,7 +297,7 @@ function loopFunction(
         f.set(ip, target);
         if (counted) {
           f.set(handler, load('i32.load16_u', ip, Uop.handler));
-          countEntry();
+          countEntry(HOT_ENTRIES, null);
         }
         goIf(op('i32.ge_s', left, i32(0)));
         leave(Stop.budget);
@@ -316,18 +322,20 @@ function loopFunction(
         );
         return block;
       };
-      const goTo = (target: Expr, extra: number, counted: boolean | number): void => {
+      /** `times`: of entries that are reported, or 0; `jumps`: the branch at `ip` is an indirect jump. */
+      const goTo = (target: Expr, extra: number, times: number, jumps = false): void => {
         retire(extra);
         const block = lookUp(target);
         f.if(op('i32.eqz', block), () => {
           f.store('i64.store', cpu, target, State.rip);
           leave(Stop.resolve);
         });
+        const from = jumps ? { uop: f.let(ip), page: f.let(load('i64.load', cpu, State.pcBase)) } : null;
         f.store('i64.store', cpu, op('i64.and', target, i64(-4096)), State.pcBase);
         f.set(ip, block);
-        if (counted) {
+        if (times > 0) {
           f.set(handler, load('i32.load16_u', ip, Uop.handler));
-          countEntry(counted === true ? HOT_ENTRIES : counted);
+          countEntry(times, from);
         }
         goIf(op('i32.ge_s', left, i32(0)));
         leave(Stop.budget);
@@ -367,11 +375,7 @@ function loopFunction(
           };
           specials[SpecialOp.chain] = () => followLink(0, false);
           specials[SpecialOp.chainFar] = () =>
-            goTo(
-              f.let(op('i64.add', load('i64.load', cpu, State.pcBase), load('i64.load32_s', ip, Uop.disp))),
-              0,
-              false,
-            );
+            goTo(f.let(op('i64.add', load('i64.load', cpu, State.pcBase), load('i64.load32_s', ip, Uop.disp))), 0, 0);
           specials[SpecialOp.crossCheck] = () => {
             // The second page's descriptor (at imm) and its generation (at disp) must be what they were.
             const va = f.let(op('i64.add', load('i64.load', cpu, State.pcBase), i64(4096)));
@@ -443,6 +447,7 @@ function loopFunction(
                 loadFlags();
                 leave(Stop.resolve);
               });
+              const leftPage = f.let(load('i64.load', cpu, State.pcBase));
               f.store('i64.store', cpu, op('i64.and', target, i64(-4096)), State.pcBase);
               f.set(ip, block);
               f.set(handler, load('i32.load16_u', ip, Uop.handler));
@@ -455,7 +460,8 @@ function loopFunction(
                   f.set(handler, op('i32.and', word, i32(0xffff)));
                   f.store('i32.store', cpu, i32(-1), State.origin);
                 },
-                () => f.if(op('i32.eqz', code), () => countEntry()),
+                () =>
+                  f.if(op('i32.eqz', code), () => countEntry(HOT_ENTRIES, { uop: i32(COMPILED_JUMP), page: leftPage })),
               );
               f.brIf(op('i32.ge_s', left, i32(0)), again);
               leave(Stop.budget);
@@ -496,7 +502,7 @@ function loopFunction(
             raise: () => leave(Stop.raise),
             bail: () => f.br(slowLabel),
             branchLinked: () => followLink(1, false),
-            branchTo: (target) => goTo(target, 1, false),
+            branchTo: (target) => goTo(target, 1, 0),
             left,
           };
           /** One instruction's code; `ip` is behind it in the end. Returns the kind of the flags if it is known then. */
@@ -538,7 +544,7 @@ function loopFunction(
                 finish();
                 const { mnemonic, forms } = sem();
                 const jumps = mnemonic === 'JMP' && forms[0]!.kind !== 'J';
-                goTo(target, 1, mnemonic === 'RET' ? HOT_RETURNS : counted() || jumps);
+                goTo(target, 1, mnemonic === 'RET' ? HOT_RETURNS : counted() || jumps ? HOT_ENTRIES : 0, jumps);
               },
             };
           }

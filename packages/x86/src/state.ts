@@ -39,6 +39,12 @@ export const State = {
   /** Linear address of the page that compiled code takes the stack to be in, and the TLB's addend for it. */
   stackPage: 0x148,
   stackAddend: 0x150,
+  /**
+   * Where a block was entered from that has been reported as hot: page of the branch, and its micro-operation. That is
+   * `NO_JUMP` for any but an indirect jump, `COMPILED_JUMP` for a branch that `origin` tells of.
+   */
+  jumpPage: 0x158,
+  jumpUop: 0x160,
   /** Instructions done in compiled code; the engine resets it. */
   compiled: 0x164,
   /** `left` when compiled code was last left, or could not be entered for want of it; the engine resets it. */
@@ -153,6 +159,9 @@ export const Stop = {
 
 /** (cpu, linear address behind the SYSCALL) → tag of the address space to go on in, at `State.rip`; 0: the core stops. */
 export const TRANSITION = { params: ['i', 'l'], results: ['l'] } as const;
+
+/** See `State.jumpUop`; no micro-operation has such an offset. */
+export const [NO_JUMP, COMPILED_JUMP] = [0, 1];
 
 /** Scratch for accesses over two pages: offsets below this in memory are not frames. */
 export const SCRATCH_TOP = 0x1000;

@@ -16,16 +16,28 @@ import {
   tlbEntryOffset,
   UNUSED_TAG,
 } from '@paravane/mmu';
-import type { DomId } from '@paravane/types';
+import type { DomId, Mfn } from '@paravane/types';
 import { linkTarget } from './code-cache.js';
 import { decode, type Instruction, writesMemory } from './decode.js';
 import type { EngineParts } from './engine.js';
 import { SpecialOp } from './interpreter.js';
-import { SAMPLE_INTERVAL } from './jit/jit.js';
+import { frameBeside, type Jump, SAMPLE_INTERVAL } from './jit/jit.js';
 import { LEAVE_DEFINITION, SlowContext } from './slow/context.js';
 import { SLOW_DEFINITIONS } from './slow/definitions.js';
 import { SEGMENTED_DEFINITIONS } from './slow/near-control.js';
-import { MAX_BLOCK, MAX_REGION, MISS_RUN, MISS_WRITE, SCRATCH, STATE_BYTES, State, Stop, Uop } from './state.js';
+import {
+  COMPILED_JUMP,
+  MAX_BLOCK,
+  MAX_REGION,
+  MISS_RUN,
+  MISS_WRITE,
+  NO_JUMP,
+  SCRATCH,
+  STATE_BYTES,
+  State,
+  Stop,
+  Uop,
+} from './state.js';
 import { Stepper } from './stepper.js';
 import { VcpuState } from './vcpu-state.js';
 
@@ -289,20 +301,25 @@ export class X86Vcpu extends VcpuState implements VcpuCore {
         mfn as never,
         this.mode,
         hot ? 0 : parts.interpreted,
-        (side) => this.codeBeside(page, side) as never,
+        (side) => frameBeside(parts.mmu, this.tag, page, side),
+        hot ? this.jumpTo(page, mfn as Mfn, ip) : null,
       );
       if (!hot) parts.interpreted = 0;
     }
   }
 
-  /** Frame of the page before or behind one, where the TLB has it for fetches; else null. */
-  private codeBeside(page: bigint, side: -1 | 1): number | null {
-    const { tlb, machine } = this.parts.mmu;
-    const beside = page + BigInt(4096 * side);
-    const [lo, hi] = [Number(BigInt.asIntN(32, beside)), Number(BigInt.asIntN(32, beside >> 32n))];
-    const word = (tlb.base + tlbEntryOffset(lo, hi, this.tag)) >> 2;
-    if (machine.i32[word + 4] !== (lo | this.tag) || machine.i32[word + 5] !== hi) return null;
-    return (((machine.i32[word + 6]! + lo) >>> 0) - machine.frameBase) / 4096;
+  /** The branch that led to the block at `ip`, on `page`, which was reported as hot. */
+  private jumpTo(page: bigint, mfn: Mfn, ip: number): Jump | null {
+    const uop = this.i32[this.word + State.jumpUop / 4]!;
+    const origin = this.i32[this.word + State.origin / 4]!;
+    if (uop === NO_JUMP || (uop === COMPILED_JUMP && origin < 0)) return null;
+    const { cache, mmu } = this.parts;
+    const offset = uop === COMPILED_JUMP ? origin - 4096 : cache.offsetOf(uop);
+    const from = this.view.getBigUint64(this.base + State.jumpPage, true) + BigInt(offset);
+    const side = Number(page - (from & ~0xfffn)) / 4096;
+    if (side !== 0 && side !== 1 && side !== -1) return null;
+    const frame = side === 0 ? mfn : frameBeside(mmu, this.tag, page, side === 1 ? -1 : 1);
+    return frame && { mfn: frame, offset: Number(from & 0xfffn), target: cache.offsetOf(ip) + 4096 * side };
   }
 
   private wrap(rip: bigint): bigint {

@@ -21,10 +21,11 @@ import { DEFINITIONS } from '../semantics/definitions.js';
 import { REPEATED_REGISTERS } from '../semantics/string.js';
 import { MAX_REGION, REGION, State, UOP_BYTES } from '../state.js';
 import { entryOffset, placeOfTag } from '../tlb-probe.js';
+import { emitDispatch } from './dispatch.js';
 import { KnownVectors } from './known-vectors.js';
 import { FLAGS, Liveness } from './liveness.js';
 import { pagesOf } from './pages.js';
-import { type BasicBlock, NOWHERE, type Region } from './region.js';
+import { type BasicBlock, DISPATCH, NOWHERE, type Region, successors } from './region.js';
 import { RegionSem, type RegionSite } from './region-sem.js';
 import { emitStructured } from './structure.js';
 
@@ -154,6 +155,7 @@ function compileRegion(
     const address = op('i64.add', pcBase, i64(offset));
     return region.mode === 64 ? address : op('i64.and', address, i64(0xffffffffn));
   };
+  const addressOf = (offset: number): Expr => (offset === DISPATCH ? target : inPage(offset));
   const pageOf = (address: Expr): Expr => op('i64.and', address, i64(-4096));
   /** Leaves for `target` unless a region can be run there; it is in `slot` then. */
   const findOrLeave = (): void => {
@@ -190,8 +192,8 @@ function compileRegion(
   // Kinds of the flags on the ways into a block.
   const kinds = new Map<number, (number | null)[]>();
   const waysIn = new Map<number, number>();
-  for (const { taken, next } of region.blocks.values()) {
-    for (const offset of [taken, next]) waysIn.set(offset, (waysIn.get(offset) ?? 0) + 1);
+  for (const block of region.blocks.values()) {
+    for (const offset of successors(region, block)) waysIn.set(offset, (waysIn.get(offset) ?? 0) + 1);
   }
 
   function body(block: BasicBlock, go: (offset: number) => void): void {
@@ -273,6 +275,11 @@ function compileRegion(
         },
         branchTo(address) {
           for (const n of written) pending.set(n, 0);
+          if (block.taken === DISPATCH) {
+            f.set(target, address);
+            f.set(origin, i32(placeInPages(offset)));
+            return goOn(DISPATCH);
+          }
           settle();
           if (insn.mnemonic === 'CALL' && block.next !== NOWHERE) callTo(block, address, offset);
           else leaveTo(block, address, insn.mnemonic === 'RET' ? exit : hop, offset);
@@ -293,6 +300,13 @@ function compileRegion(
       // A call comes back with all of the state changed, and nothing pending.
       if (insn.mnemonic === 'CALL') pending.clear();
     }
+    if (block.offset === DISPATCH) {
+      emitDispatch(f, f.let(op('i64.sub', target, pcBase)), region.targets, (offset) => {
+        f.set(origin, i32(-1));
+        goOn(offset);
+      });
+      leaveTo(block, target, hop);
+    }
     if (block.next !== NOWHERE) goOn(block.next);
   }
 
@@ -309,9 +323,9 @@ function compileRegion(
             hop = jump;
             emitStructured(f, region, {
               body,
-              leave: (from, offset) => leaveTo(from, inPage(offset), hop),
+              leave: (from, offset) => leaveTo(from, addressOf(offset), hop),
               loopBack(from, offset) {
-                f.ifUnlikely(op('i32.lt_s', left, i32(MAX_REGION)), () => leaveTo(from, inPage(offset), exit));
+                f.ifUnlikely(op('i32.lt_s', left, i32(MAX_REGION)), () => leaveTo(from, addressOf(offset), exit));
               },
             });
           });

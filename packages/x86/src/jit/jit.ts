@@ -6,11 +6,20 @@
  * fault and stop exactly as the interpreter does.
  */
 import type { CodeMode } from '@paravane/engine-api';
-import type { Mmu } from '@paravane/mmu';
+import { type Mmu, TlbField, tlbEntryOffset } from '@paravane/mmu';
 import type { Mfn } from '@paravane/types';
 import type { CodeCache } from '../code-cache.js';
+import { decode } from '../decode.js';
 import { type RegionPlaces, regionModule } from './compile-region.js';
-import { findRegion, isLoop, isWorthwhile, type Region, type RegionSource } from './region.js';
+import {
+  findRegion,
+  isIndirectJump,
+  isLoop,
+  isWorthwhile,
+  MAX_TARGETS,
+  type Region,
+  type RegionSource,
+} from './region.js';
 
 /** Interpreted instructions between two samples. */
 export const SAMPLE_INTERVAL = 12_000;
@@ -44,6 +53,25 @@ interface Seen {
   weights: Map<number, number>;
   /** Weight of a block at which to look at its region again. */
   looks: Map<number, number>;
+  /** Where indirect jumps led, by their page offset; from the start of the page. */
+  jumps: Map<number, Set<number>>;
+}
+
+/** An indirect jump, or any other branch by which compiled code was left, and where it led from the start of its page. */
+export interface Jump {
+  mfn: Mfn;
+  offset: number;
+  target: number;
+}
+
+/** Frame of the page before or behind one, where the TLB has it for fetches under `tag`; else null. */
+export function frameBeside({ tlb, machine }: Mmu, tag: number, page: bigint, side: -1 | 1): Mfn | null {
+  const beside = page + BigInt(4096 * side);
+  const [lo, hi] = [Number(BigInt.asIntN(32, beside)), Number(BigInt.asIntN(32, beside >> 32n))];
+  const word = (tlb.base + tlbEntryOffset(lo, hi, tag) + TlbField.execTag) >> 2;
+  if (machine.i32[word] !== (lo | tag) || machine.i32[word + 1] !== hi) return null;
+  const addend = machine.i32[(tlb.base + tlbEntryOffset(lo, hi, tag) + TlbField.addend) >> 2]!;
+  return ((((addend + lo) >>> 0) - machine.frameBase) / 4096) as Mfn;
 }
 
 export interface JitOptions {
@@ -56,9 +84,17 @@ export interface JitOptions {
 export interface Jit {
   /**
    * The next block to run begins at `uop`, on this frame; the sample stands for so many interpreted instructions, or for
-   * a block that was entered often where that is 0. `beside` tells of the pages next to it.
+   * a block that was entered often where that is 0. `beside` tells of the pages next to it, `jump` where the block was
+   * entered from, if that is near.
    */
-  sample(uop: number, mfn: Mfn, mode: CodeMode, interpreted: number, beside: RegionSource['beside']): void;
+  sample(
+    uop: number,
+    mfn: Mfn,
+    mode: CodeMode,
+    interpreted: number,
+    beside: RegionSource['beside'],
+    jump: Jump | null,
+  ): void;
   stats(): Record<string, number>;
 }
 
@@ -94,7 +130,7 @@ export function createJit(
     const generation = cache.generation(mfn, mode);
     const known = seen[mode].get(mfn);
     if (known?.generation === generation) return known;
-    const fresh = { generation, weights: new Map(), looks: new Map() };
+    const fresh = { generation, weights: new Map(), looks: new Map(), jumps: new Map() };
     seen[mode].set(mfn, fresh);
     return fresh;
   };
@@ -110,6 +146,16 @@ export function createJit(
         visit(offset >= 0 && offset < 4096 ? mfn : neighbour!.mfn, offset & 4095, insn.length);
       }
     }
+  }
+  /** Notes where an indirect jump led. */
+  function learn({ mfn, offset, target }: Jump, mode: CodeMode): void {
+    const at = code.place(mfn) + offset;
+    const insn = decode(code.bytes, at, code.place(mfn) + 4096, mode);
+    if (insn === null || typeof insn === 'string' || !isIndirectJump(insn)) return;
+    const { jumps } = seenIn(mfn, mode);
+    const targets = jumps.get(offset) ?? new Set();
+    jumps.set(offset, targets);
+    if (targets.size < MAX_TARGETS) targets.add(target);
   }
   /** Interpreted instructions that the region would have done. */
   function weightOf(mfn: Mfn, region: Region): number {
@@ -181,8 +227,9 @@ export function createJit(
   }
 
   return {
-    sample(uop, mfn, mode, interpreted, beside) {
+    sample(uop, mfn, mode, interpreted, beside, jump) {
       const hot = interpreted === 0;
+      if (jump) learn(jump, mode);
       if (cache.resets !== resets) {
         resets = cache.resets;
         evict(false);
@@ -195,7 +242,14 @@ export function createJit(
       weights.set(offset, weight);
       if (weight < (looks.get(offset) ?? 0) || queue.some((queued) => queued.uop === uop)) return;
       const region = findRegion(
-        { ...code, mfn, mode, beside, hasRun: (of, at) => cache.hasBlock(of, at, mode) },
+        {
+          ...code,
+          mfn,
+          mode,
+          beside,
+          hasRun: (of, at) => cache.hasBlock(of, at, mode),
+          targets: (of, at) => seenIn(of, mode).jumps.get(at) ?? [],
+        },
         offset,
       );
       if (!region || !isWorthwhile(region) || (!hot && !isLoop(region))) {

@@ -3,7 +3,7 @@
  * state: known when the whole region has been emitted, by the order of uses in
  * each block.
  */
-import type { BasicBlock, Region } from './region.js';
+import { type BasicBlock, type Region, successors as successorsOf } from './region.js';
 
 /** Number of the lazy flags, behind the general registers. */
 export const FLAGS = 16;
@@ -43,7 +43,7 @@ export class Liveness {
   solve(): number[] {
     const blocks = [...this.region.blocks.values()];
     const successors = (block: BasicBlock): BasicBlock[] =>
-      [block.taken, block.next].flatMap((offset) => this.region.blocks.get(offset) ?? []);
+      successorsOf(this.region, block).flatMap((offset) => this.region.blocks.get(offset) ?? []);
     // Forward: may the flags in locals be newer than the state's?
     const dirtyIn = new Set<BasicBlock>();
     const dirtyOut = (block: BasicBlock): boolean => {

@@ -27,6 +27,10 @@ export interface BasicBlock {
 }
 /** No offset. */
 export const NOWHERE = -0x10000;
+/** Offset of the block, without instructions, that the indirect jumps of a region go to when it knows targets of theirs. */
+export const DISPATCH = -0x20000;
+/** Targets of a region's indirect jumps at most. */
+export const MAX_TARGETS = 64;
 
 /** The page before (-1) or behind (1) the one that a region is entered in. */
 export interface Neighbour {
@@ -39,6 +43,8 @@ export interface Region {
   mode: CodeMode;
   /** By offset. */
   blocks: Map<number, BasicBlock>;
+  /** Where its indirect jumps were seen to lead: blocks that the one at `DISPATCH` goes on to. */
+  targets: number[];
   instructions: number;
   /** The page beside the entry's that code of the region lies in too. */
   neighbour: Neighbour | null;
@@ -55,7 +61,13 @@ export interface RegionSource {
   beside(side: -1 | 1): Mfn | null;
   /** Whether a block that begins at an offset in a frame has run. */
   hasRun(mfn: Mfn, offset: number): boolean;
+  /** Where the indirect jump at an offset in a frame was seen to lead, from the start of its page. */
+  targets(mfn: Mfn, offset: number): Iterable<number>;
 }
+
+/** Offsets of the blocks that may come next. */
+export const successors = ({ targets }: Region, { offset, taken, next }: BasicBlock): number[] =>
+  offset === DISPATCH ? targets : [taken, next].filter((to) => to !== NOWHERE);
 
 const inEntryPage = (offset: number): boolean => offset >= 0 && offset < 4096;
 const sideOf = (offset: number): -1 | 0 | 1 => (offset < 0 ? -1 : offset < 4096 ? 0 : 1);
@@ -70,6 +82,9 @@ export function branchTarget({ insn, offset }: Placed): number {
   return operand?.kind !== 'j' || insn.width === 16 ? NOWHERE : offset + insn.length + operand.value;
 }
 
+/** A jump to where a register or memory says. */
+export const isIndirectJump = (insn: Instruction): boolean =>
+  insn.mnemonic === 'JMP' && insn.operands[0]!.kind !== 'j' && insn.width === insn.mode;
 const isCall = (insn: Instruction): boolean => insn.mnemonic === 'CALL';
 /** Whether control comes back behind an instruction that ends a block. */
 const comesBack = (insn: Instruction): boolean => isCall(insn) && insn.width !== 16;
@@ -102,6 +117,11 @@ class RegionReader {
     this.neighbour = beside;
     return true;
   }
+  targets(offset: number): number[] {
+    const mfn = this.frame(offset);
+    if (mfn === null) return [];
+    return [...this.source.targets(mfn, offset & 4095)].map((target) => target + (offset & ~4095));
+  }
   decode(offset: number): Instruction | null {
     const { bytes, mode, place } = this.source;
     const mfn = this.frame(offset);
@@ -130,6 +150,7 @@ export function findRegion(source: RegionSource, entry: number): Region | null {
   const found = new Map<number, Placed | null>();
   const leaders = new Set([entry]);
   const queue = [entry];
+  const targets = new Set<number>();
   let count = 0;
   while (queue.length > 0) {
     let offset = queue.shift()!;
@@ -146,6 +167,14 @@ export function findRegion(source: RegionSource, entry: number): Region | null {
       if (target !== NOWHERE && (target === entry || reader.hasRun(target))) {
         leaders.add(target);
         queue.push(target);
+      }
+      if (isIndirectJump(insn)) {
+        for (const to of reader.targets(offset)) {
+          if (targets.size === MAX_TARGETS || (to !== entry && !reader.hasRun(to))) continue;
+          targets.add(to);
+          leaders.add(to);
+          queue.push(to);
+        }
       }
       offset += insn.length;
       if (endsBlock(insn) && !(comesBack(insn) && reader.hasRun(offset))) break;
@@ -165,6 +194,7 @@ export function findRegion(source: RegionSource, entry: number): Region | null {
       offset += placed.insn.length;
       const target = isCall(placed.insn) ? NOWHERE : branchTarget(placed);
       if (isNear(target, neighbour)) block.taken = target;
+      if (targets.size > 0 && isIndirectJump(placed.insn)) block.taken = DISPATCH;
       if (endsBlock(placed.insn) && !comesBack(placed.insn)) break;
       if (leaders.has(offset) || !found.get(offset)) {
         block.next = offset;
@@ -173,7 +203,16 @@ export function findRegion(source: RegionSource, entry: number): Region | null {
     }
     blocks.set(leader, block);
   }
-  return { entry, mode: source.mode, blocks, instructions: count, neighbour: usedNeighbour(blocks, neighbour) };
+  const known = [...targets].filter((to) => blocks.has(to));
+  if (targets.size > 0) blocks.set(DISPATCH, { offset: DISPATCH, instructions: [], taken: NOWHERE, next: NOWHERE });
+  return {
+    entry,
+    mode: source.mode,
+    blocks,
+    targets: known,
+    instructions: count,
+    neighbour: usedNeighbour(blocks, neighbour),
+  };
 }
 
 /** The neighbour, if code of the blocks lies in it; a page that was only looked at is none. */
@@ -204,7 +243,7 @@ export function isLoop(region: Region): boolean {
     const block = region.blocks.get(offset);
     if (!block || seen.has(offset)) return false;
     seen.add(offset);
-    return [block.taken, block.next].some((next) => next === region.entry || visit(next));
+    return successors(region, block).some((next) => next === region.entry || visit(next));
   };
   return visit(region.entry);
 }

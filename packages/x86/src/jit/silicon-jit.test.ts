@@ -39,6 +39,7 @@ function runCompiled(mmu: Mmu, core: VcpuCore): boolean {
     mode: 64,
     beside: () => null,
     hasRun: () => true,
+    targets: () => [],
   };
   const region = findRegion(source, at & 4095);
   if (!region) return false;

@@ -4,7 +4,7 @@
  * at its head has no structured form: it leaves the region.
  */
 import type { FunctionBuilder, Label } from '@paravane/wasm-emit';
-import { type BasicBlock, NOWHERE, type Region } from './region.js';
+import { type BasicBlock, type Region, successors } from './region.js';
 
 export interface BlockEmitter {
   /** Emits a block's instructions; calls `go` for each way out of it that stays near, in the place where it is taken. */
@@ -25,8 +25,6 @@ interface Node {
   isLoop: boolean;
 }
 
-const successors = (block: BasicBlock): number[] => [block.taken, block.next].filter((offset) => offset !== NOWHERE);
-
 function reversePostorder(region: Region): Node[] {
   const done = new Set<number>();
   const order: Node[] = [];
@@ -35,7 +33,7 @@ function reversePostorder(region: Region): Node[] {
     if (!block || done.has(offset)) return;
     done.add(offset);
     // The branch is visited first, so that the fall-through comes first in the order.
-    for (const next of successors(block)) visit(next);
+    for (const next of successors(region, block)) visit(next);
     order.push({ block, order: 0, dominator: null, children: [], forwardPredecessors: 0, isLoop: false });
   };
   visit(region.entry);
@@ -47,10 +45,10 @@ function reversePostorder(region: Region): Node[] {
 }
 
 /** Immediate dominators (Cooper, Harvey, Kennedy, "A Simple, Fast Dominance Algorithm"). */
-function findDominators(nodes: Node[], byOffset: Map<number, Node>): void {
+function findDominators(region: Region, nodes: Node[], byOffset: Map<number, Node>): void {
   const predecessors = new Map<Node, Node[]>(nodes.map((node) => [node, []]));
   for (const node of nodes) {
-    for (const offset of successors(node.block)) {
+    for (const offset of successors(region, node.block)) {
       const next = byOffset.get(offset);
       if (next) predecessors.get(next)!.push(node);
     }
@@ -93,7 +91,7 @@ function dominates(a: Node, b: Node): boolean {
 export function emitStructured(f: FunctionBuilder, region: Region, emitter: BlockEmitter): void {
   const nodes = reversePostorder(region);
   const byOffset = new Map(nodes.map((node) => [node.block.offset, node]));
-  findDominators(nodes, byOffset);
+  findDominators(region, nodes, byOffset);
   const labels = new Map<Node, Label>();
   const heads = new Map<Node, Label>();
   const merges = (node: Node): boolean => node.forwardPredecessors > 1;
