@@ -243,6 +243,49 @@ describe('exceptions and events of a PV32 guest', () => {
     expect(peek(guest, guest.core.regs[4], 1)).toEqual([2]);
   });
 
+  it('of a return by iret are those of the place that it leads to', () => {
+    const guest = make();
+    withHandler(guest, 13, 0xc0001000);
+    const { core } = guest;
+    const top = guest.page().address + 4096n;
+    expect(guest.call(hypercall.stack_switch, 0xe021, top)).toBe(0n);
+    core.regs[4] = words(guest, 1, 0x400000, 0x1233, 0x246, 0x7fff0000, RING3_SS);
+    core.regs[0] = BigInt(hypercall.iret);
+    guest.exit({ reason: 'interrupt', vector: 0x82, length: 2 });
+    expect(core.rip).toBe(0xc0001000n);
+    // From a program, though none ran: on the kernel's stack, and without RF.
+    expect([core.regs[4], ...peek(guest, core.regs[4], 6)]).toEqual([
+      top - 24n,
+      0x1230,
+      0x400000,
+      0x1233,
+      0x246,
+      0x7fff0000,
+      RING3_SS,
+    ]);
+  });
+
+  it('in place of virtual-8086 mode are general-protection faults with its frame', () => {
+    const guest = make();
+    withHandler(guest, 13, 0xc0001000, 4);
+    const { core } = guest;
+    const top = guest.page().address + 4096n;
+    expect(guest.call(hypercall.stack_switch, 0xe021, top)).toBe(0n);
+    core.regs[4] = words(guest, 0xa, 0x100, 0x2000, 0x20302, 0xfffe, 0x3000, 1, 2, 3, 4);
+    core.regs[0] = BigInt(hypercall.iret);
+    guest.exit({ reason: 'interrupt', vector: 0x82, length: 2 });
+    expect([core.rip, core.selectors[1], core.regs[0], core.rflags, mask(guest)]).toEqual([
+      0xc0001000n,
+      RING1_CS,
+      0xan,
+      0x202,
+      1,
+    ]);
+    expect([core.regs[4], ...peek(guest, core.regs[4], 10)]).toEqual([
+      ...[top - 40n, 0, 0x100, 0x2000, 0x20302, 0xfffe, 0x3000, 1, 2, 3, 4],
+    ]);
+  });
+
   it('end the domain where the handler has a null code segment', () => {
     const guest = make();
     guest.exit({ reason: 'exception', vector: 6 });
@@ -312,7 +355,32 @@ describe('segments of a PV32 guest', () => {
     load(3, 0x0b);
     expect(peek(guest, guest.core.regs[4], 1)).toEqual([0x08]);
     load(3, 0x09);
-    expect(guest.core.segment(3)).toEqual({ base: 0x12345678n, limit: 0xffffffff, rights: 0xc0b2 });
+    expect(guest.core.segment(3)).toEqual({ base: 0x12345678n, limit: 0xffffffff, rights: 0xc0b3 });
+  });
+
+  it('that are loaded are marked in their table as accessed', () => {
+    const guest = make();
+    const table = withGdt(guest, 0x00cfb2000000ffffn, 0x00cfb2000000ffffn);
+    guest.privileged({ mnemonic: 'LOAD_SEGMENT', register: 3, selector: 9, length: 2, width: 32 });
+    expect(guest.peek(table + 8n)).toBe(0x00cfb3000000ffffn);
+    expect(guest.peek(table + 16n)).toBe(0x00cfb2000000ffffn);
+  });
+
+  it('in a page of the LDT that is not there are page faults', () => {
+    const guest = make();
+    withHandler(guest, 14, 0xc0001000);
+    expect(extended(guest, MMUEXT.SET_LDT, 0x40000000, 16)).toBe(0n);
+    guest.core.regs[4] = guest.page().address + 4096n;
+    guest.privileged({ mnemonic: 'LOAD_SEGMENT', register: 3, selector: 0x7d, length: 2, width: 32 });
+    expect([guest.core.rip, guest.vcpu.cr2, ...peek(guest, guest.core.regs[4], 1)]).toEqual([
+      0xc0001000n,
+      0x40000078n,
+      0,
+    ]);
+    // Behind its end it is the selector that is wrong.
+    withHandler(guest, 13, 0xc0002000);
+    guest.privileged({ mnemonic: 'LOAD_SEGMENT', register: 3, selector: 0x85, length: 2, width: 32 });
+    expect([guest.core.rip, ...peek(guest, guest.core.regs[4], 1)]).toEqual([0xc0002000n, 0x84]);
   });
 
   it('take far jumps, calls, returns and call gates', () => {

@@ -19,8 +19,8 @@ import { compatSelector } from './calls/compat.js';
 import type { XenVcpu } from './domain.js';
 import { installGdt, rootOf, setKernelRoot, setUserRoot } from './mm/index.js';
 import { enterFailsafe } from './traps/compat.js';
-import { loadSegment, setCodeSegment, setStackSegment } from './traps/segments.js';
-import { isCanonical, writeDebugRegister } from './traps/set.js';
+import { isCanonical, loadSegment, setCodeSegment, setStackSegment } from './traps/segments.js';
+import { writeDebugRegister } from './traps/set.js';
 
 type Context = ValueOf<typeof vcpu_guest_context>;
 

@@ -6,7 +6,7 @@
 import { Flag, Gpr, type PrivilegedInstruction, Seg, SegmentRights, Vector } from '@paravane/engine-api';
 import type { XenVcpu } from '../domain.js';
 import { readGuest, writeGuest } from '../guest-memory.js';
-import { injectException, injectPageFault } from '../traps/exceptions.js';
+import { injectPageFault, injectSegmentFault as raise } from '../traps/exceptions.js';
 import {
   CODE_OR_DATA,
   codeSegmentFault,
@@ -14,21 +14,18 @@ import {
   descriptor,
   dropInnerSegments,
   generalFault,
+  isCanonical,
   loadSegment,
   type SegmentFault,
   segmentOf,
   setCodeSegment,
 } from '../traps/segments.js';
-import { isCanonical } from '../traps/set.js';
 import { throughCallGate } from './call-gate.js';
 
 const PF_READ = 4;
 const PF_WRITE = 6;
 const MASK32 = 0xffffffffn;
 
-function raise(vcpu: XenVcpu, { vector, errorCode }: SegmentFault): void {
-  injectException(vcpu, vector, errorCode);
-}
 const isLong = (vcpu: XenVcpu): boolean => vcpu.core.mode === 64;
 const bytesOf = (width: number): number => (width === 64 ? 8 : width === 16 ? 2 : 4);
 

@@ -11,7 +11,7 @@ import type { Mfn } from '@paravane/types';
 import type { XenVcpu } from '../domain.js';
 import { getPageAndType, putPageAndType } from '../mm/index.js';
 import { hex, trace } from '../trace.js';
-import { isCanonical } from '../traps/set.js';
+import { isCanonical } from '../traps/segments.js';
 
 export const Msr = {
   TSC: 0x10,

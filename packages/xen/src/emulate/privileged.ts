@@ -8,7 +8,13 @@ import type { XenDomain, XenVcpu } from '../domain.js';
 import { readGuest } from '../guest-memory.js';
 import { setCr3 } from '../mm/index.js';
 import { hex, trace } from '../trace.js';
-import { deliverDebugTrap, injectException, injectPageFault, setCr2 } from '../traps/exceptions.js';
+import {
+  deliverDebugTrap,
+  injectException,
+  injectPageFault,
+  injectSegmentFault,
+  setCr2,
+} from '../traps/exceptions.js';
 import { loadSegment } from '../traps/segments.js';
 import { readDebugRegister, writeDebugRegister } from '../traps/set.js';
 import { farTransfer, nativeIret } from './control-transfer.js';
@@ -156,7 +162,7 @@ function segmentLoad(vcpu: XenVcpu, instruction: PrivilegedInstruction): Outcome
   const opcode = opcodeAt(vcpu, instruction.length)?.opcode ?? 0x8e;
   const fault = loadSegment(vcpu, register, selector);
   if (fault) {
-    injectException(vcpu, fault.vector, fault.errorCode);
+    injectSegmentFault(vcpu, fault);
     return 'stay';
   }
   if (opcode === 0x8e) return 'next';

@@ -25,7 +25,7 @@ import type { HypercallResult, XenVcpu } from '../domain.js';
 import { checkedDescriptor } from './descriptor.js';
 import { readGuest, wordBytes } from './guest.js';
 import { getPageAndType, putPageAndType } from './page-type.js';
-import { entryWord } from './pte.js';
+import { entryWord, writeEntry } from './pte.js';
 
 const PER_FRAME = 512;
 /** A segment descriptor as two words. */
@@ -111,21 +111,42 @@ export function updateDescriptor(vcpu: XenVcpu, args: bigint[]): HypercallResult
 /** The descriptor that a selector names, or null where it lies outside its table. */
 export function readDescriptor(vcpu: XenVcpu, selector: number): Descriptor | null {
   const { mm } = vcpu.domain;
-  const index = selector >> 3;
-  let frame: number | undefined;
-  if (selector & 4) {
-    if (index >= vcpu.mm.ldtEntries) return null;
-    frame = ldtFrame(vcpu, index >> 9);
-  } else {
-    const own = (mm.pae ? XEN_COMPAT_SEGMENTS : XEN_SEGMENTS).get(selector & ~7);
-    if (own) return { ...own };
-    if (index >= vcpu.mm.gdtEntries) return null;
-    frame = vcpu.mm.gdtFrames[index >> 9];
-  }
+  const own = (mm.pae ? XEN_COMPAT_SEGMENTS : XEN_SEGMENTS).get(selector & ~7);
+  if (own) return { ...own };
+  const frame = frameOf(vcpu, selector);
   if (frame === undefined) return null;
-  const word = entryWord(mm, frame, index & 511);
+  const word = entryWord(mm, frame, (selector >> 3) & 511);
   const { u32 } = mm.mmu.machine;
   return { lo: u32[word]!, hi: u32[word + 1]! };
+}
+
+/** The frame of the guest's that a descriptor lies in. */
+function frameOf(vcpu: XenVcpu, selector: number): number | undefined {
+  const { gdtEntries, gdtFrames, ldtEntries } = vcpu.mm;
+  const index = selector >> 3;
+  if (selector & 4) return index < ldtEntries ? ldtFrame(vcpu, index >> 9) : undefined;
+  return index < gdtEntries ? gdtFrames[index >> 9] : undefined;
+}
+
+/** A segment register takes this descriptor: the processor says so in the table. */
+export function markAccessed(vcpu: XenVcpu, selector: number): void {
+  const { mm } = vcpu.domain;
+  const frame = frameOf(vcpu, selector);
+  if (frame === undefined || (selector & 0xfffc) === 0) return;
+  const index = (selector >> 3) & 511;
+  const word = entryWord(mm, frame, index);
+  const { u32 } = mm.mmu.machine;
+  if ((u32[word + 1]! & (CODE_OR_DATA | ACCESSED)) === CODE_OR_DATA)
+    writeEntry(mm, frame, index, u32[word]!, u32[word + 1]! | ACCESSED);
+}
+const CODE_OR_DATA = 0x1000;
+const ACCESSED = 0x100;
+
+/** Linear address of a descriptor that lies in the LDT, in a page that can't be mapped; null for every other selector. */
+export function missingDescriptor(vcpu: XenVcpu, selector: number): bigint | null {
+  const index = selector >> 3;
+  const isThere = !(selector & 4) || index >= vcpu.mm.ldtEntries || ldtFrame(vcpu, index >> 9) !== undefined;
+  return isThere ? null : vcpu.mm.ldtBase + BigInt(index * 8);
 }
 
 /** The frame of a page of the LDT, typed when it is first used. */

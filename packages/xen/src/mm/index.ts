@@ -4,6 +4,8 @@ export {
   type Descriptor,
   destroyGdt,
   installGdt,
+  markAccessed,
+  missingDescriptor,
   readDescriptor,
   setGdt,
   updateDescriptor,

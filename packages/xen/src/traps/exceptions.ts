@@ -2,17 +2,26 @@
  * Exceptions and software interrupts of a PV guest: what Xen handles itself,
  * and what goes to the guest's handler through its trap table.
  */
-import { FLAT_USER, VCPU_INFO_CR2, XEN_EMULATE_PREFIX } from '@paravane/abi-xen';
-import { type Exit, Flag, Vector } from '@paravane/engine-api';
+import {
+  FLAT_RING3_CS32,
+  FLAT_RING3_CS64,
+  FLAT_RING3_SS64,
+  FLAT_USER,
+  VCPU_INFO_CR2,
+  XEN_EMULATE_PREFIX,
+} from '@paravane/abi-xen';
+import { type Exit, Flag, Gpr, Seg, Vector } from '@paravane/engine-api';
 import { PfError } from '@paravane/mmu';
 import type { Maddr } from '@paravane/types';
-import type { XenVcpu } from '../domain.js';
+import type { Callback, XenVcpu } from '../domain.js';
 import { emulateForcedCpuid } from '../emulate/cpuid.js';
 import { readGuest } from '../guest-memory.js';
 import { handlePageFault } from '../mm/index.js';
 import { hex, trace } from '../trace.js';
 import { enterKernel } from './bounce.js';
 import { NO_ERROR_CODE } from './frame.js';
+import { setRing } from './mode.js';
+import { isCanonical, type SegmentFault } from './segments.js';
 
 const CR0_TS = 8;
 /** Vectors whose entry pushes an error code (Intel SDM vol. 3, table 6-1). */
@@ -22,16 +31,27 @@ const HAS_CODE = (1 << 8) | (1 << 10) | (1 << 11) | (1 << 12) | (1 << 13) | (1 <
 const isFault = (vector: number): boolean => !TRAPS.has(vector);
 const TRAPS: ReadonlySet<number> = new Set([Vector.DB, Vector.NMI, Vector.BP, Vector.OF, Vector.DF, Vector.MC]);
 
-/** Bounces an exception to the guest's handler; a domain without one ends. */
+/** Delivers an exception that an instruction of the guest has raised; a domain without a handler ends. */
 export function injectException(vcpu: XenVcpu, vector: number, errorCode = NO_ERROR_CODE, address = 0n): void {
+  bounceException(vcpu, vector, errorCode, address, isFault(vector) ? Flag.RF : 0);
+}
+
+/** The same for one that no instruction of the guest has raised, but Xen on its way back to it: RF is as it is. */
+function bounceException(
+  vcpu: XenVcpu,
+  vector: number,
+  errorCode = NO_ERROR_CODE,
+  address = 0n,
+  resume = vcpu.core.rflags & Flag.RF,
+): void {
   const trap = vcpu.traps[vector];
   // The instruction did not complete: nothing is due behind it.
   vcpu.core.debugTrap();
-  if (isFault(vector)) vcpu.core.rflags |= Flag.RF;
+  vcpu.core.rflags |= resume;
   if (vcpu.domain.trace) {
     trace(vcpu, `T ${vector} ${hex(Math.max(errorCode, 0))} cr2 ${hex(address)} @${hex(vcpu.core.rip)}`);
   }
-  if (vcpu.domain.is64 ? trap.address === 0n : (trap.cs & 0xfffc) === 0) {
+  if (isUnset(vcpu, trap)) {
     const what = vector === Vector.PF ? ` at address ${hex(address)}, error code ${hex(errorCode)}` : '';
     vcpu.domain.crash(`exception ${vector}${what}, and the guest has no handler for it`, vcpu);
     return;
@@ -39,6 +59,9 @@ export function injectException(vcpu: XenVcpu, vector: number, errorCode = NO_ER
   const code = HAS_CODE & (1 << vector) ? Math.max(errorCode, 0) : NO_ERROR_CODE;
   enterKernel(vcpu, trap.address, trap.masksEvents, code, false, trap.cs);
 }
+
+const isUnset = ({ domain }: XenVcpu, { address, cs = 0 }: Callback): boolean =>
+  domain.is64 ? address === 0n : (cs & 0xfffc) === 0;
 
 /** Sets the virtual CR2, which vcpu_info shows. */
 export function setCr2(vcpu: XenVcpu, address: bigint): void {
@@ -50,8 +73,21 @@ export function setCr2(vcpu: XenVcpu, address: bigint): void {
 
 export function injectPageFault(vcpu: XenVcpu, errorCode: number, address: bigint): void {
   setCr2(vcpu, address);
-  const code = (errorCode & ~PfError.user) | (vcpu.guestKernel ? 0 : PfError.user);
-  injectException(vcpu, Vector.PF, code, address);
+  injectException(vcpu, Vector.PF, pageFaultCode(vcpu, errorCode), address);
+}
+const pageFaultCode = ({ guestKernel }: XenVcpu, errorCode: number): number =>
+  (errorCode & ~PfError.user) | (guestKernel ? 0 : PfError.user);
+
+/** What a load of a segment register raised. */
+export function injectSegmentFault(vcpu: XenVcpu, { vector, errorCode, address }: SegmentFault): void {
+  if (address !== undefined) injectPageFault(vcpu, errorCode, address);
+  else injectException(vcpu, vector, errorCode);
+}
+
+/** What Xen's own return to the guest raised. */
+export function bounceSegmentFault(vcpu: XenVcpu, { vector, errorCode, address }: SegmentFault): void {
+  if (address !== undefined) setCr2(vcpu, address);
+  bounceException(vcpu, vector, address === undefined ? errorCode : pageFaultCode(vcpu, errorCode), address);
 }
 
 /** #DB; DR6 gathers what happened until the guest clears it. */
@@ -68,10 +104,11 @@ export function deliverDebugTrap(vcpu: XenVcpu, loadedSs = false): void {
 
 /**
  * Back in the guest behind a SYSCALL. Xen returns by SYSRET, which traps at once when it sets TF, where IRET traps
- * behind the next instruction.
+ * behind the next instruction; where no code can be it uses IRET, which faults.
  */
 export function returnBySysret(vcpu: XenVcpu): void {
-  if (vcpu.core.rflags & Flag.TF) injectDebugTrap(vcpu, DR6_SINGLE_STEP);
+  if (!isCanonical(vcpu.core.rip)) bounceException(vcpu, Vector.GP, 0);
+  else if (vcpu.core.rflags & Flag.TF) injectDebugTrap(vcpu, DR6_SINGLE_STEP);
 }
 const DR6_SINGLE_STEP = 0x4000;
 
@@ -124,37 +161,39 @@ export function handleInterrupt(vcpu: XenVcpu, exit: Exit): void {
     return;
   }
   const trap = vcpu.traps[vector];
-  // Vector 80 has a gate of its own, which all may use.
-  const needed = vector === SYSTEM_CALL ? 0 : vcpu.guestKernel ? 1 : 3;
-  if (trap.address !== 0n && trap.dpl >= needed) {
+  // Vector 80 has a gate of its own, which all may use: its fault is Xen's, behind the instruction.
+  const isOpen = vector === SYSTEM_CALL;
+  const needed = isOpen ? 0 : vcpu.guestKernel ? 1 : 3;
+  if (!isUnset(vcpu, trap) && trap.dpl >= needed) {
     enterKernel(vcpu, trap.address, trap.masksEvents, NO_ERROR_CODE, false, trap.cs);
     return;
   }
   core.rip = BigInt.asUintN(64, core.rip - BigInt(length));
-  injectException(vcpu, Vector.GP, vector * 8 + 2);
+  (isOpen ? bounceException : injectException)(vcpu, Vector.GP, vector * 8 + 2);
 }
 
-/** SYSCALL of a user program, with RIP behind it. */
+/** SYSCALL of a user program, with RIP behind it; the kernel's own from 32-bit code, too. */
 export function handleUserSyscall(vcpu: XenVcpu): void {
   const { core } = vcpu;
   const { syscall, syscall32 } = vcpu.callbacks;
   const compat = core.mode === 32;
   const callback = compat ? syscall32 : syscall;
   const { is64 } = vcpu.domain;
-  if (callback.address === 0n) {
+  core.regs[Gpr.rcx] = core.rip;
+  core.regs[Gpr.r11] = BigInt(core.rflags);
+  core.selectors[Seg.cs] = is64 ? (compat ? FLAT_RING3_CS32 : FLAT_RING3_CS64) : FLAT_USER[32].CS;
+  core.selectors[Seg.ss] = is64 ? FLAT_RING3_SS64 : FLAT_USER[32].SS;
+  // Xen can't tell which ring of a 32-bit guest a SYSCALL came from.
+  if (!is64) setRing(vcpu, FLAT_USER[32].CS);
+  if (isUnset(vcpu, callback)) {
     core.rip = BigInt.asUintN(compat ? 32 : 64, core.rip - 2n);
-    if (is64) injectException(vcpu, Vector.UD);
-    else injectException(vcpu, Vector.GP, 0);
+    if (is64) bounceException(vcpu, Vector.UD);
+    else bounceException(vcpu, Vector.GP, 0);
     return;
   }
-  core.regs[1] = core.rip;
-  core.regs[11] = BigInt(core.rflags);
-  core.selectors[1] = is64 ? (compat ? FLAT_USER_CS32 : FLAT_USER_CS64) : FLAT_USER[32].CS;
-  core.selectors[2] = is64 ? FLAT_USER_SS : FLAT_USER[32].SS;
-  enterKernel(vcpu, callback.address, callback.masksEvents, NO_ERROR_CODE, false, callback.cs);
+  // Of a 64-bit guest one flag is for both callbacks.
+  const { masksEvents } = is64 ? syscall : callback;
+  enterKernel(vcpu, callback.address, masksEvents, NO_ERROR_CODE, false, callback.cs);
   // The one flag that the virtual SYSCALL_MASK clears; the frame has it as it was.
   if (is64) core.rflags &= ~Flag.DF;
 }
-const FLAT_USER_CS32 = 0xe023;
-const FLAT_USER_CS64 = 0xe033;
-const FLAT_USER_SS = 0xe02b;

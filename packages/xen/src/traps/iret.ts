@@ -3,15 +3,14 @@
  * a user program. The frame on the guest kernel's stack, lowest address first:
  * RAX, R11, RCX, flags, RIP, CS, RFLAGS, RSP, SS (struct iret_context).
  */
-import { VGCF_IN_SYSCALL } from '@paravane/abi-xen';
+import { FLAT_RING3_CS32, FLAT_RING3_CS64, FLAT_RING3_SS64, VGCF_IN_SYSCALL } from '@paravane/abi-xen';
 import { Flag, Gpr, Seg } from '@paravane/engine-api';
 import type { XenVcpu } from '../domain.js';
 import { viewGuest } from '../guest-memory.js';
-import { enterKernel } from './bounce.js';
-import { returnBySysret } from './exceptions.js';
-import { NO_ERROR_CODE, setUpcallMask } from './frame.js';
+import { bounceSegmentFault, returnBySysret } from './exceptions.js';
+import { setUpcallMask } from './frame.js';
 import { switchMode } from './mode.js';
-import { canReturnTo, dropNullSelectors, setCodeSegment } from './segments.js';
+import { dropNullSelectors, isCanonical, returnFault, setCodeSegment } from './segments.js';
 
 const FRAME_BYTES = 72;
 /** RFLAGS bits that a guest can't set through a return. */
@@ -35,27 +34,45 @@ export function iret(vcpu: XenVcpu): void {
     switchMode(vcpu);
   }
   if (vcpu.showsIopl) vcpu.iopl = (flags & Flag.IOPL) >> 12;
-  const rip = view.getBigUint64(32, true);
+  const [rip, rsp, rflags] = [32, 56, 48].map((at) => view.getBigUint64(at, true)) as [bigint, bigint, bigint];
+  const [rax, r11, rcx] = [0, 8, 16].map((at) => view.getBigUint64(at, true)) as [bigint, bigint, bigint];
+  const ss = view.getUint16(64, true) | 3;
+  const inSyscall = (view.getUint32(24, true) & VGCF_IN_SYSCALL) !== 0;
   core.rip = rip;
-  core.selectors[Seg.ss] = view.getUint16(64, true) | 3;
-  setCodeSegment(vcpu, cs | 3);
   core.rflags = (flags & ~FILTERED) | Flag.IF | 2;
-  const rsp = view.getBigUint64(56, true);
-  regs[Gpr.rsp] = core.mode === 32 ? BigInt.asUintN(32, rsp) : rsp;
-  regs[Gpr.rax] = view.getBigUint64(0, true);
-  if (view.getUint32(24, true) & VGCF_IN_SYSCALL) {
-    regs[Gpr.rcx] = rip;
-    regs[Gpr.r11] = BigInt(core.rflags);
-  } else {
-    dropNullSelectors(vcpu);
-    regs[Gpr.r11] = view.getBigUint64(8, true);
-    regs[Gpr.rcx] = view.getBigUint64(16, true);
-  }
+  regs[Gpr.rax] = rax;
+  regs[Gpr.rsp] = rsp;
+  regs[Gpr.rcx] = inSyscall ? rip : rcx;
+  regs[Gpr.r11] = inSyscall ? (rflags & ~BigInt(FILTERED)) | BigInt(Flag.IF) : r11;
   setUpcallMask(vcpu, flags & Flag.IF ? 0 : 1);
   vcpu.nmiInProgress = false;
-  if (!canReturnTo(vcpu, core.selectors[Seg.cs], core.selectors[Seg.ss])) {
-    // The processor's own return would fault: the guest hears of it through its failsafe callback.
-    const { failsafe } = vcpu.callbacks;
-    enterKernel(vcpu, failsafe.address, failsafe.masksEvents, NO_ERROR_CODE, true);
-  } else if (view.getUint32(24, true) & VGCF_IN_SYSCALL) returnBySysret(vcpu);
+  if (inSyscall && isCanonical(rip)) bySysret(vcpu, cs | 3);
+  else byIret(vcpu, cs | 3, ss);
+}
+
+/** SYSRET has selectors of its own, whatever the frame says; only the 32-bit one is told apart. */
+function bySysret(vcpu: XenVcpu, cs: number): void {
+  const { core } = vcpu;
+  core.rflags &= ~Flag.RF;
+  core.selectors[Seg.ss] = FLAT_RING3_SS64;
+  setCodeSegment(vcpu, cs === FLAT_RING3_CS32 ? cs : FLAT_RING3_CS64);
+  if (cs === FLAT_RING3_CS32) core.rip = BigInt.asUintN(32, core.rip);
+  returnBySysret(vcpu);
+}
+
+/** The processor's own return, which may fault: the guest hears of it at the place that it leads to. */
+function byIret(vcpu: XenVcpu, cs: number, ss: number): void {
+  const { core } = vcpu;
+  const { regs, selectors } = core;
+  const fault = returnFault(vcpu, cs, ss, 3, core.rip);
+  if (fault !== null) {
+    selectors[Seg.cs] = cs;
+    selectors[Seg.ss] = ss;
+    bounceSegmentFault(vcpu, fault);
+    return;
+  }
+  selectors[Seg.ss] = ss;
+  setCodeSegment(vcpu, cs);
+  if (core.mode === 32) regs[Gpr.rsp] = BigInt.asUintN(32, regs[Gpr.rsp]);
+  dropNullSelectors(vcpu);
 }

@@ -9,12 +9,14 @@
 import { FLAT_RING3_CS64, FLAT_RING3_SS64 } from '@paravane/abi-xen';
 import { Seg, type Segment, SegmentRights, Vector } from '@paravane/engine-api';
 import type { XenVcpu } from '../domain.js';
-import { readDescriptor } from '../mm/index.js';
+import { markAccessed, missingDescriptor, readDescriptor } from '../mm/index.js';
 import { setRing } from './mode.js';
 
 export interface SegmentFault {
   vector: number;
   errorCode: number;
+  /** Of #PF: the descriptor's, in a page of the LDT that is not there. */
+  address?: bigint;
 }
 
 const PRESENT = 1n << 47n;
@@ -48,6 +50,16 @@ export function segmentOf(value: bigint): Segment {
   };
 }
 
+export const isCanonical = (address: bigint): boolean => BigInt.asUintN(64, BigInt.asIntN(48, address)) === address;
+
+/** The fault of a selector that names no descriptor: behind the end of its table, or in a page that is not there. */
+function absent(vcpu: XenVcpu, selector: number): SegmentFault {
+  const address = missingDescriptor(vcpu, selector);
+  return address === null || !isCanonical(address)
+    ? generalFault(selector)
+    : { vector: Vector.PF, errorCode: 0, address };
+}
+
 /** The descriptor that a selector names, or null: null selector, outside the table, or no table. */
 export function descriptor(vcpu: XenVcpu, selector: number): bigint | null {
   if ((selector & 0xfffc) === 0) return null;
@@ -59,16 +71,23 @@ export function descriptor(vcpu: XenVcpu, selector: number): bigint | null {
 export function codeSegmentFault(vcpu: XenVcpu, selector: number, ring: number): SegmentFault | null {
   if ((selector & 0xfffc) === 0) return generalFault(0);
   const value = descriptor(vcpu, selector);
-  if (value === null || !(value & CODE_OR_DATA) || !(value & CODE)) return generalFault(selector);
+  if (value === null) return absent(vcpu, selector);
+  if (!(value & CODE_OR_DATA) || !(value & CODE)) return generalFault(selector);
   if (value & CONFORMING ? dplOf(value) > ring : dplOf(value) !== ring) return generalFault(selector);
   if ((value & (LONG | BIG)) === (LONG | BIG)) return generalFault(selector);
   return value & PRESENT ? null : { vector: Vector.NP, errorCode: selector & 0xfffc };
 }
 
+/** The descriptor of a selector that a register takes. */
+function taken(vcpu: XenVcpu, selector: number): bigint | null {
+  markAccessed(vcpu, selector);
+  return descriptor(vcpu, selector);
+}
+
 /** Loads a CS that was found good, and goes to its mode and ring. */
 export function setCodeSegment(vcpu: XenVcpu, selector: number): void {
   const { core } = vcpu;
-  const value = selector === FLAT_RING3_CS64 ? null : descriptor(vcpu, selector);
+  const value = selector === FLAT_RING3_CS64 ? null : taken(vcpu, selector);
   const segment = value === null ? NOTHING : segmentOf(value);
   if (vcpu.domain.is64 && (value === null || segment.rights & SegmentRights.long)) {
     core.selectors[Seg.cs] = selector;
@@ -89,7 +108,7 @@ export function dropNullSelectors({ core: { selectors } }: XenVcpu): void {
 
 /** Loads SS without a question, as the hypervisor does. */
 export function setStackSegment(vcpu: XenVcpu, selector: number): void {
-  const value = descriptor(vcpu, selector);
+  const value = taken(vcpu, selector);
   vcpu.core.setSegment(Seg.ss, selector, value === null ? NOTHING : segmentOf(value));
 }
 
@@ -97,7 +116,8 @@ export function setStackSegment(vcpu: XenVcpu, selector: number): void {
 export function stackSegmentFault(vcpu: XenVcpu, selector: number, ring: number): SegmentFault | null {
   if ((selector & 0xfffc) === 0) return generalFault(0);
   const value = descriptor(vcpu, selector);
-  if (value === null || !(value & CODE_OR_DATA)) return generalFault(selector);
+  if (value === null) return absent(vcpu, selector);
+  if (!(value & CODE_OR_DATA)) return generalFault(selector);
   if ((selector & 3) !== ring || dplOf(value) !== ring || value & CODE || !(value & WRITABLE)) {
     return generalFault(selector);
   }
@@ -117,14 +137,15 @@ export function loadSegment(
     if (fault) return fault;
   } else if ((selector & 0xfffc) !== 0) {
     const value = descriptor(vcpu, selector);
-    if (value === null || !(value & CODE_OR_DATA)) return generalFault(selector);
+    if (value === null) return absent(vcpu, selector);
+    if (!(value & CODE_OR_DATA)) return generalFault(selector);
     const isCode = (value & CODE) !== 0n;
     if (isCode && !(value & WRITABLE)) return generalFault(selector);
     const conforming = isCode && (value & CONFORMING) !== 0n;
     if (!conforming && dplOf(value) < Math.max(ring, selector & 3)) return generalFault(selector);
     if (!(value & PRESENT)) return { vector: Vector.NP, errorCode: selector & 0xfffc };
   }
-  const value = descriptor(vcpu, selector);
+  const value = taken(vcpu, selector);
   core.setSegment(register, selector, value === null ? NOTHING : segmentOf(value));
   return null;
 }
@@ -142,8 +163,21 @@ export function dropInnerSegments(vcpu: XenVcpu): void {
   }
 }
 
-/** Whether IRET to ring 3 takes these selectors: code and a writable stack, both of ring 3. */
-export function canReturnTo(vcpu: XenVcpu, cs: number, ss: number): boolean {
-  if (cs !== FLAT_RING3_CS64 && codeSegmentFault(vcpu, cs, 3) !== null) return false;
-  return ss === FLAT_RING3_SS64 || stackSegmentFault(vcpu, ss, 3) === null;
+/** What is wrong with an IRET to code of `ring` at CS:RIP with this stack, or null; without one, SS is not looked at. */
+export function returnFault(
+  vcpu: XenVcpu,
+  cs: number,
+  ss: number | null,
+  ring: number,
+  rip: bigint,
+): SegmentFault | null {
+  const flatCode = vcpu.domain.is64 && cs === FLAT_RING3_CS64;
+  const fault = flatCode ? null : codeSegmentFault(vcpu, cs, ring);
+  if (fault !== null) return fault;
+  const flatStack = vcpu.domain.is64 && ss === FLAT_RING3_SS64;
+  const stack = ss === null || flatStack ? null : stackSegmentFault(vcpu, ss, ring);
+  if (stack !== null) return stack;
+  const { limit, rights } = segmentOf(flatCode ? LONG : descriptor(vcpu, cs)!);
+  const isLong = vcpu.domain.is64 && (rights & SegmentRights.long) !== 0;
+  return (isLong ? isCanonical(rip) : BigInt.asUintN(32, rip) <= BigInt(limit)) ? null : generalFault(0);
 }

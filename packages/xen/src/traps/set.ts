@@ -23,14 +23,12 @@ import { Seg, Vector } from '@paravane/engine-api';
 import { compatSelector } from '../calls/compat.js';
 import type { HypercallHandler, XenVcpu } from '../domain.js';
 import { asU32, readGuest, readGuestStruct } from '../guest-memory.js';
-import { descriptor, isUsable, segmentOf } from './segments.js';
+import { descriptor, isCanonical, isUsable, segmentOf } from './segments.js';
 import { chargeBatch, clearTraps, TRAP_BATCH } from './table.js';
 
 const CR0_TS = 8;
 const TRAP_INFO_BYTES = 16;
 const CALLBACKF_MASK_EVENTS = 1;
-
-export const isCanonical = (address: bigint): boolean => BigInt.asUintN(64, BigInt.asIntN(48, address)) === address;
 
 /** Raises a selector's RPL to the guest kernel's ring; selectors of Xen's own part of the GDT become the flat ones. */
 function fixSelector(selector: number, flat: number): number {

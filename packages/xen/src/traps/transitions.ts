@@ -18,7 +18,7 @@ import {
   VGCF_IN_SYSCALL,
 } from '@paravane/abi-xen';
 import { Flag, Gpr, Seg, type TransitionSite, type Transitions } from '@paravane/engine-api';
-import { type Expr, i32, i64, load, op } from '@paravane/wasm-emit';
+import { type Expr, i32, i64, load, op, select } from '@paravane/wasm-emit';
 import { Msr } from '../emulate/msr.js';
 import { Personal } from '../personal.js';
 
@@ -94,11 +94,11 @@ function fromProgram(t: TransitionSite): void {
 
 /** Bits of a descriptor's upper word (Intel SDM vol. 3, 3.4.5): P, DPL 3 and S, and with them those of the type. */
 const USABLE = 0xf000;
-const [CODE, CONFORMING, WRITABLE, LONG, BIG] = [0x800, 0x400, 0x200, 0x200000, 0x400000];
-const CODE_BITS = USABLE | CODE | CONFORMING | LONG | BIG;
-const LONG_CODE = USABLE | CODE | LONG;
-const DATA_BITS = USABLE | CODE | WRITABLE;
-const WRITABLE_DATA = USABLE | WRITABLE;
+const [CODE, CONFORMING, WRITABLE, ACCESSED, LONG, BIG] = [0x800, 0x400, 0x200, 0x100, 0x200000, 0x400000];
+const CODE_BITS = USABLE | CODE | CONFORMING | ACCESSED | LONG | BIG;
+const LONG_CODE = USABLE | CODE | ACCESSED | LONG;
+const DATA_BITS = USABLE | CODE | WRITABLE | ACCESSED;
+const WRITABLE_DATA = USABLE | WRITABLE | ACCESSED;
 
 /** A selector of ring 3 is Xen's flat one, or names a descriptor in the GDT whose `bits` are as wanted. */
 function giveUpUnlessUsable(t: TransitionSite, selector: Expr, flat: number, bits: number, wanted: number): void {
@@ -146,15 +146,17 @@ function iret(t: TransitionSite): void {
   const flags = f.let(or(and(claimedFlags, ~(Flag.IOPL | Flag.RF)), Flag.IF | 2));
   const claimedRsp = f.let(load('i64.load', at, 56));
   t.setRflags(flags);
-  t.setSelector(Seg.cs, cs);
-  t.setSelector(Seg.ss, ss);
-  const inSyscall = and(load('i32.load', at, 24), VGCF_IN_SYSCALL);
+  const inSyscall = f.let(and(load('i32.load', at, 24), VGCF_IN_SYSCALL));
+  // SYSRET has selectors of its own.
+  t.setSelector(Seg.cs, select(inSyscall, i32(FLAT_RING3_CS64), cs));
+  t.setSelector(Seg.ss, select(inSyscall, i32(FLAT_RING3_SS64), ss));
   t.setGpr(Gpr.rax, load('i64.load', at, 0));
   f.if(
     inSyscall,
     () => {
       t.setGpr(Gpr.rcx, claimedRip);
-      t.setGpr(Gpr.r11, word(op('i32.or', flags, and(claimedFlags, Flag.RF))));
+      const whole = load('i64.load', at, 48);
+      t.setGpr(Gpr.r11, op('i64.or', op('i64.and', whole, i64(~Flag.IOPL)), i64(Flag.IF)));
     },
     () => {
       for (const register of [Seg.es, Seg.ds, Seg.fs, Seg.gs]) {
@@ -173,8 +175,9 @@ function iret(t: TransitionSite): void {
   t.goTo(KERNEL, claimedRip);
 }
 
-/** Every return from the hypervisor looks for events. */
+/** Every return from the hypervisor looks for events, and leads to where code can be. */
 function giveUpForEvents(t: TransitionSite): void {
+  t.giveUpIf(isNotCanonical(t.next));
   const { pending, masked } = upcallBytes(t);
   t.giveUpIf(op('i32.and', op('i32.ne', pending, i32(0)), op('i32.eqz', masked)));
 }

@@ -138,17 +138,53 @@ describe('iret', () => {
     expect(guest.pv.domain.shutdownRecord?.detail).toContain('without user page tables');
   });
 
-  it('to segments that are not there goes to the failsafe callback, with the segment registers', () => {
+  it.each([
+    ['code outside the tables', 0x777n, 0x1230n, 0xe028n, 13, 0x1230n],
+    ['no code', 0x777n, 0n, 0xe028n, 13, 0n],
+    ['a stack outside the tables', 0x777n, 0xe030n, 0x1238n, 13, 0x1238n],
+    ['no stack', 0x777n, 0xe030n, 0n, 13, 0n],
+    ['where no code can be', 0x8000_0000_0000n, 0xe030n, 0xe028n, 13, 0n],
+  ])('to %s is the fault of the processor there, with RF as the frame has it', (_, rip, cs, ss, vector, code) => {
     const guest = createTestGuest();
     const { core } = guest;
-    guest.call(hypercall.set_callbacks, 0x1000n, 0xffffffff80005000n, 0x4000n);
-    core.selectors[3] = 0x2b;
+    withHandler(guest, vector, 0xffffffff80005000n);
     const top = guest.page().address + 4096n;
-    core.regs[4] = guest.put(0xa, 0xb, 0xc, 0, 0x777n, 0x1230n, 0x246, top, 0xe028n);
+    core.regs[4] = guest.put(0xa, 0xb, 0xc, 0, rip, cs, 0x246, top, ss);
     core.regs[0] = BigInt(hypercall.iret);
     guest.exit({ reason: 'syscall' });
     expect(core.rip).toBe(0xffffffff80005000n);
-    expect(stack(guest, 11)).toEqual([0xcn, 0xbn, 0x2bn, 0n, 0n, 0n, 0x777n, 0x1230n, 0x246n, top, 0xe02bn]);
+    expect(stack(guest, 8)).toEqual([0xcn, 0xbn, code, rip, cs & ~3n, 0x246n, top, ss | 3n]);
+  });
+
+  it('to a descriptor that is not present is its own fault', () => {
+    const guest = createTestGuest();
+    const { mmu } = guest.hypervisor;
+    const { core } = guest;
+    withHandler(guest, 11, 0xffffffff80005000n);
+    const gdt = guest.page();
+    mmu.writeU64((gdt.frame * 4096 + 8) as never, 0x00af7b000000ffffn);
+    expect(guest.call(hypercall.update_va_mapping, gdt.address, (gdt.frame << 12) | 5, 0, 2)).toBe(0n);
+    expect(guest.call(hypercall.set_gdt, guest.put(gdt.frame), 2)).toBe(0n);
+    const top = guest.page().address + 4096n;
+    core.regs[4] = guest.put(0xa, 0xb, 0xc, 0, 0x777n, 8, 0x246, top, 0xe028n);
+    core.regs[0] = BigInt(hypercall.iret);
+    guest.exit({ reason: 'syscall' });
+    expect(core.rip).toBe(0xffffffff80005000n);
+    expect(stack(guest, 5).slice(2)).toEqual([8n, 0x777n, 8n]);
+  });
+
+  it('within a system call takes the selectors of SYSRET, whatever the frame has', () => {
+    const guest = createTestGuest();
+    const { core } = guest;
+    core.regs[4] = guest.put(0xa, 0xb, 0xc, VGCF_IN_SYSCALL, 0x777n, 0x1230n, 0x1_0001_0246n, 0x8000n, 0x1238n);
+    core.regs[0] = BigInt(hypercall.iret);
+    guest.exit({ reason: 'syscall' });
+    expect([core.rip, core.selectors[1], core.selectors[2], core.rflags]).toEqual([0x777n, 0xe033, 0xe02b, 0x246]);
+    expect([core.regs[1], core.regs[11]]).toEqual([0x777n, 0x1_0001_0246n]);
+    core.regs[4] = guest.put(0, 0, 0, VGCF_IN_SYSCALL, 0x1_0000_0777n, 0xe020n, 0x246, 0x8000n, 0);
+    core.regs[0] = BigInt(hypercall.iret);
+    guest.exit({ reason: 'syscall' });
+    expect([core.rip, core.selectors[1], core.mode]).toEqual([0x777n, 0xe023, 32]);
   });
 
   it('as the last of a batch leaves the batch', () => {
@@ -191,6 +227,29 @@ describe('system calls of a user program', () => {
     core.regs[0] = BigInt(hypercall.sched_op);
     guest.exit({ reason: 'syscall' });
     expect([core.rip, core.mode]).toEqual([0xffffffff80004000n, 64]);
+  });
+
+  it('without a callback are undefined instructions, in the registers of SYSCALL and without RF', () => {
+    const guest = createTestGuest();
+    withHandler(guest, 6, 0xffffffff80001000n);
+    guest.call(hypercall.stack_switch, KERNEL_SS, guest.page().address + 4096n);
+    enterUser(guest, 0x400100n);
+    guest.exit({ reason: 'syscall' });
+    expect(guest.core.rip).toBe(0xffffffff80001000n);
+    expect(stack(guest, 5)).toEqual([0x400100n, 0x202n, 0x4000fen, KERNEL_CS, 0x202n]);
+  });
+
+  it('of 32 bits mask events where those of 64 bits do', () => {
+    const guest = createTestGuest();
+    guest.vcpu.callbacks.syscall32 = { address: 0xffffffff80004000n, masksEvents: true };
+    guest.call(hypercall.stack_switch, KERNEL_SS, guest.page().address + 4096n);
+    for (const masksEvents of [false, true]) {
+      guest.vcpu.callbacks.syscall = { address: 0xffffffff80003000n, masksEvents };
+      enterUser(guest, 0x400100n);
+      guest.core.mode = 32;
+      guest.exit({ reason: 'syscall' });
+      expect(mask(guest)).toBe(masksEvents ? 1 : 0);
+    }
   });
 
   it('enter the handler with DF clear, which the frame has as it was', () => {
