@@ -129,6 +129,24 @@ describe('tables of a PV32 guest', () => {
     expect(entryAt(guest, l3, 0)).toBe(BigInt((table << 12) | 7));
   });
 
+  it('that are written to half an entry at a time lose what is not valid yet', () => {
+    const guest = make();
+    const [, , l1] = path(guest, COMPAT_BASE);
+    const { address } = guest.page();
+    expect(guest.call(hypercall.vm_assist, 0, 2)).toBe(0n);
+    expect(guest.call(hypercall.update_va_mapping, address, (l1 << 12) | 1, 0, 2)).toBe(0n);
+    const index = Number((guest.page().address >> 12n) & 511n);
+    const before = entryAt(guest, l1, index);
+    // The frame that the upper half makes of it is no memory at all.
+    const at = address + BigInt(index * 8 + 4);
+    Object.assign(guest.core, {
+      runEmulatingStore: (_page: bigint, store: (at: bigint, bytes: Uint8Array) => boolean) =>
+        store(at, Uint8Array.of(1, 0, 0, 0)) ? null : 'refused',
+    });
+    guest.exit({ reason: 'exception', vector: 14, errorCode: 3, address: at });
+    expect(entryAt(guest, l1, index)).toBe((before & ~1n) | (1n << 32n));
+  });
+
   it('have no linear entries in the L3', () => {
     const guest = make();
     const [l3] = path(guest, BigInt(COMPAT_BASE));
@@ -151,6 +169,11 @@ describe('tables of a PV32 guest', () => {
     expect(extended(guest, MMUEXT.PIN_L3_TABLE, frame)).toBe(EINVAL);
     const own = unmapped(guest);
     put(3, (own << 12) | 1);
+    expect(extended(guest, MMUEXT.PIN_L3_TABLE, frame)).toBe(0n);
+    // An entry has more bits while its table is one: pinning it has set them, unpinning takes them away.
+    expect(entryAt(guest, frame, 3)).toBe(BigInt((own << 12) | 7));
+    expect(extended(guest, MMUEXT.UNPIN_TABLE, frame)).toBe(0n);
+    expect(entryAt(guest, frame, 3)).toBe(BigInt((own << 12) | 1));
     expect(extended(guest, MMUEXT.PIN_L3_TABLE, frame)).toBe(0n);
     // What is behind the four entries was cleared; the L2 got the M2P.
     expect(entryAt(guest, frame, 100)).toBe(0n);
@@ -331,6 +354,12 @@ describe('segments of a PV32 guest', () => {
     expect(put(0x00cf92000000fffen)).toBe(0n);
     expect(guest.peek(address)).toBe(0x00cfb2000000ffffn);
     expect(put(0x00408200_00001000n | (0n << 44n))).toBe(EINVAL);
+    // The second half of a gate stays as it is.
+    expect(put(0x0000_8000_1234_5678n)).toBe(0n);
+    expect(guest.peek(address)).toBe(0x0000_8000_1234_5678n);
+    // No frames can be named anywhere but in Xen's area.
+    expect(guest.call(hypercall.set_gdt, 0, 0)).toBe(0n);
+    expect(guest.call(hypercall.set_gdt, M2P, 0)).toBe(-14n);
   });
 
   it('are loaded with their bases and limits, under the rights of the ring', () => {

@@ -23,7 +23,7 @@ import { FrameType } from '@paravane/mmu';
 import type { Maddr, Mfn } from '@paravane/types';
 import type { HypercallResult, XenVcpu } from '../domain.js';
 import { checkedDescriptor } from './descriptor.js';
-import { readGuest, wordBytes } from './guest.js';
+import { handleOk, readGuest, wordBytes } from './guest.js';
 import { getPageAndType, putPageAndType } from './page-type.js';
 import { entryWord, writeEntry } from './pte.js';
 
@@ -81,7 +81,7 @@ export function setGdt(vcpu: XenVcpu, args: bigint[]): HypercallResult {
   if (entries > FIRST_RESERVED_GDT_ENTRY) return -Errno.EINVAL;
   const count = Math.ceil(entries / PER_FRAME);
   const size = wordBytes(vcpu);
-  const list = readGuest(vcpu, args[0]!, count * size);
+  const list = size === 8 || handleOk(vcpu, args[0]!, count, size) ? readGuest(vcpu, args[0]!, count * size) : null;
   if (!list) return -Errno.EFAULT;
   const view = new DataView(list.buffer);
   const claimedFrames = Array.from({ length: count }, (_, i) =>

@@ -36,13 +36,15 @@ function checkedGate(lo: number, hi: number, kernelCs: number, reserved: number)
   return { lo: ((lo & 0xfffcffff) | (rpl << 16)) >>> 0, hi: (hi & ~DPL) >>> 0 };
 }
 
+/** Of type 0: the second half of a gate, which nothing can be loaded from. It stays as it is. */
+const isUpperHalf = (hi: number): boolean => (hi & TYPE) === 0;
+
 /** The descriptor as it may stand in a table of a 64-bit guest, its DPL set right, or null if it may not. */
 function checkedLong(lo: number, hi: number): Descriptor | null {
   if (!(hi & PRESENT)) return { lo, hi };
   const raised = withDpl(hi, 3);
-  return hi & CODE_OR_DATA || (hi & TYPE) === 0
-    ? { lo, hi: raised }
-    : checkedGate(lo, raised, FLAT_KERNEL[64].CS, 0xff);
+  if (hi & CODE_OR_DATA) return { lo, hi: raised };
+  return isUpperHalf(hi) ? { lo, hi } : checkedGate(lo, raised, FLAT_KERNEL[64].CS, 0xff);
 }
 
 const LONG = 1 << 21;
@@ -61,7 +63,7 @@ function checkedCompat(lo: number, hi: number): Descriptor | null {
     if (base === 0 && reaches) return { lo: (lo | 0xffff) >>> 0, hi: (raised | 0xf0000) >>> 0 };
     return { lo, hi: raised };
   }
-  return (hi & TYPE) === 0 ? { lo, hi: raised } : checkedGate(lo, raised, FLAT_KERNEL[32].CS, 0xe0);
+  return isUpperHalf(hi) ? { lo, hi } : checkedGate(lo, raised, FLAT_KERNEL[32].CS, 0xe0);
 }
 
 /** The descriptor as it may stand in a table of the domain, or null. */

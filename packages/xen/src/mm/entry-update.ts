@@ -23,7 +23,10 @@ import type { MmState } from './state.js';
 const MATTERS = Pte.present | Pte.rw;
 const KEPT = Pte.accessed | Pte.dirty;
 
-/** Sets entry `index` of an L1 table. `owner`: whose frames it may map. */
+/**
+ * Sets entry `index` of an L1 table. `owner`: whose frames it may map. `anew`: as if the entry led elsewhere before, so
+ * that one that may stand but not be made (of a grant) is refused.
+ */
 export function updateL1(
   mm: MmState,
   table: number,
@@ -32,6 +35,7 @@ export function updateL1(
   claimedHi: number,
   keepAccessedDirty: boolean,
   owner: number,
+  anew = false,
 ): number {
   const { u32 } = mm.mmu.machine;
   const word = entryWord(mm, table, index);
@@ -40,7 +44,8 @@ export function updateL1(
   let same = false;
   if (lo & Pte.present) {
     if (lo & L1_DISALLOWED) return -Errno.EINVAL;
-    same = ((lo ^ u32[word]!) & MATTERS) === 0 && entryFrame(lo, hi) === entryFrame(u32[word]!, u32[word + 1]!);
+    const isLike = ((lo ^ u32[word]!) & MATTERS) === 0 && entryFrame(lo, hi) === entryFrame(u32[word]!, u32[word + 1]!);
+    same = isLike && !anew;
     if (!same) {
       const rc = getL1Entry(mm, lo, hi, owner);
       if (rc !== 0) return rc;

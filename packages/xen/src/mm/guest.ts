@@ -37,13 +37,14 @@ export function viewGuest(vcpu: XenVcpu, va: bigint, length: number): DataView |
   return bytes && new DataView(bytes.buffer);
 }
 
-/** A copy of `length` guest bytes; null where they can't be read. */
+/** A copy of `length` guest bytes; null where they can't be read. None can be read anywhere. */
 export function readGuest(vcpu: XenVcpu, va: bigint, length: number): Uint8Array | null {
+  if (length === 0) return new Uint8Array(0);
   return addressOk(vcpu, va) ? vcpu.domain.mmu.readVirtual(vcpu.core.space, va, length) : null;
 }
 
 export function writeGuest(vcpu: XenVcpu, va: bigint, bytes: Uint8Array): boolean {
-  return addressOk(vcpu, va) && vcpu.domain.mmu.writeVirtual(vcpu.core.space, va, bytes);
+  return bytes.length === 0 || (addressOk(vcpu, va) && vcpu.domain.mmu.writeVirtual(vcpu.core.space, va, bytes));
 }
 
 export function readGuestU64(vcpu: XenVcpu, va: bigint): bigint | null {

@@ -56,6 +56,8 @@ describe('mmu_update', () => {
     expect(update(at, pte(0x5000, RO), 0x7ff1)).toBe(-Errno.EPERM);
     expect(update(BigInt(other.frames[3]! * 4096), 0n)).toBe(-Errno.EINVAL);
     expect(update(at | BigInt(MMU.MACHPHYS_UPDATE), 7n, 2)).toBe(-Errno.EPERM);
+    // The pages of devices may be named, but none are in the M2P.
+    expect(update(BigInt(MMU.MACHPHYS_UPDATE), 7n, 0x7ff1)).toBe(-Errno.EINVAL);
   });
 
   it('refuses bits that are not a guest’s, and unknown commands', () => {
@@ -100,6 +102,17 @@ describe('mmu_update', () => {
     expect(guest.peek(done)).toBe(2n);
     expect(guest.call(mmuUpdate, vaOf(200), 2, done, SELF)).toBe(-Errno.EFAULT);
     expect(guest.call(mmuUpdate, 0xffff_8000_0000_0000n, 1, done, SELF)).toBe(-Errno.EFAULT);
+    // An owner that is nobody is found out when the count is known to be 0.
+    expect(guest.call(mmuUpdate, list, 4, done, 99)).toBe(-Errno.ESRCH);
+    expect(guest.peek(done)).toBe(0n);
+  });
+
+  it('marks the entries of an L4 as accessed', () => {
+    const [l4, l3] = guest.path(BASE) as [number, number];
+    const at = BigInt(l4 * 4096 + 273 * 8);
+    expect(update(at, pte(l3, Pte.present | Pte.rw))).toBe(0);
+    expect(machine.mmu.readU64(Number(at) as Maddr)).toBe(pte(l3, RW & ~Pte.dirty));
+    expect(update(at, 0n)).toBe(0);
   });
 
   it('sets the M2P, which the guest reads at its fixed address and cannot write', () => {
@@ -194,5 +207,23 @@ describe('types', () => {
 
   it('shows a guest’s tables with their pinned flag', () => {
     expect(guest.domain.mmu.frames.flags[guest.vcpu.kernelRoot]! & FrameFlag.pinned).not.toBe(0);
+  });
+});
+
+describe('the M2P', () => {
+  it('comes into a table with the kernel that it is loaded for, or with m2p_strict', () => {
+    const slot = (): bigint => machine.mmu.readU64((guest.frames[30]! * 4096 + 256 * 8) as Maddr);
+    guest.domain.mmu.copy(guest.frames[30]!, guest.vcpu.kernelRoot);
+    expect(guest.call(updateVaMapping, vaOf(30), pte(guest.frames[30]!, RO), 0)).toBe(0);
+    expect(ext(MMUEXT.PIN_L4_TABLE, guest.frames[30]!)).toBe(0);
+    expect(slot()).toBe(0n);
+    expect(ext(MMUEXT.NEW_BASEPTR, guest.frames[30]!)).toBe(0);
+    expect(slot()).not.toBe(0n);
+    expect(ext(MMUEXT.NEW_BASEPTR, guest.path(BASE)[0]!)).toBe(0);
+    guest.domain.m2pStrict = true;
+    guest.domain.mmu.copy(guest.frames[31]!, guest.vcpu.kernelRoot);
+    expect(guest.call(updateVaMapping, vaOf(31), pte(guest.frames[31]!, RO), 0)).toBe(0);
+    expect(ext(MMUEXT.PIN_L4_TABLE, guest.frames[31]!)).toBe(0);
+    expect(machine.mmu.readU64((guest.frames[31]! * 4096 + 256 * 8) as Maddr)).toBe(slot());
   });
 });

@@ -75,7 +75,8 @@ export function mmuUpdate(vcpu: XenVcpu, args: bigint[]): HypercallResult {
     if (!isDomain(domain.machine, tableOwner)) return end(mm, -Errno.ESRCH);
   }
   const owner = pageOwner(domain, claimedForeign & 0xffff);
-  if (owner < 0) return end(mm, owner);
+  // The count of what was done is written from here on, though nothing was.
+  if (owner < 0) return end(mm, closeBatch(vcpu, args, batch, 0, REQUEST_BYTES, owner));
 
   let rc = 0;
   let finished = 0;
@@ -120,7 +121,7 @@ function updateOne(
   const command = ptrLo & 7;
   if (command === MMU.MACHPHYS_UPDATE) {
     if (tableOwner !== domain.id) return -Errno.EPERM;
-    if (owner !== domain.id) return -Errno.EPERM;
+    if (owner !== domain.id) return owner === DOMID_IO ? -Errno.EINVAL : -Errno.EPERM;
     const { frames, machine } = domain.mm;
     if (!(claimedFrame < frames.frames) || frames.owner[claimedFrame] !== owner) return -Errno.EINVAL;
     machine.m2p.set(claimedFrame, (BigInt(hi) << 32n) | BigInt(lo));

@@ -243,7 +243,10 @@ export const upperBitsOk = (mm: MmState, level: number, lo: number, hi: number):
 
 /** The low half of a present entry above the L1 as it stands in the table. */
 export const adjustedUpper = (mm: MmState, level: number, lo: number): number =>
-  (mm.pae ? (level === 3 ? lo | Pte.user | Pte.rw : lo) : lo | Pte.user) >>> 0;
+  (mm.pae ? (level === 3 ? lo | PAE_L3_ADDED : lo) : lo | Pte.user | (level === 4 ? Pte.accessed : 0)) >>> 0;
+/** What the processor wants set in a PAE L3 as it stands, and what a table that is none any more loses. */
+const PAE_L3_ADDED = Pte.user | Pte.rw;
+const PAE_L3_LOST = PAE_L3_ADDED | Pte.accessed;
 
 /** Gives back what an entry of an L2, L3 or L4 holds. */
 export function putUpperEntry(mm: MmState, table: number, level: number, lo: number, hi: number): void {
@@ -284,7 +287,10 @@ function putUpperEntries(mm: MmState, mfn: number, level: number, count: number)
   for (let index = 0; index < count; index++) {
     if (isXenSlot(mm, mfn, level, index)) continue;
     const word = base + 2 * index;
-    if (u32[word]! & Pte.present) putUpperEntry(mm, mfn, level, u32[word]!, u32[word + 1]!);
+    const lo = u32[word]!;
+    if (!(lo & Pte.present)) continue;
+    putUpperEntry(mm, mfn, level, lo, u32[word + 1]!);
+    if (mm.pae && level === 3) writeEntry(mm, mfn, index, (lo & ~PAE_L3_LOST) >>> 0, u32[word + 1]!);
   }
 }
 
@@ -335,10 +341,14 @@ function installPaeSlots(mm: MmState, mfn: number): void {
   }
 }
 
-/** Xen's slots of an L4: the M2P in the first, nothing that a guest could reach in the others. */
+/**
+ * Xen's slots of an L4: the M2P in the first, nothing that a guest could reach in the others. Without the m2p_strict
+ * assist a table gets the M2P when it becomes a kernel's.
+ */
 function installXenSlots(mm: MmState, mfn: number): void {
-  const { m2p } = mm.machine;
-  writeEntry(mm, mfn, XEN_FIRST, m2p.slotLo, m2p.slotHi);
+  const { m2p, domains } = mm.machine;
+  const visible = domains.get(mm.domid)?.m2pStrict;
+  writeEntry(mm, mfn, XEN_FIRST, visible ? m2p.slotLo : 0, visible ? m2p.slotHi : 0);
   for (let index = XEN_FIRST + 1; index <= XEN_LAST; index++) writeEntry(mm, mfn, index, 0, 0);
 }
 

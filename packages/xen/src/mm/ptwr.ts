@@ -6,7 +6,7 @@
  * The core runs the instruction and hands over each store; nothing reaches the
  * table that `updateL1` did not accept.
  */
-import { Errno, VMASST_TYPE } from '@paravane/abi-xen';
+import { VMASST_TYPE } from '@paravane/abi-xen';
 import { type Exit, Vector } from '@paravane/engine-api';
 import { FrameType, PfError, Pte } from '@paravane/mmu';
 import type { Mfn } from '@paravane/types';
@@ -74,10 +74,11 @@ function store(vcpu: XenVcpu, table: number, page: bigint, at: bigint, bytes: Ui
     value.set(bytes);
     trace(vcpu, `W ${hex(address)} ${hex(new DataView(value.buffer).getBigUint64(0, true))} ${size}`);
   }
-  const set = (lo: number): number => updateL1(mm, table, offset >>> 3, lo, view.getUint32(4, true), false, domain.id);
+  const set = (lo: number): number => 
+    updateL1(mm, table, offset >>> 3, lo, view.getUint32(4, true), false, domain.id, true);
   const lo = view.getUint32(0, true);
   const rc = set(lo);
   // The upper half of a PAE entry written first: the lower half, which makes it valid, is about to follow.
-  const upperFirst = rc === -Errno.EINVAL && mm.pae && size === 4 && (offset & 4) !== 0 && (lo & Pte.present) !== 0;
+  const upperFirst = rc !== 0 && mm.pae && size === 4 && (offset & 4) !== 0 && (lo & Pte.present) !== 0;
   return (upperFirst ? set((lo & ~Pte.present) >>> 0) : rc) === 0;
 }

@@ -46,7 +46,7 @@ export function setKernelRoot(vcpu: XenVcpu, claimedRoot: number): number {
     const rc = takeRoot(vcpu, claimedRoot);
     if (rc !== 0) return rc;
     dropLdt(mm, vcpu.mm);
-    if (!mm.pae) showM2p(mm, claimedRoot, true);
+    if (!mm.pae && !vcpu.domain.m2pStrict) showM2p(mm, claimedRoot, true);
     vcpu.kernelRoot = claimedRoot as Mfn;
     if (old !== 0) putPageAndType(mm, old);
   }

@@ -9,10 +9,8 @@ import {
   callback_register,
   callback_unregister,
   Errno,
-  FIRST_RESERVED_GDT_ENTRY,
   FLAT_RING1_CS,
   FLAT_RING3_CS64,
-  FLAT_RING3_SS64,
   SEGBASE,
   TI_DPL_MASK,
   TI_EVENT_MASK,
@@ -30,11 +28,8 @@ const CR0_TS = 8;
 const TRAP_INFO_BYTES = 16;
 const CALLBACKF_MASK_EVENTS = 1;
 
-/** Raises a selector's RPL to the guest kernel's ring; selectors of Xen's own part of the GDT become the flat ones. */
-function fixSelector(selector: number, flat: number): number {
-  if (selector & 4) return selector | 3;
-  return selector >> 3 >= FIRST_RESERVED_GDT_ENTRY && (selector | 3) !== flat ? flat : selector | 3;
-}
+/** Raises a selector's RPL to the ring of a 64-bit guest's kernel. */
+const raised = (selector: number): number => selector | 3;
 
 export const set_trap_table: HypercallHandler = (vcpu, args) => {
   const table = args[0];
@@ -54,7 +49,7 @@ export const set_trap_table: HypercallHandler = (vcpu, args) => {
     Object.assign(vcpu.traps[view.getUint8(0)], {
       dpl: flags & TI_DPL_MASK,
       masksEvents: (flags & TI_EVENT_MASK) !== 0,
-      cs: fixSelector(view.getUint16(2, true), FLAT_RING3_CS64),
+      cs: raised(view.getUint16(2, true)),
       address,
     });
   }
@@ -154,7 +149,7 @@ export const nmi_op: HypercallHandler = (vcpu, [command, argument]) => {
 };
 
 export const stack_switch: HypercallHandler = (vcpu, [ss, sp]) => {
-  vcpu.kernelSs = fixSelector(asU32(ss) & 0xffff, FLAT_RING3_SS64);
+  vcpu.kernelSs = raised(asU32(ss) & 0xffff);
   vcpu.kernelSp = sp;
   return 0;
 };
