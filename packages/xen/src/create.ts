@@ -171,6 +171,7 @@ function createRecord(personality: XenPersonality, hv: Domain, setup: PvDomainSe
     dying: false,
     goneListeners: new Set(),
     pciAddress: 0,
+    rtcIndex: 0,
     cpu: createCpuPolicy(featuresFor(setup)),
     refusedOutput: setup.refusedOutput ?? null,
     crash(reason, vcpu) {

@@ -94,6 +94,8 @@ export interface XenDomain {
   readonly goneListeners: Set<() => void>;
   /** Last value written to the PCI configuration address port. */
   pciAddress: number;
+  /** Last value written to the index port of the clock. */
+  rtcIndex: number;
   readonly cpu: CpuPolicy;
   /** Takes what the guest writes to Xen's own console, though the call is refused. */
   refusedOutput: ((bytes: Uint8Array) => void) | null;

@@ -189,12 +189,14 @@ export function createXenPersonality(services: Services): XenPersonality {
     records,
     beforeRun(hv) {
       const vcpu = of(hv);
-      if (vcpu.nmiPending && !vcpu.nmiInProgress && vcpu.traps[Vector.NMI].address !== 0n) {
+      if (vcpu.nmiPending && !vcpu.nmiInProgress) {
         vcpu.nmiPending = false;
-        vcpu.nmiInProgress = true;
-        const { address, cs } = vcpu.traps[Vector.NMI];
-        enterKernel(vcpu, address, true, NO_ERROR_CODE, false, cs);
-        return;
+        const { address, cs, masksEvents } = vcpu.traps[Vector.NMI];
+        // Without a handler it is lost.
+        if (address !== 0n) {
+          vcpu.nmiInProgress = true;
+          enterKernel(vcpu, address, masksEvents, NO_ERROR_CODE, false, cs);
+        }
       }
       const { vcpuInfo } = vcpu;
       if (

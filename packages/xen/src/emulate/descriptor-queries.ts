@@ -6,7 +6,7 @@
 import { Flag, type PrivilegedInstruction, Seg } from '@paravane/engine-api';
 import type { XenVcpu } from '../domain.js';
 import { writeGuest } from '../guest-memory.js';
-import { descriptor } from '../traps/segments.js';
+import { absentPage, descriptor, type SegmentFault } from '../traps/segments.js';
 
 /** Xen's TSS and LDT in its part of the GDT (x86/include/asm/desc.h). */
 const TSS_SELECTOR = 0xe040;
@@ -32,9 +32,14 @@ function visible(vcpu: XenVcpu, selector: number, system: number): { lo: number;
   return ((hi >>> 13) & 3) >= Math.max(ring, selector & 3) ? { lo, hi } : null;
 }
 
-/** Answers LAR, LSL, VERR or VERW. */
-export function queryDescriptor(vcpu: XenVcpu, { mnemonic, selector, gpr, width }: PrivilegedInstruction): void {
+/** Answers LAR, LSL, VERR or VERW; or the fault of a page of the LDT that is not there. */
+export function queryDescriptor(
+  vcpu: XenVcpu,
+  { mnemonic, selector, gpr, width }: PrivilegedInstruction,
+): SegmentFault | null {
   const { core } = vcpu;
+  const fault = absentPage(vcpu, selector);
+  if (fault !== null) return fault;
   const found = visible(vcpu, selector, mnemonic === 'LAR' ? LAR_SYSTEM : mnemonic === 'LSL' ? LSL_SYSTEM : 0);
   let holds = found !== null;
   if (found) {
@@ -50,6 +55,7 @@ export function queryDescriptor(vcpu: XenVcpu, { mnemonic, selector, gpr, width 
     }
   }
   core.rflags = (core.rflags & ~Flag.ZF) | (holds ? Flag.ZF : 0);
+  return null;
 }
 
 function setRegister({ core }: XenVcpu, gpr: number, value: number, width: number): void {

@@ -5,13 +5,14 @@
  */
 import { XEN_HYPERCALL_MSR } from '@paravane/abi-xen';
 import { hypercallPage32, hypercallPage64 } from '@paravane/domain-builder';
-import { Gpr } from '@paravane/engine-api';
+import { Gpr, Vector } from '@paravane/engine-api';
 import { FrameType } from '@paravane/mmu';
 import type { Mfn } from '@paravane/types';
 import type { XenVcpu } from '../domain.js';
 import { getPageAndType, putPageAndType } from '../mm/index.js';
 import { hex, trace } from '../trace.js';
 import { isCanonical } from '../traps/segments.js';
+import { timeStamp } from './time-stamp.js';
 
 export const Msr = {
   TSC: 0x10,
@@ -73,6 +74,24 @@ const FORGOTTEN: readonly (readonly [number, number])[] = [
   [0xc0010061, 0xc001006b],
   [Msr.DE_CFG, Msr.DE_CFG],
 ];
+/** Registers of the processor that Xen refuses, but to a guest that has no handler for the fault yet: it reads zero. */
+const REFUSED: readonly (readonly [number, number])[] = [
+  // SYSENTER; DEBUGCTL and the last branch; the MTRRs.
+  [0x174, 0x176],
+  [0x1d9, 0x1de],
+  [0xfe, 0xfe],
+  [0x200, 0x20f],
+  [0x250, 0x250],
+  [0x258, 0x259],
+  [0x268, 0x26f],
+  [0x2ff, 0x2ff],
+  // STAR, LSTAR, CSTAR, SFMASK; SYSCFG, IORRs and the tops of memory; VM_CR.
+  [0xc0000081, 0xc0000084],
+  [0xc0010010, 0xc0010010],
+  [0xc0010016, 0xc001001a],
+  [0xc001001d, 0xc001001d],
+  [0xc0010114, 0xc0010114],
+];
 const isIn = (ranges: readonly (readonly [number, number])[], index: number): boolean =>
   ranges.some(([first, last]) => index >= first && index <= last);
 
@@ -94,7 +113,7 @@ function readMsr(vcpu: XenVcpu, index: number): bigint | null {
   const { core, domain } = vcpu;
   switch (index) {
     case Msr.TSC:
-      return BigInt(Math.floor(core.count * core.tscRatio + core.tscOffset));
+      return timeStamp(vcpu);
     case Msr.APIC_BASE:
       return APIC_ENABLED_BASE | (vcpu.id === 0 ? BOOT_PROCESSOR : 0n);
     case Msr.PLATFORM_INFO:
@@ -164,7 +183,7 @@ const indexOf = (vcpu: XenVcpu): number => Number(BigInt.asUintN(32, vcpu.core.r
 export function emulateRdmsr(vcpu: XenVcpu): boolean {
   const { regs } = vcpu.core;
   const index = indexOf(vcpu);
-  const value = readMsr(vcpu, index);
+  const value = readMsr(vcpu, index) ?? (vcpu.traps[Vector.GP]!.address === 0n && isIn(REFUSED, index) ? 0n : null);
   if (vcpu.domain.trace) trace(vcpu, `MSRr ${hex(index)} ${hex(value ?? 0n)} rc${value === null ? 1 : 0}`);
   if (value === null) return false;
   regs[Gpr.rax] = value & 0xffffffffn;

@@ -3,23 +3,18 @@
  * same-privilege far transfers, which need the descriptor tables. Everything
  * else is #GP or #UD, as on the processor (arch/x86/pv/emul-priv-op.c).
  */
+import { Errno } from '@paravane/abi-xen';
 import { type Exit, Gpr, type PrivilegedInstruction, Seg, Vector } from '@paravane/engine-api';
 import type { XenDomain, XenVcpu } from '../domain.js';
-import { readGuest } from '../guest-memory.js';
 import { setCr3 } from '../mm/index.js';
 import { hex, trace } from '../trace.js';
-import {
-  deliverDebugTrap,
-  injectException,
-  injectPageFault,
-  injectSegmentFault,
-  setCr2,
-} from '../traps/exceptions.js';
+import { deliverDebugTrap, injectException, injectPageFault, injectSegmentFault, setCr2 } from '../traps/exceptions.js';
 import { loadSegment } from '../traps/segments.js';
 import { readDebugRegister, writeDebugRegister } from '../traps/set.js';
 import { farTransfer, nativeIret } from './control-transfer.js';
 import { queryDescriptor, storeSystemRegister, storeTableRegister } from './descriptor-queries.js';
-import { emulateInOut, emulateStringIo, ioplAllows } from './io.js';
+import { instructionAt } from './instruction.js';
+import { emulateInOut, emulateStringIo, ioplAllows, type PortOutcome } from './io.js';
 import { emulateRdmsr, emulateWrmsr } from './msr.js';
 
 const CR0_TS = 8;
@@ -39,6 +34,8 @@ const XSAVE_BIT = 1 << 26;
 const PF_WRITE = 6;
 
 type Outcome =
+  /** An access to ports. */
+  | PortOutcome
   /** Go on behind the instruction. */
   | 'next'
   /** RIP is where it shall be. */
@@ -67,7 +64,7 @@ function writeControl(vcpu: XenVcpu, register: number, value: bigint): boolean {
   const { core } = vcpu;
   switch (register) {
     case 0:
-      if ((Number(value & 0xffffffffn) ^ CR0_FIXED) & ~CR0_TS) return false;
+      if ((value ^ BigInt(CR0_FIXED)) & ~BigInt(CR0_TS)) return false;
       core.cr0 = value & BigInt(CR0_TS) ? core.cr0 | CR0_TS : core.cr0 & ~CR0_TS;
       return true;
     case 2:
@@ -119,7 +116,9 @@ function moveDebug(vcpu: XenVcpu, { mnemonic, register, gpr }: PrivilegedInstruc
     regs[gpr] = value;
     return 'next';
   }
-  return writeDebugRegister(vcpu, register, regs[gpr]) === 0 ? 'next' : 'general-protection';
+  const rc = writeDebugRegister(vcpu, register, regs[gpr]);
+  if (rc === -Errno.ENODEV) return 'undefined';
+  return rc === 0 ? 'next' : 'general-protection';
 }
 
 function setXcr0(vcpu: XenVcpu): Outcome {
@@ -139,27 +138,13 @@ function setXcr0(vcpu: XenVcpu): Outcome {
   return 'next';
 }
 
-/** The bytes that tell the forms of an instruction apart: opcode, with 0x0F00 for the second map, and ModRM. */
-function opcodeAt(vcpu: XenVcpu, length: number): { opcode: number; modrm: number; bytes: Uint8Array } | null {
-  const { core } = vcpu;
-  const bytes = readGuest(vcpu, core.codeAddress, length);
-  if (!bytes) return null;
-  let at = 0;
-  while (at < length - 1 && isPrefix(bytes[at], core.mode === 64)) at++;
-  let opcode = bytes[at];
-  if (opcode === 0x0f) opcode = 0x0f00 | bytes[++at];
-  return { opcode, modrm: bytes[at + 1] ?? 0, bytes };
-}
-const isPrefix = (byte: number, long: boolean): boolean =>
-  [0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65, 0x66, 0x67, 0xf0, 0xf2, 0xf3].includes(byte) || (long && (byte & 0xf0) === 0x40);
-
-const opcodeOf = (vcpu: XenVcpu, { length }: PrivilegedInstruction): number => opcodeAt(vcpu, length)?.opcode ?? 0;
+const opcodeOf = (vcpu: XenVcpu, { length }: PrivilegedInstruction): number => instructionAt(vcpu, length)?.opcode ?? 0;
 const LSS = 0x0fb2;
 
 /** MOV, POP and the LDS family into a segment register. */
 function segmentLoad(vcpu: XenVcpu, instruction: PrivilegedInstruction): Outcome {
   const { selector, register, gpr, offset, width } = instruction;
-  const opcode = opcodeAt(vcpu, instruction.length)?.opcode ?? 0x8e;
+  const opcode = instructionAt(vcpu, instruction.length)?.opcode ?? 0x8e;
   const fault = loadSegment(vcpu, register, selector);
   if (fault) {
     injectSegmentFault(vcpu, fault);
@@ -178,12 +163,10 @@ function emulate(vcpu: XenVcpu, instruction: PrivilegedInstruction): Outcome {
   switch (instruction.mnemonic) {
     case 'IN':
     case 'OUT':
-      return ok(emulateInOut(vcpu, instruction));
+      return emulateInOut(vcpu, instruction);
     case 'INS':
-    case 'OUTS': {
-      const outcome = emulateStringIo(vcpu, instruction);
-      return outcome === 'done' ? 'next' : outcome === 'refused' ? 'general-protection' : 'stay';
-    }
+    case 'OUTS':
+      return emulateStringIo(vcpu, instruction);
     case 'CLI':
     case 'STI':
       // Allowed by virtual IOPL, and without effect on the event mask.
@@ -192,7 +175,7 @@ function emulate(vcpu: XenVcpu, instruction: PrivilegedInstruction): Outcome {
       nativeIret(vcpu, instruction);
       return 'stay';
     case 'FAR_TRANSFER': {
-      const found = opcodeAt(vcpu, instruction.length);
+      const found = instructionAt(vcpu, instruction.length);
       if (!found) return 'general-protection';
       farTransfer(vcpu, found, instruction);
       return 'stay';
@@ -202,9 +185,12 @@ function emulate(vcpu: XenVcpu, instruction: PrivilegedInstruction): Outcome {
     case 'LAR':
     case 'LSL':
     case 'VERR':
-    case 'VERW':
-      queryDescriptor(vcpu, instruction);
-      return 'next';
+    case 'VERW': {
+      const fault = queryDescriptor(vcpu, instruction);
+      if (fault === null) return 'next';
+      injectSegmentFault(vcpu, fault);
+      return 'stay';
+    }
     case 'SLDT':
     case 'STR':
     case 'SMSW': {
@@ -269,7 +255,9 @@ export function handlePrivileged(vcpu: XenVcpu, exit: Exit): void {
   // LSS is the one load of SS that holds nothing back.
   const loadedSs =
     instruction.mnemonic === 'LOAD_SEGMENT' && instruction.register === Seg.ss && opcodeOf(vcpu, instruction) !== LSS;
-  switch (emulate(vcpu, instruction)) {
+  const outcome = emulate(vcpu, instruction);
+  const { way, hits } = typeof outcome === 'object' ? outcome : { way: outcome, hits: 0 };
+  switch (way) {
     case 'next':
       core.rip = BigInt.asUintN(core.mode === 64 ? 64 : 32, core.rip + BigInt(instruction.length));
       break;
@@ -283,5 +271,5 @@ export function handlePrivileged(vcpu: XenVcpu, exit: Exit): void {
       break;
   }
   // Of an instruction that faulted nothing is due.
-  deliverDebugTrap(vcpu, loadedSs);
+  deliverDebugTrap(vcpu, loadedSs, hits);
 }

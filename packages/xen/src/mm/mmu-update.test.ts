@@ -108,7 +108,7 @@ describe('mmu_update', () => {
   });
 
   it('marks the entries of an L4 as accessed', () => {
-    const [l4, l3] = guest.path(BASE) as [number, number];
+    const [l4, l3] = guest.path(BASE) as number[] as [number, number];
     const at = BigInt(l4 * 4096 + 273 * 8);
     expect(update(at, pte(l3, Pte.present | Pte.rw))).toBe(0);
     expect(machine.mmu.readU64(Number(at) as Maddr)).toBe(pte(l3, RW & ~Pte.dirty));

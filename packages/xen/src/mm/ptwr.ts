@@ -74,7 +74,7 @@ function store(vcpu: XenVcpu, table: number, page: bigint, at: bigint, bytes: Ui
     value.set(bytes);
     trace(vcpu, `W ${hex(address)} ${hex(new DataView(value.buffer).getBigUint64(0, true))} ${size}`);
   }
-  const set = (lo: number): number => 
+  const set = (lo: number): number =>
     updateL1(mm, table, offset >>> 3, lo, view.getUint32(4, true), false, domain.id, true);
   const lo = view.getUint32(0, true);
   const rc = set(lo);

@@ -15,6 +15,7 @@ import { PfError } from '@paravane/mmu';
 import type { Maddr } from '@paravane/types';
 import type { Callback, XenVcpu } from '../domain.js';
 import { emulateForcedCpuid } from '../emulate/cpuid.js';
+import { emulateTimeStamp } from '../emulate/time-stamp.js';
 import { readGuest } from '../guest-memory.js';
 import { handlePageFault } from '../mm/index.js';
 import { hex, trace } from '../trace.js';
@@ -97,8 +98,8 @@ export function injectDebugTrap(vcpu: XenVcpu, dr6: number): void {
 }
 
 /** An instruction was carried out here instead of in the core: the trap that single-step or a breakpoint asks for. */
-export function deliverDebugTrap(vcpu: XenVcpu, loadedSs = false): void {
-  const due = vcpu.core.debugTrap(loadedSs);
+export function deliverDebugTrap(vcpu: XenVcpu, loadedSs = false, hits = 0): void {
+  const due = vcpu.core.debugTrap(loadedSs) | hits;
   if (due !== 0) injectDebugTrap(vcpu, due);
 }
 
@@ -120,9 +121,11 @@ export function handleException(vcpu: XenVcpu, exit: Exit): void {
       else deliverDebugTrap(vcpu);
       return;
     case Vector.UD:
-      if (!isForcedEmulation(vcpu)) injectException(vcpu, Vector.UD);
-      else if (emulateForcedCpuid(vcpu)) deliverDebugTrap(vcpu);
-      else injectException(vcpu, Vector.GP, 0);
+      handleUndefined(vcpu);
+      return;
+    case Vector.GP:
+      if (exit.errorCode === 0 && emulateTimeStamp(vcpu)) deliverDebugTrap(vcpu);
+      else injectException(vcpu, Vector.GP, exit.errorCode);
       return;
     case Vector.NM:
       core.cr0 &= ~CR0_TS;
@@ -136,16 +139,26 @@ export function handleException(vcpu: XenVcpu, exit: Exit): void {
   }
 }
 
-/** At #UD: `ud2; "xen"` stands at RIP, and CPUID behind it. */
-function isForcedEmulation(vcpu: XenVcpu): boolean {
-  const bytes = readGuest(vcpu, vcpu.core.codeAddress, 7);
-  return (
-    bytes !== null &&
-    XEN_EMULATE_PREFIX.every((byte, at) => bytes[at] === byte) &&
-    bytes[5] === 0x0f &&
-    bytes[6] === 0xa2
-  );
+const CPUID = [0x0f, 0xa2];
+
+/**
+ * Xen looks for its prefix, `ud2; "xen"`, wherever an instruction is undefined, and for CPUID behind it. Where so many
+ * bytes can't be read, that is the fault that the guest hears of.
+ */
+function handleUndefined(vcpu: XenVcpu): void {
+  const { core } = vcpu;
+  let at = core.rip;
+  for (const expected of [XEN_EMULATE_PREFIX, CPUID]) {
+    const bytes = readGuest(vcpu, at, expected.length);
+    if (!bytes) return injectPageFault(vcpu, 0, firstUnreadable(vcpu, at));
+    if (!expected.every((byte, i) => bytes[i] === byte)) return injectException(vcpu, Vector.UD);
+    at = BigInt.asUintN(core.mode === 64 ? 64 : 32, at + BigInt(expected.length));
+  }
+  if (emulateForcedCpuid(vcpu)) deliverDebugTrap(vcpu);
+  else injectException(vcpu, Vector.GP, 0);
 }
+const firstUnreadable = (vcpu: XenVcpu, at: bigint): bigint =>
+  readGuest(vcpu, at, 1) ? BigInt.asUintN(64, (at | 0xfffn) + 1n) : at;
 
 const SYSTEM_CALL = 0x80;
 /** Whether the instruction before RIP is INT1 (F1), which asks for no DPL, and not INT 1 (CD 01). */

@@ -52,13 +52,14 @@ export function segmentOf(value: bigint): Segment {
 
 export const isCanonical = (address: bigint): boolean => BigInt.asUintN(64, BigInt.asIntN(48, address)) === address;
 
-/** The fault of a selector that names no descriptor: behind the end of its table, or in a page that is not there. */
-function absent(vcpu: XenVcpu, selector: number): SegmentFault {
+/** The fault of a selector whose descriptor lies in a page of the LDT that is not there, or null. */
+export function absentPage(vcpu: XenVcpu, selector: number): SegmentFault | null {
   const address = missingDescriptor(vcpu, selector);
-  return address === null || !isCanonical(address)
-    ? generalFault(selector)
-    : { vector: Vector.PF, errorCode: 0, address };
+  if (address === null) return null;
+  return isCanonical(address) ? { vector: Vector.PF, errorCode: 0, address } : generalFault(selector);
 }
+/** The fault of a selector that names no descriptor. */
+const absent = (vcpu: XenVcpu, selector: number): SegmentFault => absentPage(vcpu, selector) ?? generalFault(selector);
 
 /** The descriptor that a selector names, or null: null selector, outside the table, or no table. */
 export function descriptor(vcpu: XenVcpu, selector: number): bigint | null {

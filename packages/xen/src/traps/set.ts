@@ -12,16 +12,18 @@ import {
   FLAT_RING1_CS,
   FLAT_RING3_CS64,
   SEGBASE,
+  SHARED_INFO_OFFSETS,
   TI_DPL_MASK,
   TI_EVENT_MASK,
   XENNMI,
   xennmi_callback,
 } from '@paravane/abi-xen';
 import { Seg, Vector } from '@paravane/engine-api';
+import type { Maddr } from '@paravane/types';
 import { compatSelector } from '../calls/compat.js';
 import type { HypercallHandler, XenVcpu } from '../domain.js';
 import { asU32, readGuest, readGuestStruct } from '../guest-memory.js';
-import { descriptor, isCanonical, isUsable, segmentOf } from './segments.js';
+import { isCanonical, loadSegment } from './segments.js';
 import { chargeBatch, clearTraps, TRAP_BATCH } from './table.js';
 
 const CR0_TS = 8;
@@ -110,17 +112,26 @@ function unregisterCallback(vcpu: XenVcpu, argument: bigint): number {
     case CALLBACKTYPE.syscall:
       return vcpu.domain.is64 ? -Errno.EINVAL : -Errno.ENOSYS;
     case CALLBACKTYPE.nmi:
-      return registerNmi(vcpu, 0n);
+      return unregisterNmi(vcpu);
     default:
       return -Errno.ENOSYS;
   }
 }
 
-/** The NMI callback is the entry of the trap table, by another way; 0 takes it out. */
+/** The NMI callback is the entry of the trap table, by another way. */
 function registerNmi(vcpu: XenVcpu, address: bigint): number {
   if (!isCanonical(address)) return -Errno.EINVAL;
-  const cs = vcpu.domain.is64 ? FLAT_RING3_CS64 : FLAT_RING1_CS;
-  Object.assign(vcpu.traps[Vector.NMI], { address, dpl: 0, masksEvents: true, cs });
+  const { is64, mmu, sharedInfo } = vcpu.domain;
+  const cs = is64 ? FLAT_RING3_CS64 : FLAT_RING1_CS;
+  Object.assign(vcpu.traps[Vector.NMI]!, { address, dpl: 0, masksEvents: true, cs });
+  // An NMI that came while there was no handler is lost, but not its reason.
+  const reason = (sharedInfo * 4096 + SHARED_INFO_OFFSETS[is64 ? 64 : 32].nmi_reason) as Maddr;
+  if (vcpu.id === 0 && mmu.readU32(reason) !== 0) vcpu.nmiPending = true;
+  return 0;
+}
+
+function unregisterNmi(vcpu: XenVcpu): number {
+  Object.assign(vcpu.traps[Vector.NMI]!, { address: 0n, dpl: 0, masksEvents: false, cs: 0 });
   return 0;
 }
 
@@ -142,7 +153,7 @@ export const nmi_op: HypercallHandler = (vcpu, [command, argument]) => {
       return request ? registerNmi(vcpu, request.handler_address) : -Errno.EFAULT;
     }
     case XENNMI.unregister_callback:
-      return registerNmi(vcpu, 0n);
+      return unregisterNmi(vcpu);
     default:
       return -Errno.ENOSYS;
   }
@@ -155,7 +166,7 @@ export const stack_switch: HypercallHandler = (vcpu, [ss, sp]) => {
 };
 
 export const fpu_taskswitch: HypercallHandler = (vcpu, [set]) => {
-  if (set !== 0n) vcpu.core.cr0 |= CR0_TS;
+  if (asU32(set) !== 0) vcpu.core.cr0 |= CR0_TS;
   else vcpu.core.cr0 &= ~CR0_TS;
   return 0;
 };
@@ -205,10 +216,10 @@ export function readDebugRegister(vcpu: XenVcpu, register: number): bigint | nul
 }
 
 export const set_debugreg: HypercallHandler = (vcpu, [register, value]) =>
-  register > 7n ? -Errno.ENODEV : writeDebugRegister(vcpu, Number(register), value);
+  asU32(register) > 7 ? -Errno.ENODEV : writeDebugRegister(vcpu, asU32(register), value);
 
 export const get_debugreg: HypercallHandler = (vcpu, [register]) =>
-  (register > 7n ? null : readDebugRegister(vcpu, Number(register))) ?? -Errno.ENODEV;
+  (asU32(register) > 7 ? null : readDebugRegister(vcpu, asU32(register))) ?? -Errno.ENODEV;
 
 export const set_segment_base: HypercallHandler = (vcpu, [which, base]) => {
   const { core } = vcpu;
@@ -227,13 +238,13 @@ export const set_segment_base: HypercallHandler = (vcpu, [which, base]) => {
       return 0;
     case SEGBASE.GS_USER_SEL: {
       // Loads GS for the user program: a selector that names nothing becomes null, and the call succeeds.
-      const selector = asU32(base) & 0xffff;
-      const value = descriptor(vcpu, selector);
-      const usable = value !== null && isUsable(value);
+      const claimed = asU32(base) & 0xffff;
+      const selector = claimed > 3 ? claimed | 3 : claimed;
       // The base goes to the program's GS, what else there is of the segment has one place for both.
-      const segment = usable ? segmentOf(value) : { base: 0n, limit: 0, rights: 0 };
-      core.setSegment(Seg.gs, usable ? selector | 3 : 0, { ...segment, base: core.gsBase });
-      vcpu.gsBaseOther = segment.base;
+      const kernelBase = core.gsBase;
+      if (loadSegment(vcpu, Seg.gs, selector, 0) !== null) loadSegment(vcpu, Seg.gs, 0, 0);
+      vcpu.gsBaseOther = core.gsBase;
+      core.gsBase = kernelBase;
       return 0;
     }
     default:
