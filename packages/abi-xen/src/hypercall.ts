@@ -72,6 +72,9 @@ export const XENMEM = {
   remove_from_physmap: 15,
   set_pod_target: 16,
   get_pod_target: 17,
+  get_sharing_freed_pages: 18,
+  get_sharing_shared_pages: 19,
+  access_op: 21,
   add_to_physmap_batch: 23,
   claim_pages: 24,
   machphys_compat_mfn_list: 25,
@@ -96,8 +99,11 @@ export const XENMAPIDX_grant_table_status = 0x8000_0000;
 export const XENMEMF = {
   address_bits_mask: 0xff,
   node_shift: 8,
+  /** The node's number plus one; 0 for none. */
+  node_mask: 0xff,
   populate_on_demand: 1 << 16,
   exact_node: 1 << 17,
+  vnode: 1 << 18,
 } as const;
 
 /** event_channel_op: public/event_channel.h, `EVTCHNOP_*`. */
@@ -116,6 +122,8 @@ export const EVTCHNOP = {
   init_control: 11,
   expand_array: 12,
   set_priority: 13,
+  /** Xen's own, for the rest of a reset; a guest may use it too. */
+  reset_cont: 14,
 } as const;
 
 /** Answers of EVTCHNOP_status: `EVTCHNSTAT_*`. */
@@ -220,6 +228,7 @@ export const UVMF = {
 
 /** physdev_op: public/physdev.h, `PHYSDEVOP_*`. */
 export const PHYSDEVOP = {
+  IRQ_UNMASK_NOTIFY: 4,
   irq_status_query: 5,
   set_iopl: 6,
   set_iobitmap: 7,
@@ -321,8 +330,14 @@ export const HVMOP = {
   flush_tlbs: 5,
   pagetable_dying: 9,
   get_time: 10,
+  xentrace: 11,
+  get_mem_type: 15,
   set_evtchn_upcall_vector: 23,
+  guest_request_vm_event: 24,
+  altp2m: 25,
 } as const;
+/** Parameters of a domain (`HVM_NR_PARAMS`). */
+export const HVM_NR_PARAMS = 39;
 
 /** public/hvm/params.h, `HVM_PARAM_*`. */
 export const HVM_PARAM = {

@@ -7,7 +7,7 @@ import type { Abi, FieldMap, Struct, StructInput, StructValue } from '@paravane/
 import type { XenVcpu } from './domain.js';
 import { readGuest, viewGuest, writeGuest } from './mm/guest.js';
 
-export { addressOk, handleOk, readGuest, readGuestU64, viewGuest, writeGuest } from './mm/guest.js';
+export { addressOk, handleOk, readGuest, readGuestU64, readGuestWord, viewGuest, writeGuest } from './mm/guest.js';
 
 export const abiOf = (vcpu: XenVcpu): Abi => (vcpu.domain.is64 ? 64 : 32);
 

@@ -9,7 +9,7 @@ import type { Mfn } from '@paravane/types';
 import type { HypercallResult, XenDomain, XenVcpu } from '../domain.js';
 import { selfOnly } from './foreign.js';
 import { handleOk, readGuest, readGuestWord, wordBytes, writeGuestWord } from './guest.js';
-import { addressLimit, parseReservation, RESERVATION_BYTES, type Reservation } from './reservation.js';
+import { addressLimit, nodeOk, parseReservation, RESERVATION_BYTES, type Reservation } from './reservation.js';
 import { work } from './state.js';
 
 /** Largest order for a guest without privileges (CONFIG_DOMU_MAX_ORDER). */
@@ -28,9 +28,12 @@ export function exchange(vcpu: XenVcpu, args: bigint[]): HypercallResult {
   const input = parseReservation(view, 0, word);
   const output = parseReservation(view, size, word);
   const claimedDone = word === 8 ? view.getBigUint64(2 * size, true) : BigInt(view.getUint32(2 * size, true));
-  if (input.order > MAX_ORDER || output.order > MAX_ORDER) return -Errno.EPERM;
   const rc = check(vcpu, input, output, claimedDone);
   if (rc !== 0) return rc;
+  if (claimedDone === input.count) return 0;
+  if (!nodeOk(output.flags)) return -Errno.EINVAL;
+  const refused = selfOnly(domain, input.domid);
+  if (refused !== 0) return refused;
   const inOrder = Math.max(0, output.order - input.order);
   const outOrder = Math.max(0, input.order - output.order);
   const limit = addressLimit(domain, output.flags) ?? 0;
@@ -53,18 +56,25 @@ export function exchange(vcpu: XenVcpu, args: bigint[]): HypercallResult {
   return writeGuestWord(vcpu, arg + BigInt(2 * size), done) ? result : -Errno.EFAULT;
 }
 
+/** What is wrong with the sizes and lists; the compatibility layer of 32-bit guests has an order of its own. */
 function check(vcpu: XenVcpu, input: Reservation, output: Reservation, claimedDone: bigint): number {
-  const pages = (r: Reservation): bigint => r.count << BigInt(r.order);
-  if (claimedDone > input.count || input.domid !== output.domid || pages(input) !== pages(output)) return -Errno.EINVAL;
-  if (pages(input) >> 64n !== 0n) return -Errno.EINVAL;
   const word = wordBytes(vcpu);
-  if (
-    !handleOk(vcpu, input.list, Number(input.count), word) ||
-    !handleOk(vcpu, output.list, Number(output.count), word)
-  ) {
-    return -Errno.EFAULT;
-  }
-  return selfOnly(vcpu.domain, input.domid);
+  const tooLarge = Math.max(input.order, output.order) > MAX_ORDER;
+  if (tooLarge && word === 8) return -Errno.EPERM;
+  const bits = BigInt(8 * word);
+  // Sizes that are no sizes at all are as wrong as unequal ones.
+  const pages = (r: Reservation): bigint => (r.order < Number(bits) ? r.count << BigInt(r.order) : -1n);
+  if (claimedDone > input.count || pages(input) !== pages(output) || pages(input) >> bits !== 0n) return -Errno.EINVAL;
+  const delta = output.order - input.order;
+  if (word === 4) {
+    if (delta > 0 && claimedDone & ((1n << BigInt(delta)) - 1n)) return -Errno.EINVAL;
+  } else if (input.domid !== output.domid) return -Errno.EINVAL;
+  if (word === 8 && claimedDone === input.count) return 0;
+  const reach = ({ list, count }: Reservation): boolean => handleOk(vcpu, list, Number(count), word);
+  if (!reach(input) || !reach(output)) return -Errno.EFAULT;
+  if (word === 4 && Math.abs(delta) > MAX_ORDER) return -Errno.E2BIG;
+  if (tooLarge) return -Errno.EPERM;
+  return input.domid === output.domid ? 0 : -Errno.EINVAL;
 }
 
 function exchangeChunk(

@@ -110,7 +110,7 @@ describe('questions', () => {
     const self = guest.put(SELF);
     expect(op(XENMEM.current_reservation, self)).toBe(guest.domain.totPages);
     expect(op(XENMEM.maximum_reservation, self)).toBe(600);
-    expect(op(XENMEM.maximum_ram_page, 0n)).toBe(2047);
+    expect(op(XENMEM.maximum_ram_page, 0n)).toBe(2048);
     expect(op(XENMEM.maximum_gpfn, self)).toBe(0);
     expect(op(XENMEM.current_reservation, guest.put(9n))).toBe(-Errno.ESRCH);
     expect(op(XENMEM.current_reservation, vaOf(5000))).toBe(-Errno.EFAULT);

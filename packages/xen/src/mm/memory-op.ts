@@ -31,7 +31,7 @@ import {
   writeGuestWord,
 } from './guest.js';
 import { begin, end } from './preempt.js';
-import { addressLimit, type Reservation, readReservation } from './reservation.js';
+import { addressLimit, nodeOk, type Reservation, readReservation } from './reservation.js';
 import { allocateExtent, work } from './state.js';
 
 const OP_MASK = 63n;
@@ -62,22 +62,28 @@ function dispatch(vcpu: XenVcpu, args: bigint[]): HypercallResult {
     case XENMEM.exchange:
       return start !== 0n ? -Errno.EINVAL : exchange(vcpu, args);
     case XENMEM.maximum_ram_page:
-      return start !== 0n ? -Errno.EINVAL : domain.mmu.frames.frames - 1;
+      return start !== 0n ? -Errno.EINVAL : domain.mmu.frames.frames;
     case XENMEM.current_reservation:
     case XENMEM.maximum_reservation:
     case XENMEM.maximum_gpfn:
       return start !== 0n ? -Errno.EINVAL : statistics(vcpu, op, arg);
     case XENMEM.add_to_physmap:
     case XENMEM.add_to_physmap_batch:
-      return start > 0xffffn ? -Errno.EDOM : physmap(vcpu, op, arg);
+      return start > 0xffffn ? -Errno.EDOM : addToPhysmap(vcpu, op, arg);
     case XENMEM.remove_from_physmap:
-      return start !== 0n ? -Errno.EINVAL : physmap(vcpu, op, arg);
+      return start !== 0n ? -Errno.EINVAL : physmap(vcpu, viewGuest(vcpu, arg, 2 * wordBytes(vcpu)));
+    case XENMEM.access_op:
+      return accessOp(vcpu, arg);
     case XENMEM.claim_pages:
+      // 32-bit guests don't have it.
+      if (!domain.is64) return -Errno.ENOSYS;
       return start !== 0n ? -Errno.EINVAL : claimPages(vcpu, arg);
     case XENMEM.get_vnumainfo:
       return start !== 0n ? -Errno.EINVAL : vnumaInfo(vcpu, arg);
     case XENMEM.acquire_resource:
       return acquireResource(vcpu, arg);
+    case XENMEM.reserved_device_memory_map:
+      return start !== 0n ? -Errno.EINVAL : reservedDeviceMemory(vcpu, arg);
     default:
       return start !== 0n ? -Errno.ENOSYS : architecture(vcpu, op, arg);
   }
@@ -133,14 +139,48 @@ function maximumGpfn(domain: XenDomain): number {
   return claimedMax === 0n ? 0 : Number(BigInt.asIntN(64, claimedMax - 1n));
 }
 
-function physmap(vcpu: XenVcpu, op: number, arg: bigint): number {
-  const view = viewGuest(vcpu, arg, (op === XENMEM.remove_from_physmap ? 2 : 3) * wordBytes(vcpu));
+/** Of structures that begin with a domain id: a PV domain has no second translation to change, whosever it is. */
+function physmap(vcpu: XenVcpu, view: DataView | null): number {
   if (!view) return -Errno.EFAULT;
-  if (op === XENMEM.add_to_physmap && view.getUint32(4, true) === XENMAPSPACE.gmfn_foreign) return -Errno.ENOSYS;
-  const rc = selfOnly(vcpu.domain, view.getUint16(0, true));
-  // A PV domain has no second translation to change.
-  return rc !== 0 ? rc : -Errno.EACCES;
+  return selfOnly(vcpu.domain, view.getUint16(0, true)) === -Errno.ESRCH ? -Errno.ESRCH : -Errno.EACCES;
 }
+
+function addToPhysmap(vcpu: XenVcpu, op: number, arg: bigint): number {
+  const word = wordBytes(vcpu);
+  const isBatch = op === XENMEM.add_to_physmap_batch;
+  const view = viewGuest(vcpu, arg, isBatch ? 8 + 3 * word : 8 + 2 * word);
+  if (!view) return -Errno.EFAULT;
+  if (!isBatch && view.getUint32(4, true) === XENMAPSPACE.gmfn_foreign) return -Errno.ENOSYS;
+  if (isBatch) {
+    const count = view.getUint16(4, true);
+    const lists = [0, 1, 2].map((at) => BigInt(view.getUint32(8 + 4 * at, true)));
+    if (word === 4 && !lists.every((list) => handleOk(vcpu, list, count, word))) return -Errno.EFAULT;
+    if (view.getUint16(2, true) === XENMAPSPACE.gmfn_range) return -Errno.EOPNOTSUPP;
+  }
+  return physmap(vcpu, view);
+}
+
+/** struct xen_mem_access_op {op u8, access u8, domid u16, …}: for domains of the other kind. */
+function accessOp(vcpu: XenVcpu, arg: bigint): number {
+  const { domain } = vcpu;
+  const view = viewGuest(vcpu, arg, wordBytes(vcpu) === 8 ? 32 : 24);
+  if (!view) return -Errno.EFAULT;
+  const claimedId = view.getUint16(2, true);
+  if (claimedId === domain.id) return -Errno.EPERM;
+  return isDomain(domain.machine, claimedId) ? -Errno.EINVAL : -Errno.ESRCH;
+}
+
+/** struct xen_reserved_device_memory_map {flags u32, nr_entries u32, buffer, device}: there is none. */
+function reservedDeviceMemory(vcpu: XenVcpu, arg: bigint): number {
+  const word = wordBytes(vcpu);
+  const view = viewGuest(vcpu, arg, word === 8 ? 24 : 16);
+  if (!view) return -Errno.EFAULT;
+  const buffer = word === 8 ? view.getBigUint64(8, true) : BigInt(view.getUint32(8, true));
+  if (!handleOk(vcpu, buffer, view.getUint32(4, true), 2 * word)) return -Errno.EFAULT;
+  if ((view.getUint32(0, true) & ~XENMEM_RDM_ALL) !== 0) return -Errno.EINVAL;
+  return writeGuestU32(vcpu, arg + 4n, 0) ? 0 : -Errno.EFAULT;
+}
+const XENMEM_RDM_ALL = 1;
 
 function architecture(vcpu: XenVcpu, op: number, arg: bigint): number {
   switch (op) {
@@ -159,6 +199,9 @@ function architecture(vcpu: XenVcpu, op: number, arg: bigint): number {
       return memoryMap(vcpu, arg);
     case XENMEM.set_memory_map:
       return setMemoryMap(vcpu, arg);
+    case XENMEM.get_sharing_freed_pages:
+    case XENMEM.get_sharing_shared_pages:
+      return 0;
     case XENMEM.machine_memory_map:
       return -Errno.EPERM;
     case XENMEM.set_pod_target:
@@ -199,6 +242,7 @@ function memoryMap(vcpu: XenVcpu, arg: bigint): number {
   if (!view) return -Errno.EFAULT;
   const buffer = word === 8 ? view.getBigUint64(8, true) : BigInt(view.getUint32(4, true));
   const map = domain.mm.memoryMap ?? [{ address: 0, size: domain.maxPages * PAGE_SIZE, type: E820.RAM }];
+  if (map.length === 0) return -Errno.ENOSYS;
   const count = Math.min(view.getUint32(0, true), map.length);
   const bytes = new Uint8Array(count * E820_BYTES);
   const out = new DataView(bytes.buffer);
@@ -242,6 +286,7 @@ function extents(vcpu: XenVcpu, op: number, args: bigint[], claimedStart: bigint
     claimedStart >= reservation.count ||
     selfOnly(domain, reservation.domid) !== 0 ||
     addressLimit(domain, reservation.flags) === null ||
+    !(reservation.flags & XENMEMF.vnode || nodeOk(reservation.flags)) ||
     reservation.order > MAX_ORDER ||
     !listOk(vcpu, op, reservation);
   if (refused) return Number(BigInt.asIntN(64, claimedStart));

@@ -33,6 +33,12 @@ export function parseReservation(view: DataView, at: number, word: 4 | 8): Reser
   };
 }
 
+/** Whether the node asked for is one that a domain without privilege may ask for: it has to leave Xen the choice. */
+export function nodeOk(flags: number): boolean {
+  const claimedNode = (flags >>> XENMEMF.node_shift) & XENMEMF.node_mask;
+  return claimedNode === 0 || (flags & XENMEMF.exact_node) === 0;
+}
+
 /** Frames must lie below this number; null for a limit that leaves none. */
 export function addressLimit(domain: XenDomain, flags: number): number | null {
   const bits = flags & XENMEMF.address_bits_mask;
