@@ -25,7 +25,7 @@ import { copyGrant } from '../grants/copy.js';
 import { mapRef, unmapHandle } from '../grants/map.js';
 import { growTable, setVersion, swapEntries } from '../grants/table.js';
 import { transferPage } from '../grants/transfer.js';
-import { abiOf, asS32, asU32, handleOk, readGuest, readGuestStruct, writeGuest } from '../guest-memory.js';
+import { abiOf, asS32, asU32, handleOk, readGuest, readGuestStruct, viewGuest, writeGuest } from '../guest-memory.js';
 import { work } from '../mm/index.js';
 
 /** Requests of an array that one call works on before it is re-issued. */
@@ -70,13 +70,22 @@ function tableOwner(vcpu: XenVcpu, claimedDom: number): XenDomain | number {
 
 /** Writes frame numbers to a guest array; false if it can't be written. */
 function writeFrames(vcpu: XenVcpu, address: bigint, frames: readonly number[], size = abiOf(vcpu) / 8): boolean {
-  const bytes = new Uint8Array(frames.length * size);
+  const bytes = new Uint8Array(size);
   const view = new DataView(bytes.buffer);
-  frames.forEach((frame, index) => view.setUint32(index * size, frame, true));
-  return writeGuest(vcpu, address, bytes);
+  let written = true;
+  // What can be written is, behind what can't too.
+  frames.forEach((frame, index) => {
+    view.setUint32(0, frame, true);
+    if (!writeGuest(vcpu, address + BigInt(index * size), bytes)) written = false;
+  });
+  return written;
 }
 
+/** The compatibility layer of 32-bit guests does not look at an empty array. */
+const isEmptyForCompat = ({ domain }: XenVcpu, count: bigint): boolean => !domain.is64 && asU32(count) === 0;
+
 function setupTable(vcpu: XenVcpu, args: bigint[]): HypercallResult {
+  if (isEmptyForCompat(vcpu, args[2]!)) return handleOk(vcpu, args[1]!, 0, 1) ? 0 : -Errno.EFAULT;
   if (asU32(args[2]) !== 1) return -Errno.EINVAL;
   const { frame_list: list = 0n, nr_frames: claimedCount = 0 } =
     readGuestStruct(vcpu, gnttab_setup_table, args[1]) ?? {};
@@ -95,6 +104,7 @@ function setupTable(vcpu: XenVcpu, args: bigint[]): HypercallResult {
 }
 
 function statusFrames(vcpu: XenVcpu, args: bigint[]): HypercallResult {
+  if (isEmptyForCompat(vcpu, args[2]!)) return handleOk(vcpu, args[1]!, 0, 1) ? 0 : -Errno.EFAULT;
   if (asU32(args[2]) !== 1) return -Errno.EINVAL;
   const { frame_list: list = 0n, nr_frames: claimedCount = 0 } =
     readGuestStruct(vcpu, gnttab_get_status_frames, args[1]) ?? {};
@@ -139,9 +149,47 @@ function tellVersion(vcpu: XenVcpu, args: bigint[]): HypercallResult {
   return result === 0 ? rc : result;
 }
 
+/** struct gnttab_cache_flush {dev_bus_addr u64, offset u16, length u16, op u32}, the same in both ABIs. */
+const FLUSH_BYTES = 16;
+const CACHE_CLEAN = 1;
+const CACHE_INVAL = 2;
+const PAGE = 4096;
+
+/** There are no caches to write back; what is checked is the right to. */
+function flushCaches(vcpu: XenVcpu, args: bigint[]): HypercallResult {
+  const at = args[1]!;
+  const count = asU32(args[2]!);
+  if (!handleOk(vcpu, at, count, FLUSH_BYTES)) return -Errno.EFAULT;
+  for (let done = 0; done < count; done++) {
+    const here = at + BigInt(done * FLUSH_BYTES);
+    if (done === BATCH) return { preempted: true, args: [args[0]!, here, BigInt(count - done), ...args.slice(3)] };
+    const view = viewGuest(vcpu, here, FLUSH_BYTES);
+    const rc = view ? flushOne(vcpu, view) : -Errno.EFAULT;
+    if (rc !== 0) return rc;
+  }
+  return 0;
+}
+
+function flushOne({ domain }: XenVcpu, view: DataView): number {
+  const [offset, length, op] = [view.getUint16(8, true), view.getUint16(10, true), view.getUint32(12, true)];
+  const isOutside = offset >= PAGE || offset + length > PAGE;
+  if (isOutside || (op & ~(CACHE_CLEAN | CACHE_INVAL)) !== 0) return -Errno.EINVAL;
+  if (length === 0 || op === 0) return 0;
+  const claimedFrame = Number(view.getBigUint64(0, true) >> 12n);
+  const { frames } = domain.mmu;
+  if (!(claimedFrame < frames.frames)) return -Errno.EINVAL;
+  const owner = frames.owner[claimedFrame]!;
+  if (!domain.machine.domain(owner)) return -Errno.EPERM;
+  const isMapped = domain.grants.handles.some((handle) => handle?.frame === claimedFrame);
+  if (owner !== domain.id && !isMapped) return -Errno.EINVAL;
+  // What is in a cache alone can't be thrown away.
+  return op === CACHE_INVAL ? -Errno.EOPNOTSUPP : 0;
+}
+
 export const grant_table_op: HypercallHandler = (vcpu, args) => {
   const { domain } = vcpu;
-  const command = asU32(args[0]);
+  const whole = asU32(args[0]);
+  const command = (whole & COMMAND_MASK) === GNTTABOP.cache_flush ? GNTTABOP.cache_flush : whole;
   if (asS32(args[2]) < 0 || command & ~COMMAND_MASK) return -Errno.EINVAL;
   switch (command) {
     case GNTTABOP.map_grant_ref:
@@ -174,7 +222,7 @@ export const grant_table_op: HypercallHandler = (vcpu, args) => {
         status: swapEntries(domain, request.ref_a, request.ref_b),
       }));
     case GNTTABOP.cache_flush:
-      return asU32(args[2]) === 0 ? 0 : -Errno.EOPNOTSUPP;
+      return flushCaches(vcpu, args);
     default:
       return -Errno.ENOSYS;
   }

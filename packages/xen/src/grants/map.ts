@@ -42,32 +42,39 @@ export function mapRef(
   const use = beginUse(remote, request.ref, domain.id, write, true);
   if (!use.active) return failed(use.status);
   const { frame } = use.active;
-  // The handle's own hold; below, those of the table entry.
+  // The handle's own hold; below, those of devices and of the table entry.
   mmu.holds.hold(domain.id, frame, write);
-  if (flags & GNTMAP.host_map) {
-    const status = mapHost(vcpu, remote, request.host_addr, frame, flags);
-    if (status !== GNTST.okay) {
-      mmu.holds.unhold(domain.id, frame, write);
-      endUse(remote, request.ref, write);
-      return failed(status);
-    }
+  const forDevices = (flags & GNTMAP.device_map) !== 0;
+  const held = !forDevices || takeHolds(remote, frame, flags);
+  let status: number = held ? GNTST.okay : GNTST.general_error;
+  if (held && flags & GNTMAP.host_map) status = mapHost(vcpu, remote, request.host_addr, frame, flags);
+  if (status !== GNTST.okay) {
+    if (held && forDevices) dropHolds(remote, frame, flags);
+    mmu.holds.unhold(domain.id, frame, write);
+    endUse(remote, request.ref, write);
+    return failed(status);
   }
   return { status: GNTST.okay, handle: takeHandle(domain, { remote, ref: request.ref, frame, flags }), frame };
 }
 
 function mapHost(vcpu: XenVcpu, remote: XenDomain, address: bigint, frame: Mfn, flags: number): number {
-  const { frames } = remote.mmu;
-  const write = !(flags & GNTMAP.readonly);
-  if (!frames.getRef(frame, remote.id)) return GNTST.general_error;
-  if (write && getPageType(remote.mm, frame, FrameType.writable) !== 0) {
-    frames.putRef(frame);
-    return GNTST.general_error;
-  }
+  if (!takeHolds(remote, frame, flags)) return GNTST.general_error;
   const status = mapGrant(vcpu, address, frame, flags);
-  if (status === GNTST.okay) return status;
-  if (write) putPageType(remote.mm, frame);
-  frames.putRef(frame);
+  if (status !== GNTST.okay) dropHolds(remote, frame, flags);
   return status;
+}
+
+/** What a mapping for devices and one in a table hold each: the frame and, to write to it, its type. */
+function takeHolds(remote: XenDomain, frame: Mfn, flags: number): boolean {
+  const { frames } = remote.mmu;
+  if (!frames.getRef(frame, remote.id)) return false;
+  if (flags & GNTMAP.readonly || getPageType(remote.mm, frame, FrameType.writable) === 0) return true;
+  frames.putRef(frame);
+  return false;
+}
+function dropHolds(remote: XenDomain, frame: Mfn, flags: number): void {
+  if (!(flags & GNTMAP.readonly)) putPageType(remote.mm, frame);
+  remote.mmu.frames.putRef(frame);
 }
 
 export function unmapHandle(
@@ -85,18 +92,15 @@ export function unmapHandle(
   if (request.host_addr !== 0n && flags & GNTMAP.host_map) {
     const status = unmapGrant(vcpu, request.host_addr, frame, flags, request.new_addr ?? 0n);
     if (status !== GNTST.okay) return status;
-    dropEntryHolds(remote, frame, flags);
+    dropHolds(remote, frame, flags);
     handle.flags &= ~GNTMAP.host_map;
   }
-  if (request.dev_bus_addr !== 0n && flags & GNTMAP.device_map) handle.flags &= ~GNTMAP.device_map;
+  if (request.dev_bus_addr !== 0n && flags & GNTMAP.device_map) {
+    dropHolds(remote, frame, flags);
+    handle.flags &= ~GNTMAP.device_map;
+  }
   if (!(handle.flags & (GNTMAP.host_map | GNTMAP.device_map))) closeHandle(domain, request.handle);
   return GNTST.okay;
-}
-
-/** What a table entry of a granted frame held. */
-function dropEntryHolds(remote: XenDomain, frame: Mfn, flags: number): void {
-  if (!(flags & GNTMAP.readonly)) putPageType(remote.mm, frame);
-  remote.mmu.frames.putRef(frame);
 }
 
 /** Ends a handle: the right to reach the frame, and the use of the remote's entry. */
@@ -106,6 +110,7 @@ export function closeHandle(domain: XenDomain, number: number): void {
   if (!handle) return;
   handles[number] = undefined;
   freeHandles.push(number);
+  if (handle.flags & GNTMAP.device_map) dropHolds(handle.remote, handle.frame, handle.flags);
   const write = !(handle.flags & GNTMAP.readonly);
   domain.mmu.holds.unhold(domain.id, handle.frame, write);
   domain.mmu.tlb.dropFrame(handle.frame);

@@ -29,8 +29,8 @@ const V1_BYTES = 8;
 const V2_BYTES = 16;
 const STATUS_PER_FRAME = PAGE / 2;
 const RESERVED_ENTRIES = 8;
-/** Uses of one entry at a time; a guest that wants more is up to no good. */
-const MOST_USES = 255;
+/** Uses of one entry at a time, of readers and of writers; a guest that wants more is up to no good. */
+const MOST_USES = 128;
 
 const entryBytes = (domain: XenDomain): number => (domain.grants.version === 1 ? V1_BYTES : V2_BYTES);
 export const entryCount = (domain: XenDomain): number => (domain.grants.frames.length * PAGE) / entryBytes(domain);
@@ -99,9 +99,10 @@ export function setVersion(domain: XenDomain, version: number): number {
   }
   grants.version = version;
   reserved.forEach((entry, ref) => {
-    if ((entry.flags & GTF_type_mask) !== GTF_permit_access || entry.flags & GTF_sub_page) return;
+    // Of version 1 everything can be said in version 2, but not the other way.
+    if (version === 1 && (entry.flags & GTF_type_mask) !== GTF_permit_access) return;
     const at = entryAddress(domain, ref);
-    mmu.writeU16(at, entry.flags & (GTF_permit_access | GTF_readonly));
+    mmu.writeU16(at, entry.flags & ~(GTF_reading | GTF_writing));
     mmu.writeU16((at + 2) as Maddr, entry.domid);
     if (version === 1) mmu.writeU32((at + 4) as Maddr, entry.frame);
     else mmu.writeU64((at + 8) as Maddr, BigInt(entry.frame));
@@ -151,7 +152,8 @@ function readEntry(domain: XenDomain, ref: number): Entry {
     entry.transitiveRef = word(8);
   } else if (entry.flags & GTF_sub_page) {
     entry.start = word(4) & 0xffff;
-    entry.length = word(4) >>> 16;
+    // No copy goes beyond the page, whatever the entry says.
+    entry.length = Math.max(0, Math.min(word(4) >>> 16, PAGE - entry.start));
   }
   return entry;
 }
@@ -186,7 +188,7 @@ export function beginUse(
   if (!(ref < entryCount(domain))) return refuse(GNTST.bad_gntref);
   const known = grants.active.get(ref);
   if (known) {
-    const full = known.readers + known.writers >= MOST_USES;
+    const full = known[write ? 'writers' : 'readers'] >= MOST_USES;
     if (known.domid !== user || full || (forMap && (known.subPage || known.source))) return refuse(GNTST.general_error);
     if (write && known.writers === 0) {
       const flags = readEntry(domain, ref).flags;
@@ -219,10 +221,6 @@ export function beginUse(
     if (status !== GNTST.okay) return refuse(status);
   } else {
     if (!domain.mmu.frames.getRef(entry.frame, domain.id)) return refuse(GNTST.bad_page);
-    if (subPage && entry.start + entry.length > PAGE) {
-      domain.mmu.frames.putRef(active.frame);
-      return refuse(GNTST.general_error);
-    }
   }
   markInUse(domain, ref, write);
   grants.active.set(ref, active);
@@ -295,6 +293,12 @@ export function swapEntries(domain: XenDomain, a: number, b: number): number {
     const word = mmu.readU64(at);
     mmu.writeU64(at, mmu.readU64(to));
     mmu.writeU64(to, word);
+  }
+  if (domain.grants.version === 2) {
+    const [at, to] = [statusAddress(domain, a), statusAddress(domain, b)];
+    const status = mmu.readU16(at);
+    mmu.writeU16(at, mmu.readU16(to));
+    mmu.writeU16(to, status);
   }
   return GNTST.okay;
 }
