@@ -17,14 +17,18 @@ import {
 import { Flag, Gpr, Seg } from '@paravane/engine-api';
 import { compatSelector } from './calls/compat.js';
 import type { XenVcpu } from './domain.js';
+import { setGuestCr4 } from './emulate/privileged.js';
+import { addressOk } from './guest-memory.js';
 import { installGdt, rootOf, setKernelRoot, setUserRoot } from './mm/index.js';
-import { enterFailsafe } from './traps/compat.js';
-import { isCanonical, loadSegment, setCodeSegment, setStackSegment } from './traps/segments.js';
+import { enterKernel } from './traps/bounce.js';
+import { NO_ERROR_CODE } from './traps/frame.js';
+import { dropInnerSegments, isCanonical, loadSegment, setCodeSegment, setStackSegment } from './traps/segments.js';
 import { writeDebugRegister } from './traps/set.js';
 
 type Context = ValueOf<typeof vcpu_guest_context>;
 
 const LDT_LIMIT = 8192n;
+const CR0_TS = 8;
 
 /** Takes a context; 0, or what is wrong with it. A vCPU is initialised once. */
 export function loadContext(vcpu: XenVcpu, context: Context): number {
@@ -32,16 +36,9 @@ export function loadContext(vcpu: XenVcpu, context: Context): number {
   const { is64 } = vcpu.domain;
   const flags = Number(context.flags & 0xffffn);
   const { user_regs: user } = context;
-  const addresses = [
-    user.rip,
-    context.event_callback_eip,
-    context.syscall_callback_eip,
-    context.failsafe_callback_eip,
-    context.fs_base,
-    context.gs_base_kernel,
-    context.gs_base_user,
-  ];
-  if (!addresses.every(isCanonical) || context.ldt_ents > LDT_LIMIT) return -Errno.EINVAL;
+  if ((is64 && !addressesOk(vcpu, context)) || context.ldt_ents > LDT_LIMIT || (context.ldt_base & 0xfffn) !== 0n) {
+    return -Errno.EINVAL;
+  }
 
   const rc = loadTables(vcpu, context);
   if (rc !== 0) return rc;
@@ -52,12 +49,15 @@ export function loadContext(vcpu: XenVcpu, context: Context): number {
       dpl: trap.flags & TI_DPL_MASK,
       masksEvents: (trap.flags & TI_EVENT_MASK) !== 0,
       cs: is64 ? trap.cs | 3 : compatSelector(trap.cs),
-      address: isCanonical(trap.address) ? trap.address : 0n,
+      address: trap.address,
     });
   });
   const kernelSs = Number(context.kernel_ss & 0xffffn);
   vcpu.kernelSs = is64 ? kernelSs | 3 : compatSelector(kernelSs);
   vcpu.kernelSp = context.kernel_sp;
+  core.cr0 = (core.cr0 & ~CR0_TS) | Number(context.ctrlreg[0]! & BigInt(CR0_TS));
+  vcpu.cr2 = context.ctrlreg[2]!;
+  setGuestCr4(vcpu, Number(context.ctrlreg[4]! & 0xffffffffn));
   context.debugreg.forEach((value, register) => {
     if (register < 4 || register > 5) writeDebugRegister(vcpu, register, value);
   });
@@ -75,17 +75,31 @@ export function loadContext(vcpu: XenVcpu, context: Context): number {
     address: context.syscall_callback_eip,
     masksEvents: (flags & VGCF_SYSCALL_DISABLES_EVENTS) !== 0,
   };
-  core.fsBase = context.fs_base;
-  const inKernel = (flags & VGCF_IN_KERNEL) !== 0;
-  core.gsBase = inKernel ? context.gs_base_kernel : context.gs_base_user;
-  vcpu.gsBaseOther = inKernel ? context.gs_base_user : context.gs_base_kernel;
   vcpu.initialised = true;
-  if (!is64) loadCompatSegments(vcpu, user);
+  loadSegments(vcpu, context);
   if (flags & VGCF_ONLINE) {
     vcpu.online = true;
     vcpu.hv.online();
   }
   return 0;
+}
+
+/** Of a 64-bit vCPU: whether all addresses are ones. */
+function addressesOk(vcpu: XenVcpu, context: Context): boolean {
+  const { user_regs: user } = context;
+  const addresses = [
+    user.rip,
+    user.rsp,
+    context.kernel_sp,
+    context.event_callback_eip,
+    context.syscall_callback_eip,
+    context.failsafe_callback_eip,
+    context.fs_base,
+    context.gs_base_kernel,
+    context.gs_base_user,
+    ...context.trap_ctxt.map((trap) => trap.address),
+  ];
+  return addresses.every(isCanonical) && addressOk(vcpu, context.ldt_base);
 }
 
 /** GDT, LDT and the two roots. What was taken before a failure is given back with the domain. */
@@ -132,29 +146,37 @@ function loadRegisters(vcpu: XenVcpu, user: Context['user_regs']): void {
   // The IOPL is virtual: what the context says counts, and the processor never sees it.
   vcpu.iopl = Number((user.rflags >> 12n) & 3n);
   core.rflags = (Number(user.rflags & 0xffffffffn) & ~(Flag.IOPL | Flag.VM)) | Flag.IF | 2;
-  core.selectors[Seg.ds] = user.ds;
-  core.selectors[Seg.es] = user.es;
-  core.selectors[Seg.fs] = user.fs;
-  core.selectors[Seg.gs] = user.gs;
-  if (!vcpu.domain.is64) return;
-  core.selectors[Seg.ss] = user.ss | 3;
-  setCodeSegment(vcpu, user.cs | 3);
 }
 
-/** Segments of a 32-bit vCPU; where one can't be loaded it starts in its failsafe callback. */
-function loadCompatSegments(vcpu: XenVcpu, user: Context['user_regs']): void {
-  const { core } = vcpu;
-  setCodeSegment(vcpu, compatSelector(user.cs));
-  setStackSegment(vcpu, compatSelector(user.ss));
+/** Segments, and the bases of a 64-bit vCPU. Where a data segment can't be loaded it starts in its failsafe callback. */
+function loadSegments(vcpu: XenVcpu, context: Context): void {
+  const { core, domain } = vcpu;
+  const { user_regs: user } = context;
+  if (domain.is64) {
+    core.selectors[Seg.ss] = user.ss | 3;
+    setCodeSegment(vcpu, user.cs | 3);
+  } else {
+    setCodeSegment(vcpu, compatSelector(user.cs));
+    setStackSegment(vcpu, compatSelector(user.ss));
+  }
   const wanted = [
     [Seg.ds, user.ds],
     [Seg.es, user.es],
     [Seg.fs, user.fs],
     [Seg.gs, user.gs],
   ] as const;
-  const failed = wanted.filter(([register, selector]) => loadSegment(vcpu, register, selector) !== null);
+  // Xen loads them with its own rights, and takes away what the ring of the vCPU has none to as it enters it.
+  const failed = wanted.filter(([register, selector]) => loadSegment(vcpu, register, selector, 0) !== null);
+  if (domain.is64) {
+    const inKernel = vcpu.guestKernel;
+    core.fsBase = context.fs_base;
+    core.gsBase = inKernel ? context.gs_base_kernel : context.gs_base_user;
+    vcpu.gsBaseOther = inKernel ? context.gs_base_user : context.gs_base_kernel;
+  } else if (failed.length === 0) dropInnerSegments(vcpu);
   if (failed.length === 0) return;
   // The frame shows what was wanted.
-  enterFailsafe(vcpu);
+  for (const [register, selector] of failed) core.selectors[register] = selector;
+  const { failsafe } = vcpu.callbacks;
+  enterKernel(vcpu, failsafe.address, failsafe.masksEvents, NO_ERROR_CODE, true, failsafe.cs);
   for (const [register] of failed) core.selectors[register] = 0;
 }

@@ -63,9 +63,3 @@ export function enterCompatKernel(
   setStackSegment(vcpu, ss);
   setCodeSegment(vcpu, cs);
 }
-
-/** The failsafe callback: a segment register could not be loaded. */
-export function enterFailsafe(vcpu: XenVcpu): void {
-  const { failsafe } = vcpu.callbacks;
-  enterCompatKernel(vcpu, failsafe.cs ?? 0, failsafe.address, failsafe.masksEvents, NO_ERROR_CODE, true);
-}
