@@ -8,7 +8,7 @@ describe('hypercalls of a PV64 kernel', () => {
     expect(guest.call(hypercall.xen_version, 0)).toBe(0x40011n);
     const info = guest.put(0);
     expect(guest.call(hypercall.xen_version, 6, info)).toBe(0n);
-    expect(guest.peek(info) >> 32n).toBe(0x20e0n);
+    expect(guest.peek(info) >> 32n).toBe(0x220e0n);
   });
 
   it('say ENOSYS for numbers that mean nothing', () => {
@@ -47,6 +47,35 @@ describe('hypercalls of a PV64 kernel', () => {
     expect(guest.peek(list + 8n)).toBe(0x40011n);
     expect(BigInt.asIntN(64, guest.peek(list + 72n))).toBe(BigInt(-Errno.ENOSYS));
     expect(BigInt.asIntN(64, guest.peek(list + 136n))).toBe(BigInt(-Errno.EINVAL));
+  });
+
+  it('end a batch by a return, whose RAX is a result too', () => {
+    const guest = createTestGuest();
+    const { core } = guest;
+    core.regs[4] = guest.put(
+      0x1_8000_0001n,
+      0,
+      0,
+      0,
+      0xffffffff80000777n,
+      0xe030n,
+      0x202,
+      0xffffffff80005000n,
+      0xe028n,
+    );
+    const list = guest.put(hypercall.iret, 0, 0, 0, 0, 0, 0, 0, 17, 0, 0x77, 0, 0, 0, 0, 0);
+    guest.call(hypercall.multicall, list, 2);
+    expect([core.rip, core.regs[0]]).toEqual([0xffffffff80000777n, 0xffff_ffff_8000_0001n]);
+    expect(guest.peek(list + 8n)).toBe(0x1_8000_0001n);
+    expect(guest.peek(list + 72n)).toBe(0n);
+  });
+
+  it('say no more of the command line than that it is denied', () => {
+    const guest = createTestGuest();
+    const place = guest.putBytes(new Uint8Array(16).fill(0xff));
+    expect(guest.call(hypercall.xen_version, 9, place)).toBe(0n);
+    const want = [...new TextEncoder().encode('<denied>'), 0, ...Array.from({ length: 7 }, () => 0xff)];
+    expect([...guest.peekBytes(place, 16)]).toEqual(want);
   });
 
   it('refuse what only the control domain may', () => {

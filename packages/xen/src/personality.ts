@@ -18,13 +18,13 @@ import type { Maddr } from '@paravane/types';
 import { compatTable } from './calls/compat.js';
 import { dispatch, type HypercallTable } from './calls/dispatch.js';
 import { event_channel_op, event_channel_op_compat } from './calls/events.js';
+import { dm_op, hvm_op, xenoprof_op } from './calls/foreign-kinds.js';
 import { grant_table_op } from './calls/grants.js';
 import { sched_op, sched_op_compat } from './calls/sched.js';
 import {
   absent,
   console_io,
   domctl,
-  hvm_op,
   physdev_op,
   physdev_op_compat,
   platform_op,
@@ -101,7 +101,7 @@ const handlers: Readonly<Record<number, HypercallHandler>> = {
   [hypercall.nmi_op]: nmi_op,
   [hypercall.sched_op]: sched_op,
   [hypercall.callback_op]: callback_op,
-  [hypercall.xenoprof_op]: absent,
+  [hypercall.xenoprof_op]: xenoprof_op,
   [hypercall.event_channel_op]: event_channel_op,
   [hypercall.physdev_op]: physdev_op,
   [hypercall.hvm_op]: hvm_op,
@@ -110,7 +110,7 @@ const handlers: Readonly<Record<number, HypercallHandler>> = {
   [hypercall.kexec_op]: refused,
   [hypercall.argo_op]: absent,
   [hypercall.xenpmu_op]: xenpmu_op,
-  [hypercall.dm_op]: refused,
+  [hypercall.dm_op]: dm_op,
   [hypercall.hypfs_op]: refused,
   [hypercall.mca]: refused,
 };

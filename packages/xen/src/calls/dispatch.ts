@@ -6,7 +6,7 @@
 import { Errno, FLAT_RING3_CS64, FLAT_RING3_SS64, hypercall } from '@paravane/abi-xen';
 import { Gpr, Seg } from '@paravane/engine-api';
 import type { HypercallHandler, HypercallResult, Preempted, XenVcpu } from '../domain.js';
-import { viewGuest, writeGuest } from '../guest-memory.js';
+import { handleOk, viewGuest, writeGuest } from '../guest-memory.js';
 import { hex, trace } from '../trace.js';
 import { compatIret } from '../traps/compat-iret.js';
 import { returnBySysret } from '../traps/exceptions.js';
@@ -96,6 +96,7 @@ function multicall(table: HypercallTable, vcpu: XenVcpu, args: bigint[]): Hyperc
   const { domain } = vcpu;
   const size = domain.is64 ? 8 : 4;
   const entryBytes = ENTRY_WORDS * size;
+  if (!handleOk(vcpu, list, count, entryBytes)) return -Errno.EFAULT;
   const store = (at: number, value: bigint): void => {
     if (size === 8) entryView.setBigUint64(at, BigInt.asUintN(64, value), true);
     else entryView.setUint32(at, Number(BigInt.asUintN(32, value)), true);
@@ -116,6 +117,11 @@ function multicall(table: HypercallTable, vcpu: XenVcpu, args: bigint[]): Hyperc
       // Only as the last thing a batch does, as on Xen: it leaves the call.
       if (domain.is64) iret(vcpu);
       else compatIret(vcpu);
+      // Its result is RAX, and goes through the type of a batch's own; the entry gets it if it is still there.
+      const { regs } = vcpu.core;
+      store(0, regs[Gpr.rax]!);
+      writeGuest(vcpu, list + BigInt(size), entry.subarray(0, size));
+      regs[Gpr.rax] = BigInt.asUintN(8 * size, BigInt.asIntN(32, regs[Gpr.rax]!));
       return LEFT;
     }
     const result = number === hypercall.multicall ? -Errno.EINVAL : (table[number]?.(vcpu, call) ?? -Errno.ENOSYS);

@@ -36,7 +36,7 @@ import {
 import { portLimit, unmask } from '../events/delivery.js';
 import { expandArray, initControl, leaveFifo, setPriority } from '../events/fifo.js';
 import type { Channel } from '../events/state.js';
-import { abiOf, asU32, readGuest, readGuestStruct, readGuestU32, writeGuest } from '../guest-memory.js';
+import { abiOf, asU32, readGuest, readGuestStruct, readGuestU32, viewGuest, writeGuest } from '../guest-memory.js';
 
 /** Writes one `u32` member back: the port of a call that makes one. */
 function answerPort<M extends FieldMap>(
@@ -100,11 +100,13 @@ function status(vcpu: XenVcpu, argument: bigint): number {
   return writeGuest(vcpu, argument, bytes) ? 0 : -Errno.EFAULT;
 }
 
-function reset(vcpu: XenVcpu, argument: bigint): number {
+function reset(vcpu: XenVcpu, argument: bigint, isRest: boolean): number {
   const request = readGuestStruct(vcpu, evtchn_reset, argument);
   if (!request) return -Errno.EFAULT;
   const domain = target(vcpu, request.dom);
   if (typeof domain === 'number') return domain;
+  // A reset is never interrupted here: there is no rest of one to do.
+  if (isRest) return -Errno.EBUSY;
   closeAll(domain);
   leaveFifo(domain);
   return 0;
@@ -127,8 +129,9 @@ export function eventChannelOp(vcpu: XenVcpu, command: number, argument: bigint)
     case EVTCHNOP.unmask: {
       const request = readGuestStruct(vcpu, evtchn_unmask, argument);
       if (!request) return -Errno.EFAULT;
-      if (!channelOf(domain, request.port)) return -Errno.EINVAL;
-      unmask(domain, request.port);
+      const channel = channelOf(domain, request.port);
+      if (!channel) return -Errno.EINVAL;
+      if (channel.state !== 'free' && channel.state !== 'reserved') unmask(domain, request.port);
       return 0;
     }
     case EVTCHNOP.alloc_unbound: {
@@ -168,7 +171,8 @@ export function eventChannelOp(vcpu: XenVcpu, command: number, argument: bigint)
       return request ? bindVcpu(domain, request.port, request.vcpu) : -Errno.EFAULT;
     }
     case EVTCHNOP.reset:
-      return reset(vcpu, argument);
+    case EVTCHNOP.reset_cont:
+      return reset(vcpu, argument, command === EVTCHNOP.reset_cont);
     case EVTCHNOP.init_control: {
       const request = readGuestStruct(vcpu, evtchn_init_control, argument);
       if (!request) return -Errno.EFAULT;
@@ -195,9 +199,10 @@ export function eventChannelOp(vcpu: XenVcpu, command: number, argument: bigint)
 export const event_channel_op: HypercallHandler = (vcpu, [command, argument]) =>
   eventChannelOp(vcpu, asU32(command), argument);
 
-/** The old form: `struct evtchn_op { u32 cmd; union }`, for the operations that it knew. */
+/** The old form: `struct evtchn_op { u32 cmd; union }`, for the operations that it knew; status is the longest. */
+const EVTCHN_OP_BYTES = 4 + evtchn_status.size(64);
 export const event_channel_op_compat: HypercallHandler = (vcpu, [argument]) => {
-  const command = readGuestU32(vcpu, argument);
-  if (command === null) return -Errno.EFAULT;
+  const command = viewGuest(vcpu, argument, EVTCHN_OP_BYTES)?.getUint32(0, true);
+  if (command === undefined) return -Errno.EFAULT;
   return command <= EVTCHNOP.unmask ? eventChannelOp(vcpu, command, argument + 4n) : -Errno.ENOSYS;
 };

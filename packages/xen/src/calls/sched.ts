@@ -15,7 +15,7 @@ import type { Services, Timer } from '@paravane/personality-api';
 import { type HypercallHandler, type HypercallResult, isDomain, type XenDomain, type XenVcpu } from '../domain.js';
 import { channelOf } from '../events/channels.js';
 import { isPending, portLimit, upcallPending } from '../events/delivery.js';
-import { asU32, readGuestStruct, readGuestU32 } from '../guest-memory.js';
+import { asU32, handleOk, readGuestStruct, readGuestU32 } from '../guest-memory.js';
 import { work } from '../mm/index.js';
 import { setUpcallMask } from '../traps/frame.js';
 
@@ -54,6 +54,7 @@ function poll(vcpu: XenVcpu, argument: bigint): number {
   const request = readGuestStruct(vcpu, sched_poll, argument);
   if (!request) return -Errno.EFAULT;
   if (request.nr_ports > POLL_LIMIT) return -Errno.EINVAL;
+  if (!handleOk(vcpu, request.ports, request.nr_ports, 4)) return -Errno.EFAULT;
   if (upcallPending(vcpu)) return 0;
   work(domain.mm, request.nr_ports * PORT_COST);
   let first = 0;

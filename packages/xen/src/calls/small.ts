@@ -5,8 +5,8 @@
  */
 import {
   CONSOLEIO,
+  DOMID_SELF,
   Errno,
-  HVMOP,
   PHYSDEVOP,
   physdev_irq_status_query,
   physdev_set_iobitmap,
@@ -14,13 +14,14 @@ import {
   VMASST_TYPE,
 } from '@paravane/abi-xen';
 import { type HypercallHandler, isDomain, type XenVcpu } from '../domain.js';
-import { mapWritable } from '../events/pages.js';
+import { mapWritable, unmapWritable } from '../events/pages.js';
 import {
   asU32,
   handleOk,
   readGuest,
   readGuestStruct,
   readGuestU32,
+  readGuestWord,
   viewGuest,
   writeGuestStruct,
 } from '../guest-memory.js';
@@ -53,13 +54,13 @@ export const vm_assist: HypercallHandler = ({ domain }, [command, type]) => {
   return 0;
 };
 
-/** Longer than this ahead is a guest that computed a negative interval, or never: it gets a timer in 100 ms. */
+/** This far ahead, or more, is a guest that computed a negative interval, or never: it gets a timer in 100 ms. */
 const PATIENCE = 1n << 50n;
 const SOON = 100_000_000n;
 
 export const set_timer_op: HypercallHandler = (vcpu, [deadline]) => {
   const now = BigInt(Math.floor(vcpu.domain.machine.services.now()));
-  setSingleshot(vcpu, deadline !== 0n && deadline - now > PATIENCE ? now + SOON : deadline);
+  setSingleshot(vcpu, deadline !== 0n && deadline - now >= PATIENCE ? now + SOON : deadline);
   return 0;
 };
 
@@ -78,6 +79,8 @@ const LONGEST_WRITE = 4096;
 const IO_BITMAP_BYTES = 8192;
 /** Numbers of physical interrupts that a domain could be given. */
 const PIRQS = 288;
+/** Of them, those that come from pins. */
+const GSIS = 24;
 const XENIRQSTAT_needs_eoi = 1;
 
 function physdev(vcpu: XenVcpu, command: number, argument: bigint): number {
@@ -103,62 +106,80 @@ function physdev(vcpu: XenVcpu, command: number, argument: bigint): number {
       const answer = { flags: XENIRQSTAT_needs_eoi };
       return writeGuestStruct(vcpu, physdev_irq_status_query, argument, answer) ? 0 : -Errno.EFAULT;
     }
+    case PHYSDEVOP.IRQ_UNMASK_NOTIFY:
+      return 0;
     case PHYSDEVOP.eoi:
-    case PHYSDEVOP.unmap_pirq:
       return readGuestU32(vcpu, argument) === null ? -Errno.EFAULT : -Errno.EINVAL;
     case PHYSDEVOP.pirq_eoi_gmfn_v1:
     case PHYSDEVOP.pirq_eoi_gmfn_v2:
       return registerEoiPage(vcpu, argument);
+    case PHYSDEVOP.map_pirq:
+    case PHYSDEVOP.unmap_pirq:
+      return refusedPirq(vcpu, argument);
+    case PHYSDEVOP.restore_msi:
+    case PHYSDEVOP.restore_msi_ext:
+      return viewGuest(vcpu, argument, command === PHYSDEVOP.restore_msi ? 2 : 4) ? -Errno.ENODEV : -Errno.EFAULT;
+    case PHYSDEVOP.setup_gsi: {
+      // struct physdev_setup_gsi {gsi s32, triggering u8, polarity u8}.
+      const view = viewGuest(vcpu, argument, 8);
+      if (!view) return -Errno.EFAULT;
+      return view.getUint32(0, true) < GSIS ? -Errno.EPERM : -Errno.EINVAL;
+    }
+    case PHYSDEVOP.manage_pci_add_ext: {
+      // struct physdev_manage_pci_ext {bus u8, devfn u8, is_extfn u32, is_virtfn u32, of the physical function {bus u8, devfn u8}}.
+      const view = viewGuest(vcpu, argument, 16);
+      if (!view) return -Errno.EFAULT;
+      return view.getUint32(4, true) > 1 || view.getUint32(8, true) > 1 ? -Errno.EINVAL : -Errno.EPERM;
+    }
+    case PHYSDEVOP.pci_mmcfg_reserved:
+    case PHYSDEVOP.dbgp_op:
+      return -Errno.EPERM;
     case PHYSDEVOP.apic_read:
     case PHYSDEVOP.apic_write:
     case PHYSDEVOP.alloc_irq_vector:
     case PHYSDEVOP.manage_pci_add:
     case PHYSDEVOP.manage_pci_remove:
-    case PHYSDEVOP.manage_pci_add_ext:
-    case PHYSDEVOP.restore_msi:
-    case PHYSDEVOP.restore_msi_ext:
-    case PHYSDEVOP.map_pirq:
-    case PHYSDEVOP.setup_gsi:
     case PHYSDEVOP.get_free_pirq:
-    case PHYSDEVOP.pci_mmcfg_reserved:
     case PHYSDEVOP.pci_device_add:
     case PHYSDEVOP.pci_device_remove:
     case PHYSDEVOP.prepare_msix:
     case PHYSDEVOP.release_msix:
-    case PHYSDEVOP.dbgp_op:
       return readGuestU32(vcpu, argument) === null ? -Errno.EFAULT : -Errno.EPERM;
     default:
       return -Errno.ENOSYS;
   }
 }
 
+/** Mapping and unmapping of physical interrupts, for whatever domain: the structures begin with its id. */
+function refusedPirq(vcpu: XenVcpu, argument: bigint): number {
+  const claimedId = viewGuest(vcpu, argument, 2)?.getUint16(0, true);
+  if (claimedId === undefined) return -Errno.EFAULT;
+  const exists = claimedId === DOMID_SELF || isDomain(vcpu.domain.machine, claimedId);
+  return exists ? -Errno.EPERM : -Errno.ESRCH;
+}
+
 /** The page of EOI bits: taken and kept, though there are no physical interrupts to mark in it. */
 function registerEoiPage(vcpu: XenVcpu, argument: bigint): number {
   const { domain } = vcpu;
-  const claimedFrame = readGuestU32(vcpu, argument);
+  const claimedFrame = readGuestWord(vcpu, argument);
   if (claimedFrame === null) return -Errno.EFAULT;
-  if (domain.eoiPage !== 0) return -Errno.EBUSY;
-  const frame = mapWritable(domain, BigInt(claimedFrame));
+  const frame = mapWritable(domain, claimedFrame);
   if (frame === null) return -Errno.EINVAL;
+  if (domain.eoiPage !== 0) {
+    unmapWritable(domain, frame);
+    return -Errno.EBUSY;
+  }
   domain.eoiPage = frame;
   return 0;
 }
 
 export const physdev_op: HypercallHandler = (vcpu, [command, argument]) => physdev(vcpu, asU32(command), argument);
 
-/** The old form: `struct physdev_op { u32 cmd; union }`. */
+/** The old form: `struct physdev_op { u32 cmd; union }`, which takes all operations. */
 export const physdev_op_compat: HypercallHandler = (vcpu, [argument]) => {
-  const command = readGuestU32(vcpu, argument);
-  if (command === null) return -Errno.EFAULT;
-  const old = [
-    PHYSDEVOP.irq_status_query,
-    PHYSDEVOP.set_iopl,
-    PHYSDEVOP.set_iobitmap,
-    PHYSDEVOP.apic_read,
-    PHYSDEVOP.apic_write,
-    PHYSDEVOP.alloc_irq_vector,
-  ] as number[];
-  return old.includes(command) ? physdev(vcpu, command, argument + (vcpu.domain.is64 ? 8n : 4n)) : -Errno.ENOSYS;
+  const { is64 } = vcpu.domain;
+  const command = viewGuest(vcpu, argument, is64 ? 24 : 16)?.getUint32(0, true);
+  return command === undefined ? -Errno.EFAULT : physdev(vcpu, command, argument + (is64 ? 8n : 4n));
 };
 
 /** The virtual performance counters are off, as they are by default. */
@@ -186,10 +207,6 @@ export const domctl = refusedAfterVersion(0x15, 144, ({ domain }, claimed) => {
 });
 export const sysctl = refusedAfterVersion(0x15, 136);
 export const platform_op = refusedAfterVersion(0x03000000, 136);
-
-/** hvm_op knows only domains of the other kind. */
-export const hvm_op: HypercallHandler = (_vcpu, [command]) =>
-  asU32(command) <= HVMOP.get_param ? -Errno.EINVAL : -Errno.ENOSYS;
 
 /** For calls that this Xen was built without. */
 export const absent: HypercallHandler = () => -Errno.ENOSYS;

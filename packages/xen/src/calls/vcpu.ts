@@ -36,7 +36,8 @@ import { loadContext } from '../vcpu-context.js';
 /** vcpu_set_singleshot_timer: deadline u64, flags u32, and padding. */
 const SINGLESHOT_BYTES = 16;
 const MILLISECOND = 1_000_000n;
-const LONGEST_PERIOD = 1n << 62n;
+/** STIME_DELTA_MAX. */
+const LONGEST_PERIOD = (1n << 62n) - 1n;
 
 /** Moves vcpu_info to a page of the guest. Once per vCPU. */
 function registerVcpuInfo(caller: XenVcpu, vcpu: XenVcpu, argument: bigint): number {

@@ -15,6 +15,7 @@ const MAJOR = 4;
 const MINOR = 17;
 const EXTRAVERSION = '.5';
 const PAGE_SIZE = 4096;
+const DENIED = '<denied>';
 const PAE_EXTENDED_CR3 = 3;
 
 const text = (value: string, length: number): Uint8Array => {
@@ -60,7 +61,8 @@ export const xen_version: HypercallHandler = (vcpu, [command, argument]) => {
           (1 << XENFEAT.memory_op_vnode_supported) |
           (1 << XENFEAT.mmu_pt_update_preserve_ad) |
           (1 << XENFEAT.highmem_assist) |
-          (1 << XENFEAT.gnttab_map_avail_bits);
+          (1 << XENFEAT.gnttab_map_avail_bits) |
+          (1 << XENFEAT.direct_mapped);
         if (vcpu.domain.vmAssist & (1 << PAE_EXTENDED_CR3)) submap |= 1 << XENFEAT.pae_pgdir_above_4gb;
       } else {
         return -Errno.EINVAL;
@@ -73,7 +75,8 @@ export const xen_version: HypercallHandler = (vcpu, [command, argument]) => {
     case XENVER.guest_handle:
       return answer(vcpu.domain.handle);
     case XENVER.commandline:
-      return answer(text('<denied>', 1024));
+      // As long as it is, not as the buffer for the real one.
+      return answer(text(DENIED, DENIED.length + 1));
     case XENVER.build_id:
       // For the control domain only, as is the command line.
       return -Errno.EPERM;

@@ -25,7 +25,9 @@ export function allocatePort(domain: XenDomain, state: Channel['state']): number
   for (let port = 1; port < end; port++) {
     if (port === channels.length) growChannels(channels);
     if (channels[port].state !== 'free') continue;
-    channels[port] = newChannel(state);
+    // Where its event word was last linked outlives the channel: the word may still be there.
+    const { lastVcpu, lastPriority } = channels[port]!;
+    channels[port] = { ...newChannel(state), lastVcpu, lastPriority };
     return port;
   }
   return -Errno.ENOSPC;

@@ -104,10 +104,12 @@ function raiseFifo(vcpu: XenVcpu, channel: Channel, port: number): void {
     channel.pending = true;
     return;
   }
+  const { control } = vcpu.events;
+  // Without a control block nothing can be unmasked yet: the event is dropped.
+  if (control === 0) return;
   const old = mmu.readU32(word);
   if (!(old & PENDING)) mmu.writeU32(word, (old | PENDING) >>> 0);
-  const { control } = vcpu.events;
-  if (!(old & (MASKED | LINKED)) && control !== 0) {
+  if (!(old & (MASKED | LINKED))) {
     mmu.writeU32(word, (old | PENDING | LINKED) >>> 0);
     const lastQueue = domain.vcpus[channel.lastVcpu]?.events.tails;
     if (lastQueue?.[channel.lastPriority] === port) lastQueue[channel.lastPriority] = 0;

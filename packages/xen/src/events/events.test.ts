@@ -92,6 +92,15 @@ describe('two-level event channels', () => {
     expect(op(guest, EVTCHNOP.alloc_unbound, guest.put(5n))).toBe(-3n);
   });
 
+  it('unmask a port only while it is one', () => {
+    const guest = createTestGuest();
+    const port = allocate(guest, 0);
+    op(guest, EVTCHNOP.close, guest.put(port));
+    guest.hypervisor.mmu.writeU64((guest.pv.xen.sharedInfo * 4096 + 0xa00) as Maddr, 1n << BigInt(port));
+    expect(op(guest, EVTCHNOP.unmask, guest.put(port))).toBe(0n);
+    expect(shared(guest, 0xa00)).toBe(1n << BigInt(port));
+  });
+
   it('run out of ports at the limit', () => {
     const guest = createTestGuest({ maxEventChannels: 4 });
     allocate(guest, 0);
@@ -164,6 +173,17 @@ describe('FIFO event channels', () => {
     const { words, control } = fifo(guest);
     expect(word(guest, words + 4 * port)).toBe(0xa0000000);
     expect(word(guest, control + 8 + 4 * 7)).toBe(port);
+  });
+
+  it('are lost to a vCPU that has no control block yet', () => {
+    const guest = createTestGuest({ vcpus: 2 });
+    const { words } = fifo(guest);
+    const request = guest.put(BigInt(VIRQ.TIMER) | (1n << 32n), 0);
+    expect(op(guest, EVTCHNOP.bind_virq, request)).toBe(0n);
+    const port = lo(guest.peek(request + 8n));
+    const before = word(guest, words + 4 * port);
+    sendVirq(guest.pv.xen, 1, VIRQ.TIMER);
+    expect(word(guest, words + 4 * port)).toBe(before);
   });
 
   it('go back to two levels by reset', () => {

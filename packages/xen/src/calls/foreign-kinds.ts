@@ -1,0 +1,97 @@
+/**
+ * hvm_op, dm_op and xenoprof_op: calls for domains of the other kind, and for a profiler that there is not. A PV guest
+ * may make them, and hears what is wrong first (xen/arch/x86/hvm/hvm.c, hvm/dm.c, xen/common/xenoprof.c).
+ */
+import { DOMID_SELF, Errno, HVM_NR_PARAMS, HVMOP } from '@paravane/abi-xen';
+import { type HypercallHandler, isDomain, type XenVcpu } from '../domain.js';
+import { asU32, viewGuest, writeGuest } from '../guest-memory.js';
+
+/** struct xen_hvm_param {domid u16, pad u16, index u32, value u64}. */
+const PARAM_BYTES = 16;
+/** struct xen_hvm_get_mem_type {domid u16, mem_type u16, pad u16[2], pfn u64}, and that of pagetable_dying. */
+const MEM_TYPE_BYTES = 16;
+/** struct xen_hvm_xentrace {event u16, extra_bytes u16, extra u8[28]}. */
+const TRACE_BYTES = 32;
+const TRACE_EXTRA = 28;
+const TRACE_EVENTS = 0xfff;
+
+const isKnown = ({ domain }: XenVcpu, claimedId: number): boolean =>
+  claimedId === DOMID_SELF || isDomain(domain.machine, claimedId);
+const isOwn = ({ domain }: XenVcpu, claimedId: number): boolean => claimedId === DOMID_SELF || claimedId === domain.id;
+
+export const hvm_op: HypercallHandler = (vcpu, [command, argument]) => {
+  const read = (bytes: number): DataView | null => viewGuest(vcpu, argument!, bytes);
+  switch (Number(command! < 64n ? command : -1n)) {
+    case HVMOP.set_param:
+    case HVMOP.get_param: {
+      const view = read(PARAM_BYTES);
+      if (!view) return -Errno.EFAULT;
+      if (view.getUint32(4, true) >= HVM_NR_PARAMS) return -Errno.EINVAL;
+      return isKnown(vcpu, view.getUint16(0, true)) ? -Errno.EINVAL : -Errno.ESRCH;
+    }
+    case HVMOP.get_mem_type: {
+      const view = read(MEM_TYPE_BYTES);
+      if (!view) return -Errno.EFAULT;
+      const claimedId = view.getUint16(0, true);
+      if (!isKnown(vcpu, claimedId)) return -Errno.ESRCH;
+      return isOwn(vcpu, claimedId) ? -Errno.EINVAL : -Errno.EPERM;
+    }
+    case HVMOP.pagetable_dying: {
+      const view = read(MEM_TYPE_BYTES);
+      if (!view) return -Errno.EFAULT;
+      const claimedId = view.getUint16(0, true);
+      if (!isKnown(vcpu, claimedId)) return -Errno.ESRCH;
+      return isOwn(vcpu, claimedId) ? -Errno.EINVAL : -Errno.EOPNOTSUPP;
+    }
+    case HVMOP.get_time: {
+      const bytes = new Uint8Array(8);
+      new DataView(bytes.buffer).setBigUint64(0, BigInt(Math.floor(vcpu.domain.machine.services.now())), true);
+      return writeGuest(vcpu, argument!, bytes) ? 0 : -Errno.EFAULT;
+    }
+    case HVMOP.xentrace: {
+      const view = read(TRACE_BYTES);
+      if (!view) return -Errno.EFAULT;
+      const isWrong = view.getUint16(2, true) > TRACE_EXTRA || (view.getUint16(0, true) & ~TRACE_EVENTS) !== 0;
+      return isWrong ? -Errno.EINVAL : 0;
+    }
+    case HVMOP.guest_request_vm_event:
+      return argument === 0n ? 0 : -Errno.EINVAL;
+    case HVMOP.flush_tlbs:
+    case HVMOP.set_evtchn_upcall_vector:
+      return -Errno.EINVAL;
+    case HVMOP.altp2m:
+      return -Errno.EOPNOTSUPP;
+    default:
+      return -Errno.ENOSYS;
+  }
+};
+
+/** Buffers of a call. */
+const DM_BUFFERS = 2;
+
+export const dm_op: HypercallHandler = (vcpu, [domid, count, buffers]) => {
+  const { domain } = vcpu;
+  const claimedCount = asU32(count!);
+  if (claimedCount > DM_BUFFERS) return -Errno.E2BIG;
+  const bytes = claimedCount * (domain.is64 ? 16 : 8);
+  if (bytes > 0 && !viewGuest(vcpu, buffers!, bytes)) return -Errno.EFAULT;
+  const claimedId = asU32(domid!) & 0xffff;
+  if (claimedId === domain.id) return -Errno.EPERM;
+  return isDomain(domain.machine, claimedId) ? -Errno.EINVAL : -Errno.ESRCH;
+};
+
+const XENOPROF_init = 0;
+const XENOPROF_last = 17;
+/** With enable_virq, disable_virq and get_buffer: what a domain may do that is not the profiler. */
+const XENOPROF_OPEN: ReadonlySet<number> = new Set([XENOPROF_init, 8, 11, 14]);
+/** struct xenoprof_init {num_events s32, is_primary s32, cpu_type char[64]}. */
+const INIT_BYTES = 72;
+
+export const xenoprof_op: HypercallHandler = (vcpu, [command, argument]) => {
+  const op = asU32(command!);
+  if (op > XENOPROF_last) return -Errno.EINVAL;
+  if (!XENOPROF_OPEN.has(op)) return -Errno.EPERM;
+  if (op === XENOPROF_init && !viewGuest(vcpu, argument!, INIT_BYTES)) return -Errno.EFAULT;
+  // The processor that is shown has no counters.
+  return -Errno.ENODEV;
+};
