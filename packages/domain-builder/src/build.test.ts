@@ -192,6 +192,8 @@ describe('a kernel with a hypercall page and everything in one mapping', () => {
   it('finds ramdisk and P2M list by their virtual addresses', () => {
     const info = start_info.read(new DataView(read(built, built.entry.rsi, PAGE_SIZE).buffer), 0, 64);
     expect(info).toMatchObject({ flags: 16, first_p2m_pfn: 0n, nr_p2m_frames: 0n, mod_start: 0x3000n });
+    // Of one that is mapped the length is that of its bytes.
+    expect(info.mod_len).toBe(BigInt(ramdisk.length));
     expect(read(built, info.mod_start, ramdisk.length)).toEqual(ramdisk);
     expect(read(built, info.mfn_list, 2)).toEqual(Uint8Array.of(built.p2m[0] & 255, (built.p2m[0] >> 8) & 255));
   });

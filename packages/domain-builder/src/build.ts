@@ -156,8 +156,8 @@ function startInfo(plan: PvPlan, { p2m, sharedInfo, storePort, consolePort }: Pv
       nr_pt_frames: BigInt(plan.pageTables.pages),
       mfn_list: plan.p2m.vaddr,
       mod_start: ramdisk === undefined ? 0n : (ramdisk.vaddr ?? BigInt(ramdisk.pfn)),
-      // Whole pages, as Xen's builder says it.
-      mod_len: BigInt((ramdisk?.pages ?? 0) * PAGE_SIZE),
+      // Whole pages of one that is not mapped, as Xen's builder says it.
+      mod_len: BigInt(unmapped ? ramdisk.pages * PAGE_SIZE : (plan.ramdiskBytes?.length ?? 0)),
       cmd_line: plan.cmdline,
       first_p2m_pfn: BigInt(p2mFrames?.pfn ?? 0),
       nr_p2m_frames: BigInt(p2mFrames?.pages ?? 0),

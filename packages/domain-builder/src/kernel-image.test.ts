@@ -154,6 +154,8 @@ describe('what is wrong with a kernel is said', () => {
     ['PVH only', { notes: { XEN_VERSION: null, PHYS32_ENTRY: word(16) } }, /only a PVH entry/],
     ['another loader', { notes: { LOADER: 'mine', GUEST_OS: 'mine' } }, /LOADER is "mine"/],
     ['an unknown required feature', { notes: { FEATURES: '!levitation|dom0' } }, /levitation/],
+    ['a required feature that Xen has no name for', { notes: { FEATURES: '!highmem_assist' } }, /highmem_assist/],
+    ['the control domain required', { notes: { FEATURES: '!dom0' } }, /control domain only/],
     ['another machine', { machine: 183 }, /for AArch64/],
     ['an entry outside', { notes: { ENTRY: 0x1000n } }, /ENTRY 0x1000 is outside its segments, 0xffffffff81000000/],
     ['a hypercall page outside', { notes: { HYPERCALL_PAGE: 0xffffffff82000000n } }, /HYPERCALL_PAGE .* outside/],

@@ -20,11 +20,8 @@ const DIRTY = 0x40;
 /** Bits of an L1 entry, for a plain page and for a page that is itself a table. */
 export const LEAF_FLAGS = PRESENT | RW | ACCESSED;
 export const TABLE_LEAF_FLAGS = PRESENT | ACCESSED;
-/** Bits of L2, L3 and L4 entries. */
+/** Bits of L2, L3 and L4 entries; of an L3 of PAE too, which Xen runs with four levels. */
 export const BRANCH_FLAGS = PRESENT | RW | USER | ACCESSED | DIRTY;
-
-/** Bits of the L3 entries of PAE, which have no rights of their own. */
-export const PAE_L3_FLAGS = PRESENT;
 
 /** `pages` pages from `vaddr` on show the frames from `pfn` on. */
 export interface Mapping {
@@ -85,17 +82,15 @@ export function fillTables(
     view.setUint32(entry * 8, ((frame << 12) | flags) >>> 0, true);
     view.setUint32(entry * 8 + 4, frame >>> 20, true);
   };
-  const pae = tables[0]?.level === 3;
   for (const table of tables) {
     contents.fill(0);
-    const flags = pae && table.level === 3 ? PAE_L3_FLAGS : BRANCH_FLAGS;
     if (table.level === 1) {
       for (const mapping of mappings) putLeaves(table, mapping, tablePfns, put);
     } else {
       const level = (table.level - 1) as Level;
       for (let entry = 0; entry < ENTRIES; entry++) {
         const child = byName.get(key({ level, index: table.index * ENTRIES + entry }));
-        if (child !== undefined) put(entry, child.pfn, flags);
+        if (child !== undefined) put(entry, child.pfn, BRANCH_FLAGS);
       }
     }
     emit(table, contents);

@@ -4,6 +4,17 @@
  */
 import { XENFEAT } from '@paravane/abi-xen';
 
+/** The names that Xen's own builder knows. */
+const NAMES: ReadonlySet<string> = new Set<keyof typeof XENFEAT>([
+  'writable_page_tables',
+  'writable_descriptor_tables',
+  'auto_translated_physmap',
+  'supervisor_mode_kernel',
+  'pae_pgdir_above_4gb',
+  'hvm_callback_vector',
+  'dom0',
+]);
+
 /** Bits of feature submap 0, by number. */
 export interface XenFeatures {
   readonly supported: number;
@@ -19,7 +30,7 @@ export function parseFeatures(text: string): XenFeatures {
   for (const item of text.split('|')) {
     const isRequired = item.startsWith('!');
     const name = isRequired ? item.slice(1) : item;
-    const bit = Object.hasOwn(XENFEAT, name) ? XENFEAT[name as keyof typeof XENFEAT] : undefined;
+    const bit = NAMES.has(name) ? XENFEAT[name as keyof typeof XENFEAT] : undefined;
     if (bit !== undefined) {
       supported |= 1 << bit;
       if (isRequired) required |= 1 << bit;

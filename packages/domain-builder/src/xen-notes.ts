@@ -5,7 +5,7 @@
  * The file is not trusted. What comes out is typed and complete in itself; whether its addresses fit the kernel's own
  * segments is checked by `readKernelImage`.
  */
-import { XEN_ELFNOTE } from '@paravane/abi-xen';
+import { XEN_ELFNOTE, XENFEAT } from '@paravane/abi-xen';
 import { type ElfFile, type ElfNote, machineName, noteNumber, noteText } from '@paravane/elf';
 import { failure, hex, invalid } from './failure.js';
 import { parseFeatures, type XenFeatures } from './xen-features.js';
@@ -32,6 +32,8 @@ export interface XenNotes {
   readonly suspendCancel: boolean;
   readonly bsdSymtab: boolean;
   readonly paeMode: string;
+  /** A 32-bit kernel takes root tables above 4 GiB, whose frame numbers are turned round in CR3. */
+  readonly extendedCr3: boolean;
   readonly features: XenFeatures;
   /** An L1 entry is valid for the kernel when entry & mask = value. */
   readonly l1MfnValid?: { readonly mask: bigint; readonly value: bigint };
@@ -82,6 +84,12 @@ function checked(notes: XenNotes): XenNotes {
       `the kernel requires features that are unknown here: ${notes.features.unknown.join(', ')} (note FEATURES)`,
     );
   }
+  if (notes.features.required & (1 << XENFEAT.dom0)) {
+    throw failure(
+      'kernel-unsupported',
+      'the kernel runs in the control domain only (note FEATURES: !dom0); use one that runs in other domains too',
+    );
+  }
   return notes;
 }
 
@@ -93,13 +101,15 @@ function fromNotes(elf: ElfFile, notes: readonly ElfNote[]): XenNotes {
     throw invalid('the kernel has the Xen note PADDR_OFFSET, but not VIRT_BASE, which it counts from');
   }
   const features = parseFeatures(text(claims, 'FEATURES'));
+  const paeMode = text(claims, 'PAE_MODE');
   return {
     source: 'notes',
     xenVersion: text(claims, 'XEN_VERSION'),
     guestOs: text(claims, 'GUEST_OS'),
     guestVersion: text(claims, 'GUEST_VERSION'),
     loader: text(claims, 'LOADER'),
-    paeMode: text(claims, 'PAE_MODE'),
+    paeMode,
+    extendedCr3: paeMode === 'yes' || paeMode.includes('bimodal'),
     bsdSymtab: text(claims, 'BSD_SYMTAB') === 'yes',
     entry: number(claims, 'ENTRY') ?? elf.entry,
     virtBase: virtBase ?? 0n,
@@ -164,6 +174,7 @@ function fromGuestSection(elf: ElfFile): XenNotes | undefined {
     guestVersion: pairs.get('GUEST_VER') ?? '',
     loader: pairs.get('LOADER') ?? '',
     paeMode: pairs.get('PAE') ?? '',
+    extendedCr3: pairs.get('PAE') === 'yes[extended-cr3]',
     bsdSymtab: pairs.has('BSD_SYMTAB'),
     entry: pairNumber(pairs, 'VIRT_ENTRY') ?? elf.entry,
     virtBase: virtBase ?? 0n,

@@ -65,6 +65,11 @@ describe('the start of a PV32 domain', () => {
     const pfn = Number(address - COMPAT_BASE) / 4096;
     expect(peek(guest, M2P + BigInt(frame * 4), 1)).toEqual([pfn]);
     expect(hypervisor.mmu.translate(core.space, M2P, 'write')).toBeNull();
+    // The builder's marks are in the L3 as in the others, and the kernel's note says that its root may be anywhere.
+    expect(entryAt(guest, vcpu.kernelRoot, 3) & 0xfffn).toBe(0x67n);
+    const features = words(guest, 0, 0);
+    expect(guest.call(hypercall.xen_version, 6, features)).toBe(0n);
+    expect(peek(guest, features, 2)).toEqual([0, 0x220f0]);
     enterUser(guest);
     expect(core.space.user).toBe(true);
     expect(hypervisor.mmu.translate(core.space, M2P)).toBeNull();

@@ -10,6 +10,7 @@ import {
   GNTTAB_RESERVED_XENSTORE,
   VCPU_INFO_BYTES,
   VCPU_INFO_UPCALL_MASK,
+  VMASST_TYPE,
 } from '@paravane/abi-xen';
 import { buildPvDomain, type KernelImage, planPvDomain } from '@paravane/domain-builder';
 import { Flag, Gpr, Seg } from '@paravane/engine-api';
@@ -160,7 +161,7 @@ function createRecord(personality: XenPersonality, hv: Domain, setup: PvDomainSe
     mm: undefined as never,
     events: createEventState(setup.maxEventChannels ?? DEFAULT_PORTS),
     grants: createGrantState(setup.maxGrantFrames),
-    vmAssist: 0,
+    vmAssist: setup.image.bits === 32 && setup.image.notes.extendedCr3 ? 1 << VMASST_TYPE.pae_extended_cr3 : 0,
     m2pStrict: false,
     sharedInfo: 0 as Mfn,
     spareInfo: [],
