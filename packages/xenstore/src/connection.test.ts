@@ -42,7 +42,7 @@ describe('reading and writing', () => {
     expect(guest.ask(XS.RM, 'data/a\0')).toBe('OK\0');
     expect(guest.ask(XS.RM, 'data/a\0')).toBe('OK\0');
     expect(guest.ask(XS.RM, 'data/a/b\0')).toBe('ENOENT');
-    expect(guest.ask(XS.RM, '/\0')).toBe('EINVAL');
+    expect(guest.ask(XS.RM, '/\0')).toBe('EACCES');
   });
 
   it('lets only the owner set permissions, and never give the node away', () => {
@@ -80,7 +80,12 @@ describe('reading and writing', () => {
     [XS.READ, '//\0'],
     [XS.READ, 'a b\0'],
     [XS.READ, ''],
-    [XS.READ, `${'/a'.repeat(1600)}\0`],
+    [XS.READ, `/${'a'.repeat(2048)}\0`],
+    [XS.READ, `/local/domain/1/${'a'.repeat(2049)}\0`],
+    [XS.READ, '@releaseDomain\0'],
+    [XS.GET_PERMS, '@releaseDomain\0'],
+    [XS.SET_PERMS, 'data\0'],
+    [XS.SET_PERMS, '@domain\0n1\0'],
     [XS.WATCH, 'data\0'],
     [XS.TRANSACTION_END, 'X\0'],
     [XS.GET_DOMAIN_PATH, 'one\0'],
@@ -94,7 +99,47 @@ describe('reading and writing', () => {
     expect(guest.ask(XS.RELEASE, '2\0')).toBe('EACCES');
     expect(guest.ask(XS.INTRODUCE, '2\0' + '1\0' + '1\0')).toBe('EACCES');
     expect(guest.ask(XS.GET_DOMAIN_PATH, '7\0')).toBe('/local/domain/7\0');
-    expect(guest.ask(XS.IS_DOMAIN_INTRODUCED, '7\0')).toBe('F\0');
+    for (const type of [XS.CONTROL, XS.IS_DOMAIN_INTRODUCED, XS.RESUME, XS.SET_TARGET]) {
+      // Before the transaction that it names is looked for.
+      expect(guest.ask(type, '7\0', 99)).toBe('EACCES');
+    }
+    expect(guest.ask(XS.READ, 'data\0', 99)).toBe('ENOENT');
+    expect(guest.ask(XS.WATCH, 'data\0t\0', 99)).toBe('OK\0');
+    expect(guest.ask(XS.UNWATCH, 'data\0t\0', 99)).toBe('OK\0');
+  });
+});
+
+describe('what is on the edge of a request', () => {
+  it('is not part of a string that has no end', () => {
+    const { guest } = setUp();
+    expect(guest.ask(XS.WATCH, 'data\0t\0rest')).toBe('OK\0');
+    expect(guest.ask(XS.SET_PERMS, 'data\0n1\0rest')).toBe('OK\0');
+    expect(guest.ask(XS.READ, 'data\0rest')).toBe('EINVAL');
+  });
+
+  it('is the length of a path behind the part that is the domain', () => {
+    const { guest } = setUp();
+    expect(guest.ask(XS.READ, `/local/domain/1/${'a'.repeat(2048)}\0`)).toBe('ENOENT');
+    expect(guest.ask(XS.READ, `${'a'.repeat(2048)}\0`)).toBe('ENOENT');
+    expect(guest.ask(XS.READ, `/${'a'.repeat(2047)}\0`)).toBe('EACCES');
+  });
+
+  it('is a place in a directory as C reads numbers', () => {
+    const { guest } = setUp();
+    guest.ask(XS.MKDIR, 'data/abc\0');
+    const part = (offset: string) => guest.ask(XS.DIRECTORY_PART, `data\0${offset}\0`).split('\0').slice(1);
+    expect([part('x'), part('1'), part('-1')]).toEqual([
+      ['abc', '', ''],
+      ['bc', '', ''],
+      ['', ''],
+    ]);
+  });
+
+  it('is a missing node to whose parent there is some of the rights that are needed', () => {
+    const { guest, store } = setUp();
+    store.mkdir('/shared', ['n0', 'w1']);
+    expect(guest.ask(XS.SET_PERMS, '/shared/none\0n1\0')).toBe('ENOENT');
+    expect(guest.ask(XS.READ, '/shared/none\0')).toBe('EACCES');
   });
 });
 
@@ -159,6 +204,17 @@ describe('watches', () => {
     expect(decodeMessages(bytes).map((message) => message.type)).toEqual([XS.WRITE, XS.WATCH_EVENT]);
   });
 
+  it('may be on anything that begins with @, and hear of each domain', () => {
+    const { guest, host, store } = setUp();
+    expect(guest.ask(XS.WATCH, '@nothing\0t\0')).toBe('OK\0');
+    expect(guest.events()).toEqual(['@nothing|t']);
+    host.ask(XS.WATCH, '@releaseDomain\0h\0');
+    host.events();
+    for (const domid of [5, 6]) store.introduceDomain(domid);
+    for (const domid of [5, 6]) store.releaseDomain(domid);
+    expect(host.events()).toEqual(['@releaseDomain|h', '@releaseDomain|h']);
+  });
+
   it('on @releaseDomain need a right', () => {
     const { guest, host, store } = setUp();
     guest.ask(XS.WATCH, '@releaseDomain\0g\0');
@@ -219,11 +275,16 @@ describe('transactions', () => {
 
 describe('quotas', () => {
   it('bound nodes, values, watches, transactions and steps of a guest', () => {
-    const quotas = { nodes: 10, valueBytes: 8, watches: 2, transactions: 1, transactionNodes: 4, permissions: 2 };
+    const quotas = { nodes: 10, nodeBytes: 80, watches: 1, transactions: 0, transactionNodes: 4, permissions: 2 };
     const store = createXenstore({ quotas });
     store.mkdir('/local/domain/1', ['n1']);
     const guest = createWireClient(store.connect(1));
-    expect(guest.ask(XS.WRITE, 'x\0' + '123456789')).toBe('ENOSPC');
+    // 24 bytes, 8 for the one permission, and the value: less than 80.
+    expect(guest.ask(XS.WRITE, `x\0${'v'.repeat(48)}`)).toBe('ENOSPC');
+    expect(guest.ask(XS.WRITE, `x\0${'v'.repeat(47)}`)).toBe('OK\0');
+    expect(guest.ask(XS.SET_PERMS, 'x\0n1\0r2\0')).toBe('ENOSPC');
+    expect(guest.ask(XS.MKDIR, 'x/y\0')).toBe('ENOSPC');
+    guest.ask(XS.RM, 'x\0');
     for (let index = 0; index < 9; index++) expect(guest.ask(XS.MKDIR, `n${index}\0`)).toBe('OK\0');
     expect(guest.ask(XS.MKDIR, 'more\0')).toBe('ENOSPC');
     guest.ask(XS.RM, 'n0\0');

@@ -16,7 +16,7 @@ export interface Outbox {
   /** Bytes that wait. */
   readonly size: number;
   push(type: number, requestId: number, transaction: number, payload: Uint8Array): void;
-  /** As push, unless an event with the same payload waits already. */
+  /** As push, unless an event with the same payload waits already; `@...` are always told. */
   pushEvent(type: number, payload: Uint8Array, key: string): void;
   /** Moves up to `target.length` bytes into `target`; the result is how many. */
   drainInto(target: Uint8Array): number;
@@ -50,9 +50,11 @@ export function createOutbox(): Outbox {
     },
     push: (type, requestId, transaction, payload) => enqueue(encode(type, requestId, transaction, payload)),
     pushEvent(type, payload, key) {
-      if (waitingEvents.has(key)) return;
-      waitingEvents.add(key);
-      enqueue(encode(type, 0, 0, payload), key);
+      // Each coming and going of a domain is told.
+      const isSpecial = key.startsWith('@');
+      if (!isSpecial && waitingEvents.has(key)) return;
+      if (!isSpecial) waitingEvents.add(key);
+      enqueue(encode(type, 0, 0, payload), isSpecial ? undefined : key);
     },
     drainInto(target) {
       let filled = 0;

@@ -3,7 +3,7 @@
  * answers with the payload of the reply or the name of an error; it keeps nothing of the message.
  */
 import { DOMID_FIRST_RESERVED, XENSTORE_PAYLOAD_MAX, XS } from '@paravane/abi-xen';
-import { canonicalize, isSpecialPath } from './path.js';
+import { canonicalize, isEventPath, isSpecialPath } from './path.js';
 import { formatPermission, parsePermissions, READ } from './permissions.js';
 import type { Session } from './session.js';
 import type { Space, XsError } from './space.js';
@@ -25,15 +25,13 @@ const OK = bytesOf('OK\0');
 
 const ack = (error: XsError | undefined): Answer => error ?? OK;
 
-/** The strings of a payload, each of which must end in NUL; undefined if one does not. */
-function strings(payload: Uint8Array): string[] | undefined {
-  if (payload.at(-1) !== 0) return undefined;
-  return textOf(payload.subarray(0, -1)).split('\0');
-}
+/** The strings of a payload, each of which ends in NUL; what comes behind the last one is nobody's. */
+const strings = (payload: Uint8Array): string[] => textOf(payload).split('\0').slice(0, -1);
 
+/** The string of a payload that is one string and nothing else. */
 function oneString(payload: Uint8Array): string | undefined {
   const list = strings(payload);
-  return list?.length === 1 ? list[0] : undefined;
+  return list.length === 1 && payload.at(-1) === 0 ? list[0] : undefined;
 }
 
 function decimal(claimedText: string | undefined): number | undefined {
@@ -73,10 +71,13 @@ const directory = withOnlyPath(({ session, space }, path) => {
 });
 
 const directoryPart = withPath(({ session, space }, path, rest) => {
-  const offset = decimal(oneString(rest));
-  if (offset === undefined) return 'EINVAL';
+  const [offsetText, ...others] = strings(rest);
+  if (offsetText === undefined || others.length > 0) return 'EINVAL';
   const node = space.read(session.actor, path);
   if (typeof node === 'string') return node;
+  // As C reads numbers: what is none is 0, and what is negative is far behind the list.
+  const parsed = Number.parseInt(offsetText, 10) || 0;
+  const offset = parsed < 0 ? Number.MAX_SAFE_INTEGER : parsed;
   const list = nameList(node.children.keys());
   const generation = `${node.generation}\0`;
   const room = XENSTORE_PAYLOAD_MAX - generation.length - 1;
@@ -93,8 +94,8 @@ const rm = withOnlyPath(({ session, space }, path) => ack(space.rm(session.actor
 const getPermissions: Handler = (request) => {
   const special = oneString(request.payload);
   const permissions = special === undefined ? undefined : request.session.core.special.get(special);
-  if (!permissions) return getNodePermissions(request);
-  return request.session.actor.privileged ? bytesOf(nameList(permissions.map(formatPermission))) : 'EACCES';
+  if (!permissions || !request.session.actor.privileged) return getNodePermissions(request);
+  return bytesOf(nameList(permissions.map(formatPermission)));
 };
 
 const getNodePermissions = withOnlyPath(({ session, space }, path) => {
@@ -102,27 +103,27 @@ const getNodePermissions = withOnlyPath(({ session, space }, path) => {
   return typeof node === 'string' ? node : bytesOf(nameList(node.permissions.map(formatPermission)));
 });
 
-const setPermissions: Handler = (request) => {
-  const { core, actor } = request.session;
-  const [special, ...texts] = strings(request.payload) ?? [];
-  if (special === undefined || !isSpecialPath(special)) return setNodePermissions(request);
+const setPermissions: Handler = ({ session, space, payload }) => {
+  const { core, actor, prefix } = session;
+  const [claimedPath, ...texts] = strings(payload);
+  if (claimedPath === undefined || texts.length === 0) return 'EINVAL';
+  if (!actor.privileged && texts.length > core.quotas.permissions) return 'ENOSPC';
   const permissions = parsePermissions(texts);
   if (!permissions) return 'EINVAL';
-  if (!actor.privileged) return 'EACCES';
-  core.special.set(special, permissions);
-  return OK;
+  if (isSpecialPath(claimedPath)) {
+    if (!actor.privileged) return 'EACCES';
+    core.special.set(claimedPath, permissions);
+    return OK;
+  }
+  const path = canonicalize(claimedPath, prefix);
+  return path === undefined ? 'EINVAL' : ack(space.setPermissions(actor, path, permissions));
 };
-
-const setNodePermissions = withPath(({ session, space }, path, rest) => {
-  const permissions = parsePermissions(strings(rest) ?? []);
-  return permissions ? ack(space.setPermissions(session.actor, path, permissions)) : 'EINVAL';
-});
 
 /** The path and token of WATCH and UNWATCH. */
 function watchArguments({ session, payload }: Request): { claimedPath: string; path: string; key: string } | undefined {
-  const [claimedPath, token, ...others] = strings(payload) ?? [];
+  const [claimedPath, token, ...others] = strings(payload);
   if (claimedPath === undefined || token === undefined || others.length > 0) return undefined;
-  const path = isSpecialPath(claimedPath) ? claimedPath : canonicalize(claimedPath, session.prefix);
+  const path = isEventPath(claimedPath) ? claimedPath : canonicalize(claimedPath, session.prefix);
   return path === undefined ? undefined : { claimedPath, path, key: `${path}\0${token}` };
 }
 
@@ -132,7 +133,7 @@ const watch: Handler = (request) => {
   if (!args) return 'EINVAL';
   if (session.watches.has(args.key)) return 'EEXIST';
   const { actor, core } = session;
-  if (!actor.privileged && session.watches.size >= core.quotas.watches) return 'E2BIG';
+  if (!actor.privileged && session.watches.size > core.quotas.watches) return 'E2BIG';
   const token = args.key.slice(args.path.length + 1);
   const isRelative = args.claimedPath !== args.path;
   const added: Watch = {
@@ -159,7 +160,7 @@ const unwatch: Handler = (request) => {
 const transactionStart: Handler = ({ session, transaction }) => {
   if (transaction !== 0) return 'EBUSY';
   const { actor, core, transactions } = session;
-  if (!actor.privileged && transactions.size >= core.quotas.transactions) return 'ENOSPC';
+  if (!actor.privileged && transactions.size > core.quotas.transactions) return 'ENOSPC';
   const id = session.newTransactionId();
   transactions.set(id, core.live.fork(true));
   return bytesOf(`${id}\0`);
@@ -187,21 +188,16 @@ const resetWatches: Handler = ({ session }) => {
   return OK;
 };
 
-/** The handler of a request that only a privileged domain may make. */
-const privileged =
-  (body: Handler): Handler =>
-  (request) =>
-    request.session.actor.privileged ? body(request) : 'EACCES';
-
-/** A privileged request about the domain that its only string names. */
-const aboutDomain = (body: (session: Session, domid: number) => Answer): Handler =>
-  privileged(({ session, payload }) => {
+/** A request about the domain that its only string names. */
+const aboutDomain =
+  (body: (session: Session, domid: number) => Answer): Handler =>
+  ({ session, payload }) => {
     const domid = domainId(oneString(payload));
     return domid === undefined ? 'EINVAL' : body(session, domid);
-  });
+  };
 
-const introduce = privileged(({ session, payload }) => {
-  const [domText, frameText, portText] = strings(payload) ?? [];
+const introduce: Handler = ({ session, payload }) => {
+  const [domText, frameText, portText] = strings(payload);
   const domid = domainId(domText);
   const frame = decimal(frameText);
   const port = decimal(portText);
@@ -210,7 +206,7 @@ const introduce = privileged(({ session, payload }) => {
   if (answer !== 0) return answer;
   session.core.introduce(domid);
   return OK;
-});
+};
 
 const release = aboutDomain(({ core }, domid) => {
   if (!core.introduced.has(domid)) return 'ENOENT';
@@ -226,14 +222,14 @@ const isIntroduced: Handler = ({ session, payload }) => {
 
 const resume = aboutDomain(({ core }, domid) => (core.introduced.has(domid) ? OK : 'ENOENT'));
 
-const setTarget = privileged(({ session, payload }) => {
-  const [domText, targetText, ...others] = strings(payload) ?? [];
+const setTarget: Handler = ({ session, payload }) => {
+  const [domText, targetText, ...others] = strings(payload);
   const domid = domainId(domText);
   const target = domainId(targetText);
   if (domid === undefined || target === undefined || others.length > 0) return 'EINVAL';
   session.core.setTarget(domid, target);
   return OK;
-});
+};
 
 const handlers: ReadonlyMap<number, Handler> = new Map([
   [XS.DIRECTORY, directory],
@@ -257,10 +253,24 @@ const handlers: ReadonlyMap<number, Handler> = new Map([
   [XS.DIRECTORY_PART, directoryPart],
 ]);
 
+/** Requests that only a privileged domain may make. */
+const PRIVILEGED: ReadonlySet<number> = new Set([
+  XS.CONTROL,
+  XS.INTRODUCE,
+  XS.RELEASE,
+  XS.IS_DOMAIN_INTRODUCED,
+  XS.RESUME,
+  XS.SET_TARGET,
+]);
+/** Requests that are none of a transaction, whatever they say. */
+const ALONE: ReadonlySet<number> = new Set([XS.WATCH, XS.UNWATCH]);
+
 /** The answer to one message. */
-export function serve(session: Session, type: number, transaction: number, payload: Uint8Array): Answer {
+export function serve(session: Session, type: number, claimedTransaction: number, payload: Uint8Array): Answer {
+  if (PRIVILEGED.has(type) && !session.actor.privileged) return 'EACCES';
   const handler = handlers.get(type);
   if (!handler) return 'ENOSYS';
+  const transaction = ALONE.has(type) ? 0 : claimedTransaction;
   const space = transaction === 0 ? session.core.live : session.transactions.get(transaction);
   return space ? handler({ session, space, transaction, payload }) : 'ENOENT';
 }

@@ -41,12 +41,13 @@ export type XsError =
 export interface Quotas {
   /** Nodes that a domain owns. */
   readonly nodes: number;
-  /** Bytes of a node's value. */
-  readonly valueBytes: number;
+  /** Bytes of a node as Xen's daemon keeps it: value, names of children, and 24 + 8 for each permission; less than this. */
+  readonly nodeBytes: number;
   /** Entries of a node's permissions. */
   readonly permissions: number;
+  /** Watches; one more is let through, as Xen's daemon does. */
   readonly watches: number;
-  /** Transactions that are open at once. */
+  /** Transactions that are open at once; one more is let through. */
   readonly transactions: number;
   /** Different paths that one transaction touches; it may take twice as many steps. */
   readonly transactionNodes: number;
@@ -54,7 +55,7 @@ export interface Quotas {
 
 export const DEFAULT_QUOTAS: Quotas = {
   nodes: 1000,
-  valueBytes: 2048,
+  nodeBytes: 2048,
   permissions: 5,
   watches: 128,
   transactions: 10,
@@ -83,6 +84,10 @@ interface Journal {
   readonly touched: Map<string, number>;
   readonly steps: Step[];
 }
+
+/** What a record of Xen's daemon has beside value and names: its header, and each permission. */
+const RECORD_BYTES = 24;
+const PERMISSION_BYTES = 8;
 
 const EMPTY = new Uint8Array(0);
 
@@ -133,11 +138,12 @@ export class Space {
   }
 
   write(actor: Actor, path: string, value: Uint8Array): XsError | undefined {
-    if (!actor.privileged && value.length > this.#quotas.valueBytes) return 'ENOSPC';
     const node = this.get(actor, path, WRITE);
     if (node === 'ENOENT') return this.#create(actor, path, value, { kind: 'write', path, value });
     if (typeof node === 'string') return node;
-    this.#replace(path, node, { ...node, value, generation: this.#nextGeneration() });
+    const written = { ...node, value, generation: this.#nextGeneration() };
+    if (!this.#fits(actor, written)) return 'ENOSPC';
+    this.#replace(path, node, written);
     this.#journal?.steps.push({ kind: 'write', path, value });
     return undefined;
   }
@@ -149,10 +155,10 @@ export class Space {
   }
 
   rm(actor: Actor, path: string): XsError | undefined {
-    if (path === '/') return 'EINVAL';
     const node = this.get(actor, path, WRITE);
     if (node === 'ENOENT') return findNode(this.root, parentOf(path)) ? undefined : 'ENOENT';
     if (typeof node === 'string') return node;
+    if (path === '/') return 'EINVAL';
     const parent = lowestExisting(this.root, parentOf(path));
     const parents = new Map<TreeNode, TreeNode>([[node, parent]]);
     for (const [at, gone] of walk(node, path)) {
@@ -171,9 +177,11 @@ export class Space {
     const node = this.get(actor, path, WRITE | OWNER);
     if (typeof node === 'string') return node;
     if (!actor.privileged && permissions[0].domid !== node.permissions[0].domid) return 'EPERM';
+    const changed = { ...node, permissions, generation: this.#nextGeneration() };
+    if (!this.#fits(actor, changed)) return 'ENOSPC';
     this.#count(node.permissions, -1);
     this.#count(permissions, 1);
-    this.#replace(path, node, { ...node, permissions, generation: this.#nextGeneration() });
+    this.#replace(path, node, changed);
     this.#journal?.steps.push({ kind: 'set-permissions', path, permissions });
     return undefined;
   }
@@ -226,6 +234,14 @@ export class Space {
     }
   }
 
+  /** Whether a domain may write such a node, with one child more if it is given. */
+  #fits(actor: Actor, { value, permissions, children }: TreeNode, child?: string): boolean {
+    if (actor.privileged) return true;
+    let bytes = RECORD_BYTES + PERMISSION_BYTES * permissions.length + value.length;
+    for (const name of children.keys()) bytes += name.length + 1;
+    return bytes + (child === undefined ? 0 : child.length + 1) < this.#quotas.nodeBytes;
+  }
+
   #create(actor: Actor, path: string, value: Uint8Array, step: Step): XsError | undefined {
     const names = segmentsOf(path);
     const chain = existingChain(this.root, names);
@@ -237,10 +253,13 @@ export class Space {
     if (!actor.privileged && owned + created > this.#quotas.nodes) return 'ENOSPC';
 
     let node: TreeNode = { value, permissions, children: new Map(), generation: this.#nextGeneration() };
+    let fits = this.#fits(actor, node) && this.#fits(actor, above, names[chain.length - 1]);
     for (let depth = names.length - 1; depth >= chain.length; depth--) {
       const children = new Map([[names[depth] ?? '', node]]);
       node = { value: EMPTY, permissions, children, generation: this.#nextGeneration() };
+      fits &&= this.#fits(actor, node);
     }
+    if (!fits) return 'ENOSPC';
     this.root = withNode(this.root, names.slice(0, chain.length), node, this.#nextGeneration());
     this.#owned.set(permissions[0].domid, owned + created);
     this.#announce({ path, exact: false, readers: [permissions, above.permissions] });

@@ -5,7 +5,7 @@
  */
 
 import { segmentsOf } from './path.js';
-import { type Actor, allows, type Permissions } from './permissions.js';
+import { type Actor, type Permissions, rights } from './permissions.js';
 
 export interface TreeNode {
   readonly value: Uint8Array;
@@ -83,7 +83,7 @@ export function* walk(node: TreeNode, path: string): Generator<readonly [string,
   }
 }
 
-/** The error for a node that is missing: what the actor may know depends on the nearest node above it. */
+/** The error for a node that is missing: what the actor may know depends on any right that it has to the nearest node above it. */
 export function errorForMissing(root: TreeNode, path: string, actor: Actor, needed: number): 'ENOENT' | 'EACCES' {
-  return allows(lowestExisting(root, path).permissions, actor, needed) ? 'ENOENT' : 'EACCES';
+  return rights(lowestExisting(root, path).permissions, actor) & needed ? 'ENOENT' : 'EACCES';
 }
