@@ -86,7 +86,7 @@ function auditTlb({ mmu }, types, byId) {
   const { i32, frameBase } = mmu.machine;
   const { frames } = mmu;
   const wrong = [];
-  for (let entry = 0; entry < TLB_ENTRIES; entry++) {
+  for (let entry = 0; entry < 2 * TLB_ENTRIES; entry++) {
     const word = (mmu.tlb.base >> 2) + entry * WORDS_OF_ENTRY;
     if (i32[word] === 0) continue;
     const mfn = (((i32[word + 6] + (i32[word] & ~0xfff)) | 0) - frameBase) / 4096;

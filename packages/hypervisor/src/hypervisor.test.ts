@@ -53,7 +53,7 @@ function createCountingCore(period: number): VcpuCore {
 }
 
 function createMachine(options: Partial<HypervisorOptions> = {}, period = Infinity, onHalt?: (vcpu: Vcpu) => void) {
-  const mmu = createMmu({ frames: 64, coreBytes: 1 << 18 });
+  const mmu = createMmu({ frames: 64, coreBytes: 1 << 19 });
   const engine: Engine = {
     name: 'counting',
     createVcpu: () => createCountingCore(period),

@@ -15,7 +15,7 @@ const take = (owner: DomId = DOM): Mfn => mmu.frames.allocate(owner) as Mfn;
 const FLAGS = [7, 7, 5, 0, 7];
 
 beforeEach(() => {
-  mmu = createMmu({ frames: 64, coreBytes: 0x40000 });
+  mmu = createMmu({ frames: 64, coreBytes: 0x80000 });
   const [l4, l3, l2, l1] = [take(), take(), take(), take()];
   const link = (table: Mfn, index: number, to: Mfn, flags: number): void =>
     mmu.writeU64((table * 4096 + index * 8) as Maddr, (BigInt(to) << 12n) | BigInt(flags));
@@ -132,7 +132,7 @@ describe('free', () => {
     const freed: [number, number][] = [];
     mmu.onFrameFree = (mfn) => freed.push([mfn, mmu.frames.owner[mfn]!]);
     const tag = mmu.tlb.tag(space.root, 0);
-    mmu.tlb.fill(0, 0, tag, page, { write: true, exec: true });
+    mmu.tlb.fill(0, 0, tag, page, true);
     mmu.pin(page, 'read');
     mmu.free(page);
     expect(mmu.machine.i32[mmu.tlb.base >> 2]).toBe(0);

@@ -1,19 +1,31 @@
 /**
  * The software TLB, probed inline by generated code and filled only by the
- * walker of this package. Direct-mapped; separate read, write and execute tags.
+ * walker of this package. Direct-mapped; one half for data, one for code, so
+ * that a page of a kernel's code and one of its data do not take turns in an entry.
  *
- * Entry, 32 bytes: readTag i64 @0, writeTag i64 @8, execTag i64 @16,
- * addend i32 @24 (offset in memory = addend + low 32 bits of the linear
- * address), code i32 @28 (code descriptor of the frame, 0 if not known).
+ * Entry, 32 bytes. Data: readTag i64 @0, writeTag i64 @8, addend i32 @24 (offset
+ * in memory = addend + low 32 bits of the linear address). Code: execTag i64 @0,
+ * addend i32 @24, code i32 @28 (code descriptor of the frame, 0 if not known).
  * A tag is the linear page address with a nonzero 12-bit address-space tag in
  * its low bits; 0 never matches.
  */
 import type { Mfn } from '@paravane/types';
 import type { MachineMemory } from './machine-memory.js';
 
+/** Entries of each half. */
 export const TLB_ENTRIES = 4096;
 export const TLB_ENTRY_BYTES = 32;
-export const TlbField = { readTag: 0, writeTag: 8, execTag: 16, addend: 24, code: 28 } as const;
+const HALF_BYTES = TLB_ENTRIES * TLB_ENTRY_BYTES;
+export const TLB_BYTES = 2 * HALF_BYTES;
+/** From an entry of data; the code's of the same number lies a half further. */
+export const TlbField = {
+  readTag: 0,
+  writeTag: 8,
+  addend: 24,
+  execTag: HALF_BYTES,
+  execAddend: HALF_BYTES + 24,
+  code: HALF_BYTES + 28,
+} as const;
 const MAX_TAG = 0xffe;
 
 /** Consecutive address spaces get tags far apart, so that equal pages of them lie far apart. Odd: no two are equal. */
@@ -53,9 +65,9 @@ export interface Tlb {
   tag(root: Mfn, modeBits: number): number;
   /** Changes whenever an address space may have got another tag than it had. */
   readonly generation: number;
-  fill(vaLo: number, vaHi: number, tag: number, mfn: Mfn, rights: { write: boolean; exec: boolean }): void;
-  /** Remembers the code descriptor of the page that an execute tag maps. */
-  setCode(vaLo: number, vaHi: number, tag: number, code: number): void;
+  fill(vaLo: number, vaHi: number, tag: number, mfn: Mfn, write: boolean): void;
+  /** The same for fetches; the code descriptor is kept where the entry had this translation already. */
+  fillCode(vaLo: number, vaHi: number, tag: number, mfn: Mfn): void;
   flushAll(): void;
   /** Forgets every translation made under `root`. */
   flushRoot(root: Mfn): void;
@@ -70,8 +82,7 @@ export interface Tlb {
 }
 
 export function createTlb(machine: MachineMemory): Tlb {
-  const bytes = TLB_ENTRIES * TLB_ENTRY_BYTES;
-  const base = machine.reserve(bytes, 4096);
+  const base = machine.reserve(TLB_BYTES, 4096);
   const { u8, i32, frameBase } = machine;
   /** By root frame, then by mode bits. */
   const tags = new Map<Mfn, Map<number, number>>();
@@ -88,9 +99,10 @@ export function createTlb(machine: MachineMemory): Tlb {
   const entryAt = (vaLo: number, vaHi: number, tag: number): number => base + tlbEntryOffset(vaLo, vaHi, tag);
   // Tags outlive a flush: code that is running under one goes on filling entries with it.
   function flushAll(): void {
-    u8.fill(0, base, base + bytes);
+    u8.fill(0, base, base + TLB_BYTES);
     epoch[0] = epoch[0]! + 1;
   }
+  const addendOf = (vaLo: number, mfn: Mfn): number => (frameBase + mfn * 4096 - (vaLo & ~0xfff)) | 0;
   const wordOf = (entry: number): number => (base + entry * TLB_ENTRY_BYTES) >> 2;
   /** The tag kept in readTag carries the linear page; addend + page = offset of the frame. */
   const maps = (word: number, mfn: Mfn): boolean =>
@@ -112,7 +124,7 @@ export function createTlb(machine: MachineMemory): Tlb {
   function eachEntryOf(mfn: Mfn, drop: (word: number) => void): void {
     if (filledIn[mfn] !== epoch[0]) return;
     if (scattered[mfn]) {
-      for (let entry = 0; entry < TLB_ENTRIES; entry++) if (maps(wordOf(entry), mfn)) drop(wordOf(entry));
+      for (let entry = 0; entry < 2 * TLB_ENTRIES; entry++) if (maps(wordOf(entry), mfn)) drop(wordOf(entry));
       return;
     }
     for (const place of [first, second]) if (maps(wordOf(place[mfn]!), mfn)) drop(wordOf(place[mfn]!));
@@ -139,24 +151,27 @@ export function createTlb(machine: MachineMemory): Tlb {
       }
       return tag;
     },
-    fill(vaLo, vaHi, tag, mfn, rights) {
+    fill(vaLo, vaHi, tag, mfn, write) {
       const entry = entryAt(vaLo, vaHi, tag);
       const word = entry >> 2;
       const lo = (vaLo & ~0xfff) | tag;
-      const sameTag = i32[word] === lo && i32[word + 1] === (vaHi | 0);
-      const addend = (frameBase + mfn * 4096 - (vaLo & ~0xfff)) | 0;
-      if (!sameTag || i32[word + 6] !== addend) i32[word + 7] = 0;
       i32[word] = lo;
       i32[word + 1] = vaHi;
-      i32[word + 2] = rights.write ? lo : 0;
-      i32[word + 3] = rights.write ? vaHi : 0;
-      i32[word + 4] = rights.exec ? lo : 0;
-      i32[word + 5] = rights.exec ? vaHi : 0;
-      i32[word + 6] = addend;
+      i32[word + 2] = write ? lo : 0;
+      i32[word + 3] = write ? vaHi : 0;
+      i32[word + 6] = addendOf(vaLo, mfn);
       noteEntry(mfn, (entry - base) / TLB_ENTRY_BYTES);
     },
-    setCode(vaLo, vaHi, tag, code) {
-      i32[(entryAt(vaLo, vaHi, tag) >> 2) + 7] = code;
+    fillCode(vaLo, vaHi, tag, mfn) {
+      const entry = entryAt(vaLo, vaHi, tag) + TlbField.execTag;
+      const word = entry >> 2;
+      const lo = (vaLo & ~0xfff) | tag;
+      const addend = addendOf(vaLo, mfn);
+      if (i32[word] !== lo || i32[word + 1] !== (vaHi | 0) || i32[word + 6] !== addend) i32[word + 7] = 0;
+      i32[word] = lo;
+      i32[word + 1] = vaHi;
+      i32[word + 6] = addend;
+      noteEntry(mfn, (entry - base) / TLB_ENTRY_BYTES);
     },
     flushAll,
     flushRoot(root) {
@@ -166,14 +181,16 @@ export function createTlb(machine: MachineMemory): Tlb {
     flushPage(vaLo, vaHi) {
       for (const ofRoot of tags.values())
         for (const tag of ofRoot.values()) {
-          const word = entryAt(vaLo, vaHi, tag) >> 2;
-          if (i32[word] === ((vaLo & ~0xfff) | tag) && i32[word + 1] === (vaHi | 0)) i32.fill(0, word, word + 8);
+          for (const half of [TlbField.readTag, TlbField.execTag]) {
+            const word = (entryAt(vaLo, vaHi, tag) + half) >> 2;
+            if (i32[word] === ((vaLo & ~0xfff) | tag) && i32[word + 1] === (vaHi | 0)) i32.fill(0, word, word + 8);
+          }
         }
     },
     dropFrame: (mfn) => eachEntryOf(mfn, (word) => i32.fill(0, word, word + 8)),
     dropWrites: (mfn) => eachEntryOf(mfn, (word) => i32.fill(0, word + 2, word + 4)),
     dropAllWrites() {
-      for (let word = base >> 2; word < (base + bytes) >> 2; word += 8) i32.fill(0, word + 2, word + 4);
+      for (let word = base >> 2; word < (base + HALF_BYTES) >> 2; word += 8) i32.fill(0, word + 2, word + 4);
     },
   };
 }

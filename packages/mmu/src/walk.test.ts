@@ -36,7 +36,7 @@ function path(flags = P | W | U): { tables: Mfn[]; page: Mfn } {
 }
 
 beforeEach(() => {
-  mmu = createMmu({ frames: FRAMES, coreBytes: 0x40000 });
+  mmu = createMmu({ frames: FRAMES, coreBytes: 0x80000 });
 });
 
 describe('SMEP and SMAP', () => {
@@ -356,7 +356,7 @@ describe('every walk', () => {
         fc.nat(3),
         fc.record({ user: fc.boolean(), wp: fc.boolean(), nxe: fc.boolean() }),
         (slots, way, access, mode) => {
-          mmu = createMmu({ frames: FRAMES, coreBytes: 0x40000 });
+          mmu = createMmu({ frames: FRAMES, coreBytes: 0x80000 });
           const pool = Array.from({ length: FRAMES - 1 }, () => take());
           slots.forEach(([to, flags, nx, strange], i) => {
             const target = strange === 0 ? [0, FRAMES, 0x40000, 1][to % 4]! : pool[to]!;

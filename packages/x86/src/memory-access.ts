@@ -69,8 +69,11 @@ export class MemoryAccess {
       this.fault.addressHi = hi;
       return -1;
     }
-    const { mfn, write, exec, read } = walker.result;
-    if (tag !== UNUSED_TAG && read) tlb.fill(lo, hi, tag, mfn, { write: write && !hasCode[mfn], exec });
+    const { mfn, write, read } = walker.result;
+    if (tag !== UNUSED_TAG) {
+      if (access & AccessBit.fetch) tlb.fillCode(lo, hi, tag, mfn);
+      else if (read) tlb.fill(lo, hi, tag, mfn, write && !hasCode[mfn]);
+    }
     this.lastMfn = mfn;
     return machine.frameBase + mfn * 4096;
   }
@@ -79,13 +82,13 @@ export class MemoryAccess {
   private probe(tag: number, lo: number, hi: number, access: number): number {
     const { tlb, machine } = this.mmu;
     const { i32 } = machine;
-    const word = (tlb.base + tlbEntryOffset(lo, hi, tag)) >> 2;
-    const field =
-      word +
-      (access & AccessBit.fetch ? TlbField.execTag : access & AccessBit.write ? TlbField.writeTag : TlbField.readTag) /
-        4;
-    if (i32[field] !== ((lo & ~0xfff) | tag) || i32[field + 1] !== hi) return -1;
-    const page = (i32[word + TlbField.addend / 4]! + (lo & ~0xfff)) >>> 0;
+    const entry = tlb.base + tlbEntryOffset(lo, hi, tag);
+    const fetches = (access & AccessBit.fetch) !== 0;
+    const field = fetches ? TlbField.execTag : access & AccessBit.write ? TlbField.writeTag : TlbField.readTag;
+    const word = (entry + field) >> 2;
+    if (i32[word] !== ((lo & ~0xfff) | tag) || i32[word + 1] !== hi) return -1;
+    const addend = i32[(entry + (fetches ? TlbField.execAddend : TlbField.addend)) >> 2]!;
+    const page = (addend + (lo & ~0xfff)) >>> 0;
     this.lastMfn = (page - machine.frameBase) / 4096;
     return page;
   }

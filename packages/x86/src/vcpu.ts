@@ -376,10 +376,11 @@ export class X86Vcpu extends VcpuState implements VcpuCore {
   /** Frame of a page to fetch from; 0 with the exit's page fault set if there is none. */
   fetchPage(lo: number, hi: number): number {
     const { tlb, machine } = this.parts.mmu;
-    const word = (tlb.base + tlbEntryOffset(lo, hi, this.tag)) >> 2;
+    const entry = tlb.base + tlbEntryOffset(lo, hi, this.tag);
+    const word = (entry + TlbField.execTag) >> 2;
     const { i32 } = machine;
-    if (i32[word + 4] === ((lo & ~0xfff) | this.tag) && i32[word + 5] === hi) {
-      return (((i32[word + 6]! + (lo & ~0xfff)) >>> 0) - machine.frameBase) / 4096;
+    if (i32[word] === ((lo & ~0xfff) | this.tag) && i32[word + 1] === hi) {
+      return (((i32[(entry + TlbField.execAddend) >> 2]! + (lo & ~0xfff)) >>> 0) - machine.frameBase) / 4096;
     }
     const host = this.parts.access.page(this.space, this.tag, lo, hi, AccessBit.fetch);
     if (host === -1) {

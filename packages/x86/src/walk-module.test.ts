@@ -6,8 +6,7 @@ import {
   HYPERVISOR_OWNER,
   type Mmu,
   Pte,
-  TLB_ENTRIES,
-  TLB_ENTRY_BYTES,
+  TLB_BYTES,
 } from '@paravane/mmu';
 import { type DomId, domId, type Mfn } from '@paravane/types';
 import fc from 'fast-check';
@@ -18,8 +17,7 @@ import { walkModule } from './walk-module.js';
 const FRAMES = 20;
 const DOMID = domId(1);
 const GAVE_UP = -2;
-const CORE_BYTES = 0x30000;
-const TLB_BYTES = TLB_ENTRIES * TLB_ENTRY_BYTES;
+const CORE_BYTES = 0x60000;
 const part = ({ mmu }: World, at: number, bytes?: number): Uint8Array =>
   mmu.machine.u8.subarray(at, bytes === undefined ? undefined : at + bytes);
 
@@ -118,8 +116,9 @@ describe('walks in generated code', () => {
         const walk = ({ mmu }: World, lo: number, hi: number, tag: number, bits: number): number => {
           const error = mmu.walker.walk(space, lo, hi, bits);
           if (error !== 0) return error;
-          const { mfn, write, exec } = mmu.walker.result;
-          mmu.tlb.fill(lo, hi, tag, mfn, { write: write && mmu.hasCode[mfn] === 0, exec });
+          const { mfn, write } = mmu.walker.result;
+          if (bits === AccessBit.fetch) mmu.tlb.fillCode(lo, hi, tag, mfn);
+          else mmu.tlb.fill(lo, hi, tag, mfn, write && mmu.hasCode[mfn] === 0);
           return mmu.machine.frameBase + mfn * 4096 + (lo & 0xfff);
         };
         for (const { indexes, upper, offset, bytes, kind, code } of accesses) {

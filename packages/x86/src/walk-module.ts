@@ -14,6 +14,7 @@ import {
   load,
   ModuleBuilder,
   op,
+  select,
 } from '@paravane/wasm-emit';
 import { MISS_WRITE, State } from './state.js';
 import { entryOffset, placeOfTag } from './tlb-probe.js';
@@ -43,6 +44,9 @@ export function walkModule(places: WalkPlaces): Uint8Array {
   module.add(fetchFunction(places, walk), 'fetch');
   return module.encode();
 }
+
+/** From an entry of code. */
+const CODE = TlbField.code - TlbField.execTag;
 
 function walkFunction({ mmu, walks }: WalkPlaces): FunctionBuilder {
   const { machine, frames, hasCode, tlb } = mmu;
@@ -117,18 +121,25 @@ function walkFunction({ mmu, walks }: WalkPlaces): FunctionBuilder {
     op('i32.eq', ownerOf(mfn), domid),
   );
   const tagged = f.let(op('i64.or', op('i64.and', va, i64(-4096)), tag));
-  const never = i64(0);
-  const place = f.let(op('i32.add', entryOffset(va, placeOfTag(tag)), i32(tlb.base)));
+  const fetches = op('i32.eq', access, i32(Access.fetch));
+  const half = select(fetches, i32(tlb.base + TlbField.execTag), i32(tlb.base));
+  const place = f.let(op('i32.add', entryOffset(va, placeOfTag(tag)), half));
   const page = f.let(op('i32.add', op('i32.shl', mfn, i32(12)), i32(machine.frameBase)));
   const addend = f.let(op('i32.sub', page, op('i32.and', op('i32.wrap_i64', va), i32(~0xfff))));
-  const other = op('i64.ne', load('i64.load', place, TlbField.readTag), tagged);
-  const moved = op('i32.ne', load('i32.load', place, TlbField.addend), addend);
-  f.if(op('i32.or', other, moved), () => f.store('i32.store', place, i32(0), TlbField.code));
-  f.store('i64.store', place, tagged, TlbField.readTag);
-  f.store('i64.store', place, never, TlbField.writeTag);
-  f.if(op('i32.and', mayWrite, plain), () => f.store('i64.store', place, tagged, TlbField.writeTag));
-  f.store('i64.store', place, never, TlbField.execTag);
-  f.if(op('i64.ge_s', forbids, i64(0)), () => f.store('i64.store', place, tagged, TlbField.execTag));
+  f.if(
+    fetches,
+    () => {
+      const other = op('i64.ne', load('i64.load', place), tagged);
+      const moved = op('i32.ne', load('i32.load', place, TlbField.addend), addend);
+      f.if(op('i32.or', other, moved), () => f.store('i32.store', place, i32(0), CODE));
+    },
+    () => {
+      f.store('i64.store', place, i64(0), TlbField.writeTag);
+      f.if(op('i32.and', mayWrite, plain), () => f.store('i64.store', place, tagged, TlbField.writeTag));
+    },
+  );
+  // Both kinds of entries have tag and addend at the same places.
+  f.store('i64.store', place, tagged);
   f.store('i32.store', place, addend, TlbField.addend);
   noteEntry(f, mmu, mfn, page, place);
   f.store('i32.store', i32(0), op('i32.add', load('i32.load', i32(0), walks), i32(1)), walks);
@@ -202,7 +213,7 @@ function fetchFunction({ descriptors, mmu }: WalkPlaces, walk: number): Function
   const mfn = op('i32.shr_u', op('i32.sub', page, i32(mmu.machine.frameBase)), i32(12));
   const descriptor = f.let(load('i32.load', op('i32.shl', mfn, i32(2)), descriptors));
   none(op('i32.eqz', descriptor));
-  f.store('i32.store', entry, descriptor, TlbField.code);
+  f.store('i32.store', entry, descriptor, CODE);
   const offset = op('i32.shl', op('i32.and', op('i32.wrap_i64', va), i32(0xfff)), i32(2));
   f.return(load('i32.load', op('i32.add', descriptor, offset)));
   return f;

@@ -1,7 +1,7 @@
 import { createMmu, emptySpace } from '@paravane/mmu';
 import { domId, type Maddr, type Mfn } from '@paravane/types';
 
-const mmu = createMmu({ frames: 1024, coreBytes: 0x40000 });
+const mmu = createMmu({ frames: 1024, coreBytes: 0x80000 });
 const guest = domId(1);
 const [l4, l3, l2, l1, page] = Array.from({ length: 5 }, () => mmu.frames.allocate(guest)) as [Mfn, Mfn, Mfn, Mfn, Mfn];
 

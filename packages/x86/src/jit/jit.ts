@@ -70,7 +70,7 @@ export function frameBeside({ tlb, machine }: Mmu, tag: number, page: bigint, si
   const [lo, hi] = [Number(BigInt.asIntN(32, beside)), Number(BigInt.asIntN(32, beside >> 32n))];
   const word = (tlb.base + tlbEntryOffset(lo, hi, tag) + TlbField.execTag) >> 2;
   if (machine.i32[word] !== (lo | tag) || machine.i32[word + 1] !== hi) return null;
-  const addend = machine.i32[(tlb.base + tlbEntryOffset(lo, hi, tag) + TlbField.addend) >> 2]!;
+  const addend = machine.i32[(tlb.base + tlbEntryOffset(lo, hi, tag) + TlbField.execAddend) >> 2]!;
   return ((((addend + lo) >>> 0) - machine.frameBase) / 4096) as Mfn;
 }
 

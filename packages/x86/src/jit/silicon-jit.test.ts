@@ -28,7 +28,7 @@ function runCompiled(mmu: Mmu, core: VcpuCore): boolean {
   for (const page of [LAYOUT.dataBase, LAYOUT.dataBase + 4096, LAYOUT.readOnlyBase]) {
     const write = page !== LAYOUT.readOnlyBase;
     walker.walk(vcpu.space, page, 0, write ? AccessBit.write : 0);
-    tlb.fill(page, 0, tag, walker.result.mfn, { write, exec: false });
+    tlb.fill(page, 0, tag, walker.result.mfn, write);
   }
   const at = LAYOUT.instructionAt;
   walker.walk(vcpu.space, at, 0, AccessBit.fetch);

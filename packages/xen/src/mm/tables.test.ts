@@ -206,8 +206,8 @@ describe('translations', () => {
     const lo = Number(va & 0xffffffffn) | 0;
     const hi = Number(va >> 32n) | 0;
     expect(mmu.walker.walk(space, lo, hi, 1)).toBe(0);
-    const { mfn, write, exec } = mmu.walker.result;
-    mmu.tlb.fill(lo, hi, mmu.tlb.tag(space.root, 0), mfn, { write, exec });
+    const { mfn, write } = mmu.walker.result;
+    mmu.tlb.fill(lo, hi, mmu.tlb.tag(space.root, 0), mfn, write);
   };
   const cached = (va: bigint): { read: boolean; write: boolean } => {
     const { tlb, machine: memory } = machine.mmu;

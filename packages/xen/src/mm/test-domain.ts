@@ -42,7 +42,7 @@ const SCRATCH_PFN = 8;
 const SCRATCH_PAGES = 8;
 
 export function createTestMachine(frames: number): TestMachine {
-  const mmu = createMmu({ frames, coreBytes: 0x40000 });
+  const mmu = createMmu({ frames, coreBytes: 0x80000 });
   const domains = new Map<number, XenDomain>();
   const machine = {
     mmu,
