@@ -9,9 +9,10 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { guestKernel } from '@paravane/guest-stubs';
 import { openDiskImage } from '@paravane/host-node';
-import { startGuest } from '@paravane/machine';
-import { readDisk } from '@paravane/toolstack';
+import { createMachine, startGuest } from '@paravane/machine';
+import { readDisk, readDomainConfig } from '@paravane/toolstack';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 const root = fileURLToPath(new URL('../../../', import.meta.url));
@@ -85,6 +86,49 @@ describe('GRUB', () => {
     expect(ask('md5sum (xen/xvda)/boot/long.txt')).toContain(sum);
     guest.type('halt\r');
     expect(guest.waitForEnd()).toEqual({ kind: 'poweroff' });
+  });
+
+  it('hands its disk on to the kernel that it loads from it', async () => {
+    const tree = join(folder, 'chain-tree');
+    mkdirSync(tree);
+    writeFileSync(join(tree, 'kernel'), guestKernel());
+    const file = join(folder, 'chain.img');
+    spawnSync('mke2fs', ['-q', '-F', '-t', 'ext2', '-d', tree, file, '4M']);
+    let output = '';
+    const domain = await createMachine().bootDomain({
+      config: readDomainConfig('name = "grub"\nkernel = "grub.bin"\nmemory = 64\n').config!,
+      kernel: new Uint8Array(readFileSync(join(home, 'grub', 'grub.bin'))),
+      disks: [
+        {
+          config: readDisk(`${file},raw,xvda,r`).disk!,
+          image: await openDiskImage(file, { format: 'raw', readOnly: true, blocking: true }),
+        },
+      ],
+      onOutput: (bytes) => void (output += Buffer.from(bytes).toString('latin1')),
+      clock: 'virtual',
+      seed: 0n,
+      epoch: 0,
+      now: () => 0,
+    });
+    const until = (text: string): void => {
+      const from = output.length;
+      while (!output.slice(from).includes(text)) {
+        if (domain.step().state === 'ended') throw new Error(output.slice(-2000));
+      }
+    };
+    const { store, domid } = domain.control!;
+    const states = (): (string | undefined)[] =>
+      [`${domid}/device/vbd`, `0/backend/vbd/${domid}`].map((part) => store.read(`/local/domain/${part}/51712/state`));
+    until('grub> ');
+    expect(states()).toEqual(['3', '4']);
+    domain.input(Buffer.from('linux (xen/xvda)/kernel\r'));
+    until('grub> ');
+    domain.input(Buffer.from('boot\r'));
+    until('paravane> ');
+    // Closed, and begun anew: the back end offers itself to whoever comes.
+    expect(states()).toEqual(['1', '2']);
+    expect(domain.stats().counters['disk.xvda.reads']).toBeGreaterThan(0);
+    domain.destroy();
   });
 });
 
