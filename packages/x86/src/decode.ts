@@ -2,7 +2,8 @@
  * The decoder: bytes to an `Instruction`, by the instruction table (Intel SDM
  * vol. 2, chapter 2). Bytes are the guest's: any sequence gives an instruction,
  * `null` (invalid opcode), `'short'` (more bytes are needed) or `'long'` (over 15
- * bytes, #GP), never an error.
+ * bytes, #GP), never an error. As on processors, what is undefined for its prefixes
+ * or its ModRM is that only once all of its bytes are there.
  */
 import type { CodeMode } from '@paravane/engine-api';
 import { BY_OPCODE, type Entry, type OpcodeMap, opcodeIndex } from './notation.js';
@@ -186,17 +187,18 @@ export function decode(
   }
   p++;
   const list = BY_OPCODE[opcodeIndex(vex, map, opcode)]!;
-  if (list.length === 0) return null;
-  const wantsModrm = list.some((e) => e.hasModrm);
+  // What is behind 0F 38 and 0F 3A has ModRM, defined or not.
+  const wantsModrm = (!vex && map >= 2) || list.some((e) => e.hasModrm);
   if (wantsModrm) {
     // Of an opcode with and without ModRM forms (90+r and F3 90) none mixes both.
     if (p >= limit) return tooShort;
     parts.modrm = bytes[p]!;
   }
   const entry = list.find((e) => matches(e, parts));
-  if (!entry) return null;
-  if (lock && !(entry.lock && entry.hasModrm && parts.modrm < 0xc0)) return null;
-  if (vex && (parts.vexL !== 0 || (parts.vvvv !== 0 && !entry.vvvv))) return null;
+  if (!entry) return wantsModrm && !isWhole(bytes, p, limit, parts, hasByte(list, map)) ? tooShort : null;
+  const undefinedSo =
+    (lock && !(entry.lock && entry.hasModrm && parts.modrm < 0xc0)) ||
+    (vex && (parts.vexL !== 0 || (parts.vvvv !== 0 && !entry.vvvv)));
   if (entry.hasModrm) p++;
   // MOV of control and debug registers takes any ModRM.mod for a register.
   if (entry.operands.some((text) => text === 'Cq' || text === 'Dq')) parts.modrm |= 0xc0;
@@ -231,6 +233,7 @@ export function decode(
       insn.operands.push(operand);
     }
   }
+  if (undefinedSo) return null;
   const first = entry.operands[0];
   if (first !== undefined && /^([EGZXMORI]b|AL)$/.test(first) && !['MOVS', 'PUSH'].includes(entry.mnemonic))
     insn.width = 8;
@@ -240,6 +243,17 @@ export function decode(
   if (insn.width === 16 && first?.endsWith('y') && !entry.operands.some((text) => text.endsWith('v'))) insn.width = 32;
   insn.length = p - at;
   return insn;
+}
+
+/** Whether an immediate byte follows an opcode whose ModRM or prefixes name no instruction. */
+const hasByte = (list: readonly Entry[], map: OpcodeMap): boolean =>
+  map === 3 || (list.length > 0 && list.every(({ operands }) => operands.includes('Ib')));
+
+/** Whether all bytes are there, from ModRM at `p` on, of an instruction that is undefined. */
+function isWhole(bytes: Uint8Array, p: number, limit: number, parts: Parts, immediate: boolean): boolean {
+  const read = parts.addressWidth === 16 ? memory16 : memory32;
+  const next = parts.modrm >= 0xc0 ? p + 1 : read(bytes, p + 1, limit, parts)?.next;
+  return next !== undefined && next + (immediate ? 1 : 0) <= limit;
 }
 
 function matches(e: Entry, parts: Parts): boolean {
@@ -253,6 +267,7 @@ function matches(e: Entry, parts: Parts): boolean {
   if (e.modrmByte >= 0 && parts.modrm !== e.modrmByte) return false;
   if (e.w >= 0 && (parts.rex & 8 ? 1 : 0) !== e.w) return false;
   if (e.noRexB && parts.rex & 1) return false;
+  if (e.noF3 && parts.rep === 0xf3) return false;
   const memory = parts.modrm < 0xc0;
   if (e.form === 'reg' && memory) return false;
   if (e.form === 'mem' && !memory) return false;

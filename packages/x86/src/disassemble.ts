@@ -2,6 +2,7 @@
 import type { VcpuCore } from '@paravane/engine-api';
 import type { Mmu } from '@paravane/mmu';
 import { decode, type Instruction, type Operand } from './decode.js';
+import { codeBytes } from './memory-access.js';
 
 const NAMES64 = [
   'rax',
@@ -129,8 +130,7 @@ export function disassemble(insn: Instruction, address: bigint): string {
 }
 
 export function disassembleAt(mmu: Mmu, vcpu: VcpuCore, address: bigint): { text: string; length: number } {
-  const inPage = 4096 - Number(address & 0xfffn);
-  const bytes = mmu.readVirtual(vcpu.space, address, 15) ?? mmu.readVirtual(vcpu.space, address, Math.min(15, inPage));
+  const bytes = codeBytes(mmu, vcpu.space, address);
   if (!bytes) return { text: '??', length: 1 };
   const insn = decode(bytes, 0, bytes.length, vcpu.mode);
   if (insn === null || typeof insn === 'string') return { text: '(bad)', length: 1 };

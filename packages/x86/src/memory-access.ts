@@ -7,6 +7,7 @@
 import type { CodeMode } from '@paravane/engine-api';
 import { AccessBit, type AddressSpace, type Mmu, TlbField, tlbEntryOffset, UNUSED_TAG } from '@paravane/mmu';
 import type { CodeCache } from './code-cache.js';
+import { MAX_LENGTH } from './decode.js';
 import { SCRATCH } from './state.js';
 
 /** Fault of the last failed access. */
@@ -33,6 +34,19 @@ export type StoreHook = {
 
 const wide = (lo: number, hi: number): bigint =>
   (BigInt.asUintN(32, BigInt(hi)) << 32n) | BigInt.asUintN(32, BigInt(lo));
+
+/** Whether `bytes` bytes at a linear address are none that code of this mode can name: not canonical, or above 4 GiB. */
+export function isOutside(mode: CodeMode, lo: number, hi: number, bytes: number): boolean {
+  if (mode !== 64) return hi !== 0;
+  const top = hi >> 15;
+  return (top !== 0 && top !== -1) || (hi === 0x7fff && lo >>> 0 > 0x100000000 - bytes);
+}
+
+/** As many bytes of code as an instruction can have, or those up to the end of its page; null where none can be read. */
+export function codeBytes(mmu: Mmu, space: AddressSpace, address: bigint): Uint8Array | null {
+  const inPage = 4096 - Number(address & 0xfffn);
+  return mmu.readVirtual(space, address, MAX_LENGTH) ?? mmu.readVirtual(space, address, Math.min(MAX_LENGTH, inPage));
+}
 
 export class MemoryAccess {
   readonly fault: AccessFault = { vector: 0, errorCode: 0, addressLo: 0, addressHi: 0 };
@@ -103,9 +117,7 @@ export class MemoryAccess {
     bytes: number,
     write: boolean,
   ): number {
-    const top = hi >> 15;
-    const intoHole = hi === 0x7fff && lo >>> 0 > 0x100000000 - bytes;
-    if (mode === 64 ? (top !== 0 && top !== -1) || intoHole : hi !== 0) return this.refuse(13);
+    if (isOutside(mode, lo, hi, bytes)) return this.refuse(13);
     this.watch?.(wide(lo, hi), bytes, write);
     const offset = lo & 0xfff;
     const access = (write ? AccessBit.write : 0) | this.override;

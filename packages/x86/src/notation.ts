@@ -39,6 +39,8 @@ export interface Entry {
   readonly form: '' | 'reg' | 'mem';
   /** Not with REX.B: 90 without it is NOP. */
   readonly noRexB: boolean;
+  /** Undefined with F3. */
+  readonly noF3: boolean;
 }
 
 /** Operands with a vector register among them and none whose size prefixes decide. */
@@ -102,6 +104,7 @@ function parseLine(line: string): Entry[] {
     w,
     form: attributes.includes('reg') ? 'reg' : attributes.includes('mem') ? 'mem' : '',
     noRexB: attributes.includes('np'),
+    noF3: attributes.includes('noF3'),
   };
   return plusR ? Array.from({ length: 8 }, (_, r) => ({ ...entry, opcode: opcode + r })) : [entry];
 }

@@ -22,6 +22,7 @@ import { decode, type Instruction, writesMemory } from './decode.js';
 import type { EngineParts } from './engine.js';
 import { SpecialOp } from './interpreter.js';
 import { frameBeside, type Jump, SAMPLE_INTERVAL } from './jit/jit.js';
+import { codeBytes, isOutside } from './memory-access.js';
 import { LEAVE_DEFINITION, SlowContext } from './slow/context.js';
 import { SLOW_DEFINITIONS } from './slow/definitions.js';
 import { SEGMENTED_DEFINITIONS } from './slow/near-control.js';
@@ -415,7 +416,7 @@ export class X86Vcpu extends VcpuState implements VcpuCore {
     this.rip = compiled
       ? this.wrap(this.view.getBigUint64(this.base + State.pcBase, true) + BigInt(origin - 4096))
       : this.ripOf(uop);
-    const bytes = this.parts.mmu.readVirtual(this.space, this.rip, 15);
+    const bytes = codeBytes(this.parts.mmu, this.space, this.rip);
     const insn = bytes && decode(bytes, 0, bytes.length, this.mode);
     if (!insn || typeof insn === 'string') return;
     // A call has written its return address, as on processors, but the pointer stays.
@@ -431,7 +432,7 @@ export class X86Vcpu extends VcpuState implements VcpuCore {
     const write = (how & MISS_WRITE) !== 0;
     if (how & MISS_RUN) return this.runTo(lo, hi, write);
     if (this.segmented && this.forbids(lo, how & 0xff, write)) return -1;
-    if (this.misaligned(lo, how & 0xff)) return -1;
+    if (this.misaligned(lo, hi, how & 0xff)) return -1;
     const host = this.parts.access.translate(this.space, this.tag, this.mode, lo, hi, how & 0xff, write);
     if (host === -1) {
       this.recordFault();
@@ -456,26 +457,25 @@ export class X86Vcpu extends VcpuState implements VcpuCore {
     return this.parts.access.translate(this.space, this.tag, this.mode, lo, hi, bytes, write);
   }
   pageAt(lo: number, hi: number, write: boolean): number {
-    const top = hi >> 15;
     const { access } = this.parts;
-    if (this.mode === 64 ? top !== 0 && top !== -1 : hi !== 0) {
-      access.fault.vector = 13;
-      access.fault.errorCode = 0;
-      return -1;
-    }
+    if (isOutside(this.mode, lo, hi, 1)) return access.refuse(13);
     const page = access.page(this.space, this.tag, lo, hi, (write ? AccessBit.write : 0) | access.override);
     return page === -1 ? -1 : page + (lo & 0xfff);
   }
   /** Whether the segment in use forbids an access of a slow instruction; then the exit tells. */
-  refuses(lo: number, bytes: number, write: boolean): boolean {
+  refuses(lo: number, hi: number, bytes: number, write: boolean): boolean {
     if (this.mode !== 64 && this.segments.guards(this.accessSegment) && this.forbids(lo, bytes, write)) return true;
-    return this.misaligned(lo, bytes);
+    return this.misaligned(lo, hi, bytes);
   }
-  /** Whether an access has to be aligned and is not (Intel SDM vol. 3, 6.15, #AC). Processors look before they translate. */
-  private misaligned(lo: number, bytes: number): boolean {
+  /**
+   * Whether an access has to be aligned and is not (Intel SDM vol. 3, 6.15, #AC). Processors look before they translate,
+   * and behind the check for a canonical address.
+   */
+  private misaligned(lo: number, hi: number, bytes: number): boolean {
     // The x87 environment and registers behind it are doublewords; vectors need no alignment here.
     const unit = bytes === 28 || bytes === 108 ? 4 : bytes === 10 ? 8 : bytes;
     if (!this.aligned || (unit !== 2 && unit !== 4 && unit !== 8) || (lo & (unit - 1)) === 0) return false;
+    if (isOutside(this.mode, lo, hi, bytes)) return false;
     this.stopWithException(Vector.AC, 0);
     return true;
   }
@@ -499,7 +499,8 @@ export class X86Vcpu extends VcpuState implements VcpuCore {
   faulted(insn: Instruction, va: bigint): void {
     this.recordFault();
     if (this.exit.vector !== 13 || X86Vcpu.UNSEGMENTED.test(insn.mnemonic)) return;
-    if (this.throughStack(insn.memory?.base ?? -1, insn.segment >= 4, va)) this.exit.vector = 12;
+    const onStack = insn.mnemonic === 'ENTER' || this.throughStack(insn.memory?.base ?? -1, insn.segment >= 4, va);
+    if (onStack) this.exit.vector = 12;
   }
   private recordFault(): void {
     const { fault } = this.parts.access;

@@ -124,7 +124,7 @@ export class SlowContext implements SlowCpu {
   private host(va: bigint, bytes: number, write: boolean): number {
     const lo = Number(va & 0xffffffffn) | 0;
     const hi = Number(va >> 32n) | 0;
-    if (this.vcpu.refuses(lo, bytes, write)) throw LEAVE_DEFINITION;
+    if (this.vcpu.refuses(lo, hi, bytes, write)) throw LEAVE_DEFINITION;
     const host = this.vcpu.translate(lo, hi, bytes, write);
     if (host === -1) {
       this.vcpu.faulted(this.insn, va);
@@ -163,7 +163,8 @@ export class SlowContext implements SlowCpu {
     throw LEAVE_DEFINITION;
   }
   private accessAll(va: bigint, length: number, write: boolean): void {
-    if (this.vcpu.refuses(Number(va & 0xffffffffn) | 0, length, write)) throw LEAVE_DEFINITION;
+    const [lo, hi] = [Number(va & 0xffffffffn) | 0, Number(va >> 32n) | 0];
+    if (this.vcpu.refuses(lo, hi, length, write)) throw LEAVE_DEFINITION;
     this.outsideHole(va, length);
     this.vcpu.parts.access.watch?.(va, length, write);
   }
@@ -197,13 +198,21 @@ export class SlowContext implements SlowCpu {
   pageAt(va: bigint, write: boolean): number {
     const lo = Number(va & 0xffffffffn) | 0;
     const hi = Number(va >> 32n) | 0;
-    if (this.vcpu.refuses(lo, 1, write)) throw LEAVE_DEFINITION;
+    if (this.vcpu.refuses(lo, hi, 1, write)) throw LEAVE_DEFINITION;
     const host = this.vcpu.pageAt(lo, hi, write);
     if (host === -1) {
       this.vcpu.faulted(this.insn, va);
       throw LEAVE_DEFINITION;
     }
     return host;
+  }
+  writable(va: bigint, bytes: number): void {
+    // Of a store that is being emulated the page is one to read.
+    if (this.vcpu.parts.access.hook !== null) return;
+    if (this.vcpu.refuses(Number(va & 0xffffffffn) | 0, Number(va >> 32n) | 0, bytes, true)) throw LEAVE_DEFINITION;
+    this.pageAt(va, true);
+    const last = BigInt.asUintN(this.pointerWidth, va + BigInt(bytes - 1));
+    if (last >> 12n !== va >> 12n) this.pageAt(last & ~0xfffn, true);
   }
   changed(va: bigint, bytes: number): void {
     if (this.vcpu.parts.access.written(this.pageAt(va, true), bytes)) this.codeChanged = true;

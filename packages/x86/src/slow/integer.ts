@@ -66,12 +66,7 @@ const bitTest =
     );
     const at = c.linear(place.segment, effective);
     const writes = c.insn.mnemonic !== 'BT';
-    if (writes && c.bulk) {
-      // It writes in every case: a fault tells so, on either of two pages.
-      c.pageAt(at, true);
-      const last = at + width / 8n - 1n;
-      if (last >> 12n !== at >> 12n) c.pageAt(last & ~0xfffn, true);
-    }
+    if (writes) c.writable(at, bytes(c));
     const value = c.load(at, bytes(c));
     if (writes) c.store(at, bytes(c), change(value, 1n << bit));
     c.eflags = (c.eflags & ~Flag.CF) | Number((value >> bit) & 1n);
@@ -166,8 +161,7 @@ export const integerSlow: SlowDefinitions = {
   CMPXCHG16B: (c) => {
     const at = c.address();
     if (at & 15n) c.raise(13, 0);
-    // It writes in every case: a fault tells so.
-    if (c.bulk) c.pageAt(at, true);
+    c.writable(at, 16);
     const [low, high] = [c.load(at, 8), c.load(at + 8n, 8)];
     const equal = low === c.regs[0] && high === c.regs[2];
     c.store(at, 8, equal ? c.regs[3]! : low);

@@ -44,6 +44,8 @@ export interface SlowCpu {
   outsideHole(va: bigint, length: number): void;
   /** Offset in memory of up to `bytes` bytes that lie on one page; raises #PF if the page can't be accessed so. */
   pageAt(va: bigint, write: boolean): number;
+  /** Raises what a store to these bytes would raise, for an operand that is read first and written in every case. */
+  writable(va: bigint, bytes: number): void;
   /** Bytes that `pageAt` of a write gave were changed. */
   changed(va: bigint, bytes: number): void;
   /** False while stores are being emulated: then each goes through `store`, one by one. */

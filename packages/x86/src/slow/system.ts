@@ -22,6 +22,11 @@ const selectorRegister = (c: SlowCpu, i: number): number => {
   const operand = c.insn.operands[i];
   return operand?.kind === 's' ? operand.n : 0;
 };
+/** DR8 to DR15 are undefined, which comes before the privilege that MOV needs. */
+const debugRegister = (c: SlowCpu, i: number): number => {
+  const register = selectorRegister(c, i);
+  return register < 8 ? register : c.raise(6, -1);
+};
 /** Instructions on selectors and descriptors are undefined where selectors select none. */
 const protectedOnly =
   (definition: SlowDefinition): SlowDefinition =>
@@ -149,8 +154,8 @@ export const systemSlow: SlowDefinitions = {
   OUTS: (c) => c.privileged({ mnemonic: 'OUTS', rep: c.insn.rep !== 0 }),
   MOV_FROM_CR: (c) => c.privileged({ mnemonic: 'MOV_FROM_CR', register: selectorRegister(c, 1), gpr: gprOf(c, 0) }),
   MOV_TO_CR: (c) => c.privileged({ mnemonic: 'MOV_TO_CR', register: selectorRegister(c, 0), gpr: gprOf(c, 1) }),
-  MOV_FROM_DR: (c) => c.privileged({ mnemonic: 'MOV_FROM_DR', register: selectorRegister(c, 1), gpr: gprOf(c, 0) }),
-  MOV_TO_DR: (c) => c.privileged({ mnemonic: 'MOV_TO_DR', register: selectorRegister(c, 0), gpr: gprOf(c, 1) }),
+  MOV_FROM_DR: (c) => c.privileged({ mnemonic: 'MOV_FROM_DR', register: debugRegister(c, 1), gpr: gprOf(c, 0) }),
+  MOV_TO_DR: (c) => c.privileged({ mnemonic: 'MOV_TO_DR', register: debugRegister(c, 0), gpr: gprOf(c, 1) }),
   MOV_FROM_SEG: (c) => {
     const selector = BigInt(c.view.getUint16(c.base + State.selectors + selectorRegister(c, 1) * 2, true));
     // To memory always 16 bits; to a register the selector with zeros above.

@@ -6,7 +6,7 @@
  * sign-extended byte, `Z` the register in the opcode); then attributes:
  * lock (LOCK allowed on a memory destination), i64 (invalid in 64-bit mode), o64
  * (64-bit mode only), d64/f64 (operand size defaults to / is forced to 64 bits
- * in 64-bit mode), W0/W1 (REX.W as given), np (no REX.B).
+ * in 64-bit mode), W0/W1 (REX.W as given), np (no REX.B), noF3 (undefined with F3).
  *
  * Where one name of the manual covers unlike operations, the unlike ones have a
  * name of their own here: IMUL1 is the one-operand IMUL, MOV_TO_SEG a MOV to a
@@ -359,8 +359,8 @@ AF               SCAS Xv
 6F               OUTS Xz
 0F C8+r          BSWAP Zv
 D7               XLAT
-0F 38 F0 /r      MOVBE Gv,Mv
-0F 38 F1 /r      MOVBE Mv,Gv
+0F 38 F0 /r      MOVBE Gv,Mv                  noF3
+0F 38 F1 /r      MOVBE Mv,Gv                  noF3
 F2 0F 38 F0 /r   CRC32 Gy,Eb
 F2 0F 38 F1 /r   CRC32 Gy,Ev
 90               NOP                          np

@@ -1,0 +1,145 @@
+/**
+ * Which of several faults an instruction raises (Intel SDM vol. 3, 6.9), in user mode. Where the manual leaves the order
+ * to the processor, it is that of the processors whose answers are stored.
+ */
+import { describe, expect, it } from 'vitest';
+import { CODE, createCore, DATA } from './testing/core.js';
+
+const core = createCore();
+const PAGE = 4096;
+const BEYOND = CODE + BigInt(PAGE);
+const NOT_CANONICAL = 1n << 62n;
+const AC = 0x40000;
+
+interface Setup {
+  mode?: 64 | 32;
+  regs?: Record<number, bigint>;
+  rflags?: number;
+  /** Where in its page the code begins. The page behind it is not there. */
+  at?: number;
+}
+
+const bytesOf = (hex: string): Uint8Array => Uint8Array.from(hex.trim().split(' '), (byte) => parseInt(byte, 16));
+
+function start(hex: string, { mode = 64, regs = {}, rflags = 2, at = 0 }: Setup = {}) {
+  const vcpu = core.createVcpu();
+  core.writeCode(bytesOf(hex), at);
+  core.writeData(new Uint8Array(2 * PAGE));
+  vcpu.mode = mode;
+  vcpu.selectors.set([0x2b, mode === 64 ? 0x33 : 0x23, 0x2b, 0x2b, 0, 0]);
+  vcpu.regs[3] = DATA;
+  for (const [n, value] of Object.entries(regs)) vcpu.regs[Number(n)] = value;
+  vcpu.rflags = rflags;
+  vcpu.rip = CODE + BigInt(at);
+  return vcpu;
+}
+
+/** `vector`, `vector:errorCode` or `14:errorCode@address`, or why the core stopped. */
+function outcome(hex: string, setup: Setup = {}): string {
+  const { reason, vector, errorCode, address } = start(hex, setup).run(1);
+  if (reason !== 'exception') return reason;
+  return errorCode < 0 ? `${vector}` : `${vector}:${errorCode}${vector === 14 ? `@${address.toString(16)}` : ''}`;
+}
+/** The same where the bytes are the last ones of their page. */
+const atEnd = (hex: string, setup: Setup = {}): string => outcome(hex, { ...setup, at: PAGE - hex.split(' ').length });
+
+const FETCH = `14:20@${BEYOND.toString(16)}`;
+
+describe('an instruction is undefined only once all of its bytes are there', () => {
+  it.each([
+    ['f0 73', '00'], // LOCK JAE
+    ['f0 05 ea 00', '00 00'], // LOCK ADD EAX, imm32
+    ['f0 48 bc 00 00', '00 00 00 00 00 00'], // LOCK MOV RSP, imm64
+    ['f0 0f 57', 'c0'], // LOCK XORPS
+    ['f0 84 b7 00 00', '00 00'], // LOCK TEST [RDI+disp32], DH
+    ['0f 38 b7', 'c0'], // nothing, but with ModRM
+    ['0f 38 b7 84', '24 00 00 00 00'], // ... SIB and displacement
+    ['0f 3a 3f c0', '00'], // ... and an immediate byte
+    ['0f 3a 3f 40 00', '00'],
+    ['66 0f 38 fc 40', '00'],
+    ['0f c5 40 00', '00'], // PEXTRW of memory
+    ['0f 71 c0', '00'], // group 12 /0
+    ['0f f7 40', '00'], // MASKMOVQ of memory
+  ])('%s|%s', (first, rest) => {
+    expect(atEnd(first)).toBe(FETCH);
+    expect(atEnd(`${first} ${rest}`)).toBe('6');
+  });
+  it('with 16-bit addresses', () => {
+    expect(atEnd('67 0f 38 b7 86 00', { mode: 32 })).toBe(FETCH);
+    expect(atEnd('67 0f 38 b7 86 00 00', { mode: 32 })).toBe('6');
+  });
+  it('or at once where its opcode says all', () => {
+    for (const hex of ['06', '0f 0b', '0f 04', '0f 0a', 'd6']) expect([hex, atEnd(hex)]).toEqual([hex, '6']);
+  });
+  it('and one of more than 15 bytes is #GP before it is undefined', () => {
+    expect(outcome(`${'66 '.repeat(11)}f0 0f 57 c0`)).toBe('6');
+    expect(outcome(`${'66 '.repeat(12)}f0 0f 57 c0`)).toBe('13:0');
+    expect(outcome(`${'66 '.repeat(12)}0f 38 b7 c0`)).toBe('13:0');
+    expect(outcome(`${'66 '.repeat(10)}0f 3a 3f c0 00`)).toBe('6');
+    expect(outcome(`${'66 '.repeat(11)}0f 3a 3f c0 00`)).toBe('13:0');
+  });
+});
+
+describe('an address that is not canonical', () => {
+  it.each([
+    '8b 01',
+    '01 01',
+    '0f 6f 01',
+    'f2 0f 2d 01',
+    'dd 01',
+    'db 39',
+    'f0 0f c1 01',
+    '0f bb 01',
+    '67 0f bb 01', // within 4 GiB, where the page is not there
+  ])('comes before the alignment of an operand: %s', (hex) => {
+    const regs = { 1: NOT_CANONICAL + 1n, 0: 0n };
+    const expected = hex.startsWith('67') ? '17:0' : '13:0';
+    expect(outcome(hex, { regs, rflags: AC | 2 })).toBe(expected);
+    expect(outcome(hex, { regs: { 0: 0n, 1: DATA + 1n }, rflags: AC | 2 })).toBe('17:0');
+  });
+  it('comes before the alignment of the stack, as #SS', () => {
+    expect(outcome('58', { regs: { 4: NOT_CANONICAL + 1n }, rflags: AC | 2 })).toBe('12:0');
+    expect(outcome('c9', { regs: { 5: NOT_CANONICAL + 1n }, rflags: AC | 2 })).toBe('12:0');
+  });
+  it('in RBP raises #SS where ENTER copies frame pointers', () => {
+    const regs = { 4: DATA + 0x1800n, 5: NOT_CANONICAL };
+    expect(outcome('c8 10 00 00', { regs })).toBe('budget');
+    expect(outcome('c8 10 00 02', { regs })).toBe('12:0');
+  });
+  it.each(['c3', 'c2 10 00', 'ff d1', '36 c3'])('as the target of %s leaves RSP, also at the end of a page', (hex) => {
+    const length = hex.split(' ').length;
+    for (const at of [0, PAGE - 15, PAGE - length]) {
+      const vcpu = start(hex, { regs: { 1: NOT_CANONICAL, 4: DATA + 0x800n }, at });
+      const data = new Uint8Array(2 * PAGE);
+      data[0x807] = 0x40;
+      core.writeData(data);
+      expect(vcpu.run(1)).toMatchObject({ reason: 'exception', vector: 13, errorCode: 0 });
+      expect([vcpu.rip, vcpu.regs[4]]).toEqual([CODE + BigInt(at), DATA + 0x800n]);
+    }
+  });
+});
+
+describe('what reads and then writes its operand', () => {
+  // Bit 2^29 counts from an operand whose page is there to one that is not.
+  const regs = { 5: 0x2000_0000n };
+  it.each(['0f bb 2b', '67 0f bb 2b', '67 48 0f ab 2b', 'f0 67 0f b3 2b'])('%s says W=1 of a fault', (hex) => {
+    const expected = `14:6@${(DATA + 0x400_0000n).toString(16)}`;
+    expect(outcome(hex, { regs })).toBe(expected);
+    expect(outcome(hex, { regs, rflags: AC | 2 })).toBe(expected);
+  });
+  it('CMPXCHG16B, too, while operands have to be aligned', () => {
+    const beyond = { 3: DATA + 2n * BigInt(PAGE) };
+    expect(outcome('48 0f c7 0b', { regs: beyond, rflags: AC | 2 })).toMatch(/^14:6/);
+  });
+});
+
+describe('undefined', () => {
+  it('are MOVBE with F3, and MOV of DR8 to DR15 whatever the privilege', () => {
+    expect(outcome('f3 0f 38 f0 03')).toBe('6');
+    expect(outcome('f3 0f 38 f1 03')).toBe('6');
+    expect(outcome('f3 66 0f 38 f1 03')).toBe('6');
+    expect(outcome('66 0f 38 f1 03')).toBe('budget');
+    for (const hex of ['44 0f 21 c8', '44 0f 23 c8']) expect(outcome(hex)).toBe('6');
+    for (const hex of ['0f 21 c8', '0f 23 f8', '41 0f 21 c8']) expect(outcome(hex)).toBe('privileged');
+  });
+});
