@@ -42,17 +42,36 @@ function setStackPointer(vcpu: XenVcpu, value: bigint): void {
   regs[Gpr.rsp] = width === 16 ? (regs[Gpr.rsp]! & ~0xffffn) | low : low;
 }
 /** Linear address on the stack, or null after #SS was delivered. */
-function onStack(vcpu: XenVcpu, offset: bigint, bytes: number): bigint | null {
-  if (isLong(vcpu)) return BigInt.asUintN(64, offset);
+function onStack(vcpu: XenVcpu, offset: bigint, bytes: number, long = isLong(vcpu)): bigint | null {
   const { base, limit, rights } = vcpu.core.segment(Seg.ss);
   const first = Number(offset);
   const last = first + bytes - 1;
   const down = (rights & 4) !== 0;
-  if (down ? first <= limit || last > (rights & SegmentRights.big ? 0xffffffff : 0xffff) : last > limit) {
+  const isOn = long
+    ? isCanonical(offset) && isCanonical(BigInt.asUintN(64, offset + BigInt(bytes - 1)))
+    : down
+      ? first > limit && last <= (rights & SegmentRights.big ? 0xffffffff : 0xffff)
+      : last <= limit;
+  if (!isOn) {
     raise(vcpu, { vector: Vector.SS, errorCode: 0 });
     return null;
   }
-  return (base + offset) & MASK32;
+  return long ? offset : (base + offset) & MASK32;
+}
+
+/** Where a page fault of words on the stack is: the first byte that can't be accessed of one of them, in this order. */
+function faultAddress(
+  { core, domain }: XenVcpu,
+  words: readonly bigint[],
+  size: number,
+  access: 'read' | 'write',
+): bigint {
+  for (const word of words) {
+    for (const at of [word, (word + BigInt(size - 1)) & ~0xfffn]) {
+      if (at >= word && domain.mmu.translate(core.space, at, access) === null) return at;
+    }
+  }
+  return words[0]!;
 }
 
 /** Words on the stack from `skip` bytes on; null after the fault was delivered. */
@@ -61,7 +80,8 @@ function pop(vcpu: XenVcpu, size: number, count: number, skip = 0): bigint[] | n
   if (at === null) return null;
   const bytes = readGuest(vcpu, at, size * count);
   if (!bytes) {
-    injectPageFault(vcpu, PF_READ, at);
+    const words = Array.from({ length: count }, (_, i) => at + BigInt(i * size));
+    injectPageFault(vcpu, PF_READ, faultAddress(vcpu, words, size, 'read'));
     return null;
   }
   return Array.from({ length: count }, (_, i) => {
@@ -78,15 +98,11 @@ function pushed(vcpu: XenVcpu, size: number, words: readonly bigint[], long = is
   );
   const width = long ? 64 : stackWidth(vcpu);
   const sp = BigInt.asUintN(width, vcpu.core.regs[Gpr.rsp]! - BigInt(bytes.length));
-  const at = long ? sp : onStack(vcpu, sp, bytes.length);
+  const at = onStack(vcpu, sp, bytes.length, long);
   if (at === null) return null;
   if (!writeGuest(vcpu, at, bytes)) {
-    // Reported is the first word that could not be written, from above.
-    const fits = (word: number): boolean =>
-      vcpu.domain.mmu.translate(vcpu.core.space, at + BigInt(word * size), 'write') !== null;
-    let word = words.length - 1;
-    while (word > 0 && fits(word)) word--;
-    injectPageFault(vcpu, PF_WRITE, at + BigInt(word * size));
+    const fromAbove = words.map((_, i) => at + BigInt((words.length - 1 - i) * size));
+    injectPageFault(vcpu, PF_WRITE, faultAddress(vcpu, fromAbove, size, 'write'));
     return null;
   }
   return sp;
