@@ -58,7 +58,7 @@ export class DynamicSem extends Sem {
     this.knownKind = knownKind;
     let next = 0;
     for (const [i, form] of shape.forms.entries()) {
-      if (form.kind === 'r' || form.kind === 'x' || form.kind === 'p')
+      if (form.kind === 'r' || form.kind === 'x' || form.kind === 'p' || form.kind === 's')
         this.slotFields[i] = [Uop.slot1, Uop.slot2, Uop.base][next++]!;
     }
   }
@@ -188,6 +188,14 @@ export class DynamicSem extends Sem {
   }
   stackRegisters(): Expr {
     return this.forms.some((form) => form.kind === 't') ? load('i32.load16_u', this.site.ip, Uop.slot1) : i32(0);
+  }
+  selector(i: number): Expr {
+    return this.let(load('i64.load16_u', this.slot(i), State.selectors));
+  }
+  protected count(): Expr {
+    const number = load('i32.load8_u', this.site.ip, Uop.number);
+    const done = op('f64.convert_i32_s', op('i32.sub', number, this.site.left));
+    return op('f64.add', load('f64.load', this.site.cpu, State.countBase), done);
   }
   routine(name: Routine, ...args: Expr[]): Expr {
     return callRoutine(this.site.functions.routines, name, args);

@@ -64,6 +64,8 @@ const farBitWithOddAddress = (insn: Instruction): boolean =>
 export const isGenerated = (insn: Instruction): boolean =>
   DEFINITIONS.has(meaningOf(insn)) &&
   !oddString(insn) &&
+  // To memory it always stores 16 bits.
+  !(insn.mnemonic === 'MOV_FROM_SEG' && insn.memory !== null) &&
   !(/^(LOOP|JRCXZ)/.test(insn.mnemonic) && insn.addressWidth !== insn.mode) &&
   !farBitWithOddAddress(insn) &&
   !(insn.mode === 32 && insn.mnemonic === 'POP' && insn.operands[0]!.kind === 's');

@@ -435,7 +435,7 @@ function loopFunction(
               f.set(left, load('i32.load', cpu, State.left));
               f.store('i32.store', cpu, op('i32.sub', before, left), State.compiled);
               f.store('i32.store', cpu, left, State.regionLeft);
-              // It wants its first instruction done. Not by way of the TLB: where code, stack and data share an entry,
+              // It wants its first instruction done. Not by way of the TLB: where stack and data share an entry,
               // what the region needs to begin takes away what would lead back to it.
               f.if(op('i32.eq', left, given), () => {
                 loadFlags();

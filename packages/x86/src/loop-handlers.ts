@@ -116,7 +116,7 @@ export function fusedSequences(
  */
 export function isHot({ mnemonic, width, forms, key }: HandlerShape): boolean {
   if (forms[0]?.kind === 'j' || forms[0]?.kind === 'J' || /^(JMP|CALL|RET)$/.test(mnemonic)) return true;
-  if (mnemonic.startsWith('REP ')) return true;
+  if (mnemonic.startsWith('REP ') || /^RDTSCP?$/.test(mnemonic)) return true;
   if (!HOT.test(mnemonic)) return false;
   if (key.endsWith('@32')) return width === 32;
   if (width === 16) return /^MOV$/.test(mnemonic);

@@ -165,6 +165,7 @@ export function lower(
   let wide: bigint | null = null;
   for (const operand of insn.operands) {
     if (operand.kind === 'st') slots[next++] = operand.n;
+    else if (operand.kind === 's') slots[next++] = operand.n * 2;
     else if (operand.kind === 'r') slots[next++] = operand.n * 8 + (operand.high ? 1 : 0);
     else if (operand.kind === 'x' || operand.kind === 'p') slots[next++] = operand.n * 16;
     else if (operand.kind === 'i') {

@@ -11,7 +11,7 @@
  */
 import { type Expr, type FunctionBuilder, f32, f64, i32, i64, load, op, select } from '@paravane/wasm-emit';
 import type { Routine } from './routines.js';
-import { FlagKind, widthNumber } from './state.js';
+import { FlagKind, State, widthNumber } from './state.js';
 
 /** Shape of an operand: general register, memory, immediate (`i` 32-bit, `I` 64-bit), CL, XMM, MMX, x87 register (`t`), branch (`j` within its page, `J` out of it). */
 export interface Form {
@@ -103,6 +103,10 @@ export abstract class Sem {
   abstract instructionAddress(): Expr;
   /** The numbers of the stack registers among the operands, i32: the first in the low byte, the second above it. */
   abstract stackRegisters(): Expr;
+  /** Selector of the segment register in operand `i`, zero-extended. */
+  abstract selector(i: number): Expr;
+  /** Instructions that the vCPU has done before this one, f64. Only of handlers in the loop. */
+  protected abstract count(): Expr;
   /** The answer of a routine, i32. */
   abstract routine(name: Routine, ...args: Expr[]): Expr;
   /** Goes to the branch operand. */
@@ -112,6 +116,12 @@ export abstract class Sem {
 
   let(value: Expr): Expr {
     return this.f.let(value);
+  }
+  /** The time-stamp counter, i64. */
+  timeStamp(): Expr {
+    const [ratio, offset] = [State.tscRatio, State.tscOffset].map((at) => load('f64.load', this.statePlace(), at));
+    const ticks = op('f64.floor', op('f64.add', op('f64.mul', this.count(), ratio!), offset!));
+    return this.let(op('i64.trunc_sat_f64_s', ticks));
   }
   /**
    * Emits a check that leaves the instruction unless something about the state holds, which nothing but definitions in

@@ -72,6 +72,10 @@ export const State = {
   xcr0: 0x3b8,
   tscAux: 0x3bc,
   mode: 0x3c0,
+  /** TSC = count × ratio + offset, f64 each; and the count of instructions at which `left` would be 0, f64. */
+  tscRatio: 0x3c8,
+  tscOffset: 0x3d0,
+  countBase: 0x3d8,
   /** DR0…DR7, 8 bytes each. */
   debug: 0x400,
   /** Limits and rights of ES…GS (`Segment` of the engine API), 4 and 2 bytes each. */

@@ -19,8 +19,6 @@ export abstract class VcpuState {
   readonly regs: BigUint64Array;
   readonly selectors: Uint16Array;
   count = 0;
-  tscRatio = 1;
-  tscOffset = 0;
   rip = 0n;
   readonly spaces: AddressSpace[] = [emptySpace(0 as DomId), emptySpace(0 as DomId)];
   transitionFrame: Mfn | 0 = 0;
@@ -176,6 +174,18 @@ export abstract class VcpuState {
     if (!this.segmented) return this.mode;
     return this.segment(Seg.ss).rights & SegmentRights.big ? 32 : 16;
   }
+  get tscRatio(): number {
+    return this.view.getFloat64(this.base + State.tscRatio, true);
+  }
+  set tscRatio(ratio: number) {
+    this.view.setFloat64(this.base + State.tscRatio, ratio, true);
+  }
+  get tscOffset(): number {
+    return this.view.getFloat64(this.base + State.tscOffset, true);
+  }
+  set tscOffset(offset: number) {
+    this.view.setFloat64(this.base + State.tscOffset, offset, true);
+  }
   /** Time-stamp counter after `count` instructions. */
   tscAt(count: number): bigint {
     return BigInt(Math.floor(count * this.tscRatio + this.tscOffset));
@@ -188,7 +198,7 @@ export abstract class VcpuState {
   }
   save(): Uint8Array {
     this.setFlagBits(this.materialisedFlags());
-    const bytes = new Uint8Array(STATE_BYTES + 32);
+    const bytes = new Uint8Array(STATE_BYTES + 8);
     bytes.set(new Uint8Array(this.view.buffer, this.base, STATE_BYTES));
     // Fields that only mean something while code runs.
     bytes.fill(0, State.pcBase, State.pcBase + 8);
@@ -196,12 +206,11 @@ export abstract class VcpuState {
     bytes.fill(0, State.ip, State.flagKind);
     bytes.fill(0, State.vector, State.origin + 4);
     bytes.fill(0, State.stackPage, State.regionLeft + 4);
+    bytes.fill(0, State.countBase, State.countBase + 8);
     bytes.fill(0, State.tags, State.personal);
     const tail = new DataView(bytes.buffer, STATE_BYTES);
     new DataView(bytes.buffer).setBigUint64(State.rip, this.rip, true);
     tail.setFloat64(0, this.count, true);
-    tail.setFloat64(8, this.tscRatio, true);
-    tail.setFloat64(16, this.tscOffset, true);
     return bytes;
   }
   restore(bytes: Uint8Array): void {
@@ -209,8 +218,6 @@ export abstract class VcpuState {
     const tail = new DataView(bytes.buffer, bytes.byteOffset + STATE_BYTES);
     this.rip = this.view.getBigUint64(this.base + State.rip, true);
     this.count = tail.getFloat64(0, true);
-    this.tscRatio = tail.getFloat64(8, true);
-    this.tscOffset = tail.getFloat64(16, true);
     this.segments.changed();
   }
 }

@@ -269,6 +269,7 @@ export class X86Vcpu extends VcpuState implements VcpuCore {
       this.beyond = remaining - given;
       this.i32[this.word + State.compiled / 4] = 0;
       this.i32[this.word + State.regionLeft / 4] = MAX_REGION;
+      this.view.setFloat64(this.base + State.countBase, this.count + this.startLeft - this.beyond, true);
       const stop = parts.run(this.base, ip, given, BigInt(this.tag));
       const returned = this.i32[this.word + State.left / 4]!;
       remaining = this.beyond + returned;

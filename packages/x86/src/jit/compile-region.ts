@@ -245,6 +245,7 @@ function compileRegion(
         functions,
         flags,
         left,
+        behind: count - i,
         pages,
         checked,
         vectors,

@@ -41,8 +41,9 @@ export interface RegionSite {
   /** `placeOfTag` */
   readonly tagPlace: Expr;
   readonly pcBase: Expr;
-  /** Instructions left behind the block. */
+  /** Instructions left behind the block, and how many of the block come from this one on. */
   readonly left: Expr;
+  readonly behind: number;
   readonly tlbBase: number;
   readonly functions: {
     eflags: number;
@@ -296,6 +297,13 @@ export class RegionSem extends Sem {
   stackRegisters(): Expr {
     const [first, second] = this.placed.insn.operands.map((operand) => (operand.kind === 'st' ? operand.n : 0));
     return i32((first ?? 0) | ((second ?? 0) << 8));
+  }
+  selector(i: number): Expr {
+    return this.let(load('i64.load16_u', this.site.cpu, State.selectors + this.operand(i, 's').n * 2));
+  }
+  protected count(): Expr {
+    const done = op('f64.convert_i32_s', op('i32.sub', i32(-this.site.behind), this.site.left));
+    return op('f64.add', load('f64.load', this.site.cpu, State.countBase), done);
   }
   routine(name: Routine, ...args: Expr[]): Expr {
     return callRoutine(this.site.functions.routines, name, args);

@@ -34,8 +34,23 @@ const writeBase =
     s.f.store('i64.store', s.statePlace(), base, slot);
   };
 
+/** EDX:EAX. Where CR4.TSD forbids it, TypeScript raises the exception. */
+const CR4_TSD = 4;
+function readTsc(s: Sem): void {
+  s.if(op('i32.and', load('i32.load', s.statePlace(), State.cr4), i32(CR4_TSD)), () => s.bail());
+  const tsc = s.timeStamp();
+  s.setGpr(0, op('i64.and', tsc, i64(0xffffffffn)));
+  s.setGpr(2, op('i64.shr_u', tsc, i64(32)));
+}
+
 export const data: Definitions = {
   MOV: (s) => s.set(0, s.get(1)),
+  MOV_FROM_SEG: (s) => s.set(0, s.selector(1)),
+  RDTSC: readTsc,
+  RDTSCP: (s) => {
+    readTsc(s);
+    s.setGpr(1, load('i64.load32_u', s.statePlace(), State.tscAux));
+  },
   MOVZX: (s) => s.set(0, s.getUnsigned(1)),
   MOVSX: (s) => s.set(0, s.get(1)),
   LEA: (s) => s.set(0, s.address()),
