@@ -1,11 +1,10 @@
 /** A Xen domain as the peer of a back end that lives in the host: grants, event channels, and the news of its end. */
-import { type Access, driverApiVersion, type MappedPage, type Peer } from '@paravane/driver-api';
+import { driverApiVersion, type Peer } from '@paravane/driver-api';
 import type { XenDomain } from './domain.js';
 import { bindHost, type HostPort } from './events/channels.js';
-import { copyFromGuest, copyToGuest, type HostGrant, mapForHost } from './grants/host.js';
+import { copyFromGuest, copyToGuest, mapForHost } from './grants/host.js';
 
 export function createHostPeer(domain: XenDomain): Peer {
-  const { mmu } = domain;
   return {
     apiVersion: driverApiVersion,
     domid: domain.id,
@@ -17,10 +16,7 @@ export function createHostPeer(domain: XenDomain): Peer {
       else domain.goneListeners.add(listener);
       return () => void domain.goneListeners.delete(listener);
     },
-    map(claimedRef, access) {
-      const grant = mapForHost(domain, claimedRef, access === 'write');
-      return typeof grant === 'number' ? grant : mappedPage(mmu, grant, access);
-    },
+    map: (claimedRef, access) => mapForHost(domain, claimedRef, access === 'write'),
     copyFrom: (claimedRef, offset, length) => copyFromGuest(domain, claimedRef, offset, length),
     copyTo: (claimedRef, offset, bytes) => copyToGuest(domain, claimedRef, offset, bytes),
     bind(claimedPort, onEvent) {
@@ -29,15 +25,5 @@ export function createHostPeer(domain: XenDomain): Peer {
       if (!host) return undefined;
       return { notify: () => void host.notify(), close: () => host.close() };
     },
-  };
-}
-
-function mappedPage(mmu: XenDomain['mmu'], grant: HostGrant, access: Access): MappedPage {
-  const { frame } = grant;
-  return {
-    bytes: () => grant.bytes(),
-    pin: () => mmu.pin(frame, access),
-    unpin: () => mmu.unpin(frame),
-    unmap: () => grant.unmap(),
   };
 }

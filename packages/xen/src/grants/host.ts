@@ -3,18 +3,46 @@
  * table, and gets bytes instead of page-table entries.
  */
 import { GNTST } from '@paravane/abi-xen';
+import type { MappedPage } from '@paravane/driver-api';
 import { FrameType } from '@paravane/mmu';
 import type { Mfn } from '@paravane/types';
 import { HOST_DOMAIN, type XenDomain } from '../domain.js';
 import { getPageType, putPageType } from '../mm/index.js';
+import type { MmState } from '../mm/state.js';
 import { beginUse, endUse } from './table.js';
 
-/** A granted page, mapped until `unmap`. */
-export interface HostGrant {
-  readonly frame: Mfn;
-  /** The page's bytes, for use before the next guest instruction; for longer, pin the frame. */
-  bytes(): Uint8Array;
-  unmap(): void;
+/** A granted page, mapped until `unmap`. One for each segment of a disk's request: an object and nothing else. */
+export class HostGrant implements MappedPage {
+  private mapped = true;
+
+  constructor(
+    private readonly domain: XenDomain,
+    private readonly ref: number,
+    readonly frame: Mfn,
+    /** Where the frame is held as a writable one; null where the page is only read. */
+    private readonly holder: MmState | null,
+  ) {}
+
+  bytes(): Uint8Array {
+    const bytes = this.pin();
+    this.unpin();
+    return bytes;
+  }
+
+  pin(): Uint8Array {
+    return this.domain.mmu.pin(this.frame, this.holder ? 'write' : 'read');
+  }
+
+  unpin(): void {
+    this.domain.mmu.unpin(this.frame);
+  }
+
+  unmap(): void {
+    if (!this.mapped) return;
+    this.mapped = false;
+    if (this.holder) putPageType(this.holder, this.frame);
+    endUse(this.domain, this.ref, this.holder !== null);
+  }
 }
 
 /** Maps a granted page for the host; a negative `GNTST_*` where the guest does not allow it. */
@@ -23,33 +51,16 @@ export function mapForHost(domain: XenDomain, ref: number, write: boolean): Host
   const use = beginUse(domain, ref, HOST_DOMAIN, write, true);
   if (!use.active) return use.status;
   const { frame } = use.active;
-  const { mmu } = domain;
-  const unhold = write ? holdWritable(domain, frame) : () => undefined;
-  if (!unhold) {
-    endUse(domain, ref, write);
-    return GNTST.general_error;
-  }
-  let mapped = true;
-  return {
-    frame,
-    bytes() {
-      const bytes = mmu.pin(frame, write ? 'write' : 'read');
-      mmu.unpin(frame);
-      return bytes;
-    },
-    unmap() {
-      if (!mapped) return;
-      mapped = false;
-      unhold();
-      endUse(domain, ref, write);
-    },
-  };
+  const holder = write ? holdWritable(domain, frame) : null;
+  if (!write || holder) return new HostGrant(domain, ref, frame, holder);
+  endUse(domain, ref, write);
+  return GNTST.general_error;
 }
 
-/** Keeps a frame from becoming a page table while the host may write to it; null if it is one. Returns the way back. */
-function holdWritable(domain: XenDomain, frame: Mfn): (() => void) | null {
+/** Keeps a frame from becoming a page table while the host may write to it: who holds it; null if it is one. */
+function holdWritable(domain: XenDomain, frame: Mfn): MmState | null {
   const { mm } = domain.machine.domain(domain.mmu.frames.owner[frame]!) ?? domain;
-  return getPageType(mm, frame, FrameType.writable) === 0 ? () => putPageType(mm, frame) : null;
+  return getPageType(mm, frame, FrameType.writable) === 0 ? mm : null;
 }
 
 /** Copies bytes out of a granted page; a negative `GNTST_*` on refusal. */
@@ -71,10 +82,12 @@ export function copyToGuest(domain: XenDomain, ref: number, offset: number, byte
   if (!use.active) return use.status;
   const { frame, start, length } = use.active;
   const inside = offset >= start && offset + bytes.length <= start + length;
-  const unhold = holdWritable(domain, frame);
-  if (inside && unhold) domain.mmu.write(frame, offset, bytes);
-  unhold?.();
+  const holder = holdWritable(domain, frame);
+  if (holder) {
+    if (inside) domain.mmu.write(frame, offset, bytes);
+    putPageType(holder, frame);
+  }
   endUse(domain, ref, true);
-  if (!unhold) return GNTST.general_error;
+  if (!holder) return GNTST.general_error;
   return inside ? GNTST.okay : GNTST.bad_copy_arg;
 }
