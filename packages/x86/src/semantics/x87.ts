@@ -16,6 +16,8 @@ const CR0_TRAPS = 4 | 8;
 /** Masks of the control word, and ES and B of the status word above it. */
 const USUAL_MASK = 0x8080003f | 0;
 const ALL_MASKED = 0x3f;
+/** Of the status word: exceptions, stack fault, ES and B. */
+const EXCEPTIONS = 0x80ff;
 const TOP = 0x3800;
 const C1 = 0x200;
 
@@ -260,6 +262,11 @@ export const x87: Definitions = {
     const claimed = s.let(op('i32.wrap_i64', s.getUnsigned(0)));
     inlineIf(s, op('i32.eq', op('i32.and', claimed, i32(ALL_MASKED)), i32(ALL_MASKED)));
     s.f.store('i32.store16', s.statePlace(), controlWord(claimed), State.fcw);
+  },
+  FNCLEX: (s) => {
+    whereAvailable(s);
+    const kept = op('i32.and', load('i32.load16_u', s.statePlace(), State.fsw), i32(0xffff & ~EXCEPTIONS));
+    s.f.store('i32.store16', s.statePlace(), kept, State.fsw);
   },
   FNSTCW: (s) => {
     whereAvailable(s);
