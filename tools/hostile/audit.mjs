@@ -1,12 +1,14 @@
 // The books of a machine against its tables: counts of references and types as the present entries of validated
 // tables, pins, roots, grants in use, registered pages and allocations make them; and that no entry and no translation
 // in the TLB leads where its domain may not go.
+import { GNTMAP } from '../../packages/abi-xen/dist/index.js';
+import { TLB_BYTES, TLB_ENTRY_BYTES } from '../../packages/mmu/dist/index.js';
+
 const L1 = 1;
 const L4 = 4;
 const PRESENT = 1;
 const WRITABLE = 2;
-const TLB_ENTRIES = 4096;
-const WORDS_OF_ENTRY = 8;
+const WORDS_OF_ENTRY = TLB_ENTRY_BYTES / 4;
 
 /** What is wrong, in words; empty if nothing is. `types` are the numbers of `FrameType`, `flags` those of `FrameFlag`. */
 export function audit(world, { types, flags }) {
@@ -59,6 +61,9 @@ export function audit(world, { types, flags }) {
     }
     for (const mfn of events.fifo?.array ?? []) count(mfn, true);
     if (domain.eoiPage !== 0) count(domain.eoiPage, true);
+    for (const handle of grants.handles) {
+      if (handle && handle.flags & GNTMAP.device_map) count(handle.frame, !(handle.flags & GNTMAP.readonly));
+    }
     for (const active of grants.active.values()) if (active.source === null) count(active.frame, false);
     for (let mfn = 1; mfn < frames.frames; mfn++) {
       if (frames.owner[mfn] !== domain.id) continue;
@@ -86,7 +91,7 @@ function auditTlb({ mmu }, types, byId) {
   const { i32, frameBase } = mmu.machine;
   const { frames } = mmu;
   const wrong = [];
-  for (let entry = 0; entry < 2 * TLB_ENTRIES; entry++) {
+  for (let entry = 0; entry < TLB_BYTES / TLB_ENTRY_BYTES; entry++) {
     const word = (mmu.tlb.base >> 2) + entry * WORDS_OF_ENTRY;
     if (i32[word] === 0) continue;
     const mfn = (((i32[word + 6] + (i32[word] & ~0xfff)) | 0) - frameBase) / 4096;
