@@ -21,6 +21,7 @@ const BODIES = [
   'push rsi; push rdi; push rcx; lea rdi, [rsi+19]; and ecx, 0x7f; rep movs dword; pop rcx; pop rdi; pop rsi; inc rcx',
   'push rdi; push rcx; std; and ecx, 0x1f; rep stos dword; cld; pop rcx; pop rdi; add rcx, rax',
   'lods qword; sub rsi, 8; add rcx, rax; stos word; sub rdi, 2; movs byte; dec rsi; dec rdi',
+  'pushfq; pop rbx; and bl, 0x55; push rbx; popfq; setc dl; cmovs rax, rcx; adc rcx, rbx',
   'rdtsc; add rcx, rax; mov ebx, ss; add rbx, rdx; rdtscp; and ecx, 0xffff',
   'mov rbx, rcx; db 0x48, 0x0f, 0xc7, 0x0e; pushfq; pop r8; xor rdx, r8; serialize; inc rcx',
 ];

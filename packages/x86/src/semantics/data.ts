@@ -34,6 +34,10 @@ const writeBase =
     s.f.store('i64.store', s.statePlace(), base, slot);
   };
 
+const ARITHMETIC = EFL.CF | EFL.PF | EFL.AF | EFL.ZF | EFL.SF | EFL.OF;
+/** Flags that POPF may change beside the arithmetic ones (Intel SDM vol. 2, POPF). */
+const POPF_SYSTEM = Flag.TF | Flag.IF | Flag.DF | Flag.IOPL | Flag.NT | Flag.AC | Flag.ID;
+
 /** EDX:EAX. Where CR4.TSD forbids it, TypeScript raises the exception. */
 const CR4_TSD = 4;
 function readTsc(s: Sem): void {
@@ -77,6 +81,15 @@ export const data: Definitions = {
     if (s.mode !== 64 || s.width !== 64) return s.bail();
     const other = op('i32.and', load('i32.load', s.statePlace(), State.eflags), i32(~Flag.RF));
     s.push(op('i64.extend_i32_u', op('i32.or', op('i32.or', other, i32(2)), s.eflags())));
+  },
+  // Where it changes the arithmetic flags alone, as behind most PUSHF; the rest depends on privileges, or on debugging.
+  POPF: (s) => {
+    if (s.mode !== 64 || s.width !== 64) return s.bail();
+    const bits = s.let(op('i32.wrap_i64', s.top()));
+    const changed = op('i32.xor', bits, load('i32.load', s.statePlace(), State.eflags));
+    s.if(op('i32.and', changed, i32(POPF_SYSTEM)), () => s.bail());
+    s.drop(8);
+    s.flagsBits(op('i32.and', bits, i32(ARITHMETIC)));
   },
   POP: (s) => {
     // The address of a memory destination uses the moved stack pointer: TypeScript does that one.
