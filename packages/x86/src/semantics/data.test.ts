@@ -22,7 +22,7 @@ it.each([true, false])('the time-stamp counter follows the count of instructions
     expect(stored).toBe(BigInt(Math.floor(6 * (turns - 1) * 2.75 + 2 ** 40 + 0.5)));
     expect(vcpu.regs[1]).toBe(0xfedc_ba98n);
   }
-  if (jit) expect(engine.stats().doneInCompiledCode).toBeGreaterThan(500_000);
+  expect((engine.stats().doneInCompiledCode ?? 0) > 500_000).toBe(jit);
   // With CR4.TSD it is for TypeScript, which refuses.
   vcpu.cr4 = 4;
   const exit = vcpu.run(100);
