@@ -12,7 +12,7 @@ import { PAGE_SIZE, ParavaneError } from '@paravane/types';
 export const MAX_FRAMES = 0x100000;
 
 /** Bytes for each frame that the machine's parts keep between the core's area and the frames. */
-export const FRAME_RECORD_BYTES = 32;
+export const FRAME_RECORD_BYTES = 40;
 
 export interface MachineMemoryOptions {
   /** Machine frames, frame 0 included (it is never allocated). */
@@ -38,7 +38,7 @@ export interface MachineMemory {
   /** Takes `bytes` of the core's area, aligned to `align` (a power of two); lasts as long as the memory. */
   reserve(bytes: number, align?: number): number;
   /**
-   * Takes `bytes` (1, 2 or 4) for each frame, where generated code can read them: at most `FRAME_RECORD_BYTES` in all.
+   * Takes `bytes` (1, 2, 4 or 8) for each frame, where generated code can read them: at most `FRAME_RECORD_BYTES` in all.
    * Answers the offset of those of frame 0.
    */
   reserveForFrames(bytes: number): number;

@@ -41,7 +41,10 @@ export const UNUSED_TAG = ((MAX_TAG + 1) * TAG_STEP) & 0xfff;
 export const tlbEntryOffset = (vaLo: number, vaHi: number, tag: number): number =>
   (((vaLo >>> 12) ^ (vaHi >>> 1) ^ tag) & (TLB_ENTRIES - 1)) * TLB_ENTRY_BYTES;
 
-/** What the TLB knows of the entries that map a frame, by frame; all in the machine's memory. */
+/**
+ * What the TLB knows of the entries that map a frame; all in the machine's memory. By frame those of data, and behind
+ * all frames those of code: a page of code that is written to is often dropped as data.
+ */
 export interface TlbNotes {
   /** Epoch in which the frame was last entered; the others hold for that epoch alone. */
   readonly filledIn: Uint32Array;
@@ -90,10 +93,10 @@ export function createTlb(machine: MachineMemory): Tlb {
   let generation = 1;
   const { buffer } = machine.memory;
   const { frames } = machine;
-  const filledIn = new Uint32Array(buffer, machine.reserveForFrames(4), frames);
-  const first = new Uint16Array(buffer, machine.reserveForFrames(2), frames);
-  const second = new Uint16Array(buffer, machine.reserveForFrames(2), frames);
-  const scattered = new Uint8Array(buffer, machine.reserveForFrames(1), frames);
+  const filledIn = new Uint32Array(buffer, machine.reserveForFrames(8), 2 * frames);
+  const first = new Uint16Array(buffer, machine.reserveForFrames(4), 2 * frames);
+  const second = new Uint16Array(buffer, machine.reserveForFrames(4), 2 * frames);
+  const scattered = new Uint8Array(buffer, machine.reserveForFrames(2), 2 * frames);
   const epoch = new Uint32Array(buffer, machine.reserve(4, 4), 1).fill(1);
 
   const entryAt = (vaLo: number, vaHi: number, tag: number): number => base + tlbEntryOffset(vaLo, vaHi, tag);
@@ -109,25 +112,28 @@ export function createTlb(machine: MachineMemory): Tlb {
     i32[word] !== 0 && ((i32[word + 6]! + (i32[word]! & ~0xfff)) | 0) === ((frameBase + mfn * 4096) | 0);
   /** Notes that an entry maps a frame, so that dropping the frame seldom has to look through all of them. */
   function noteEntry(mfn: Mfn, entry: number): void {
-    if (filledIn[mfn] !== epoch[0]) {
-      filledIn[mfn] = epoch[0]!;
-      scattered[mfn] = 0;
-      first[mfn] = entry;
-      second[mfn] = entry;
-    } else if (first[mfn] !== entry && second[mfn] !== entry) {
-      if (first[mfn] === second[mfn] || !maps(wordOf(second[mfn]!), mfn)) second[mfn] = entry;
-      else if (!maps(wordOf(first[mfn]!), mfn)) first[mfn] = entry;
-      else scattered[mfn] = 1;
+    const at = entry < TLB_ENTRIES ? mfn : frames + mfn;
+    if (filledIn[at] !== epoch[0]) {
+      filledIn[at] = epoch[0]!;
+      scattered[at] = 0;
+      first[at] = entry;
+      second[at] = entry;
+    } else if (first[at] !== entry && second[at] !== entry) {
+      if (first[at] === second[at] || !maps(wordOf(second[at]!), mfn)) second[at] = entry;
+      else if (!maps(wordOf(first[at]!), mfn)) first[at] = entry;
+      else scattered[at] = 1;
     }
   }
-  /** Runs `drop` on the word index of each entry that maps `mfn`. */
-  function eachEntryOf(mfn: Mfn, drop: (word: number) => void): void {
-    if (filledIn[mfn] !== epoch[0]) return;
-    if (scattered[mfn]) {
-      for (let entry = 0; entry < 2 * TLB_ENTRIES; entry++) if (maps(wordOf(entry), mfn)) drop(wordOf(entry));
+  /** Runs `drop` on the word index of each entry of data (`half` 0) or of code (1) that maps `mfn`. */
+  function eachEntryOf(mfn: Mfn, half: 0 | 1, drop: (word: number) => void): void {
+    const at = half * frames + mfn;
+    if (filledIn[at] !== epoch[0]) return;
+    if (scattered[at]) {
+      const end = (half + 1) * TLB_ENTRIES;
+      for (let entry = half * TLB_ENTRIES; entry < end; entry++) if (maps(wordOf(entry), mfn)) drop(wordOf(entry));
       return;
     }
-    for (const place of [first, second]) if (maps(wordOf(place[mfn]!), mfn)) drop(wordOf(place[mfn]!));
+    for (const place of [first, second]) if (maps(wordOf(place[at]!), mfn)) drop(wordOf(place[at]!));
   }
   return {
     base,
@@ -187,8 +193,10 @@ export function createTlb(machine: MachineMemory): Tlb {
           }
         }
     },
-    dropFrame: (mfn) => eachEntryOf(mfn, (word) => i32.fill(0, word, word + 8)),
-    dropWrites: (mfn) => eachEntryOf(mfn, (word) => i32.fill(0, word + 2, word + 4)),
+    dropFrame(mfn) {
+      for (const half of [0, 1] as const) eachEntryOf(mfn, half, (word) => i32.fill(0, word, word + 8));
+    },
+    dropWrites: (mfn) => eachEntryOf(mfn, 0, (word) => i32.fill(0, word + 2, word + 4)),
     dropAllWrites() {
       for (let word = base >> 2; word < (base + HALF_BYTES) >> 2; word += 8) i32.fill(0, word + 2, word + 4);
     },

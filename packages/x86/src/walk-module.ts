@@ -141,17 +141,18 @@ function walkFunction({ mmu, walks }: WalkPlaces): FunctionBuilder {
   // Both kinds of entries have tag and addend at the same places.
   f.store('i64.store', place, tagged);
   f.store('i32.store', place, addend, TlbField.addend);
-  noteEntry(f, mmu, mfn, page, place);
+  const at = f.let(op('i32.add', mfn, select(fetches, i32(machine.frames), i32(0))));
+  noteEntry(f, mmu, at, page, place);
   f.store('i32.store', i32(0), op('i32.add', load('i32.load', i32(0), walks), i32(1)), walks);
   f.return(place);
   return f;
 }
 
-/** `noteEntry` of the TLB. */
-function noteEntry(f: FunctionBuilder, { tlb }: Mmu, mfn: Expr, page: Expr, place: Expr): void {
+/** `noteEntry` of the TLB; `at`: where the notes of the frame are. */
+function noteEntry(f: FunctionBuilder, { tlb }: Mmu, at: Expr, page: Expr, place: Expr): void {
   const { filledIn, first, second, scattered, epoch } = tlb.notes;
   const number = f.let(op('i32.shr_u', op('i32.sub', place, i32(tlb.base)), i32(Math.log2(TLB_ENTRY_BYTES))));
-  const [word, half] = [f.let(op('i32.shl', mfn, i32(2))), f.let(op('i32.shl', mfn, i32(1)))];
+  const [word, half] = [f.let(op('i32.shl', at, i32(2))), f.let(op('i32.shl', at, i32(1)))];
   const now = load('i32.load', i32(0), epoch.byteOffset);
   const noteFirst = (): void => f.store('i32.store16', half, number, first.byteOffset);
   const noteSecond = (): void => f.store('i32.store16', half, number, second.byteOffset);
@@ -159,7 +160,7 @@ function noteEntry(f: FunctionBuilder, { tlb }: Mmu, mfn: Expr, page: Expr, plac
     op('i32.ne', load('i32.load', word, filledIn.byteOffset), now),
     () => {
       f.store('i32.store', word, now, filledIn.byteOffset);
-      f.store('i32.store8', mfn, i32(0), scattered.byteOffset);
+      f.store('i32.store8', at, i32(0), scattered.byteOffset);
       noteFirst();
       noteSecond();
     },
@@ -177,7 +178,7 @@ function noteEntry(f: FunctionBuilder, { tlb }: Mmu, mfn: Expr, page: Expr, plac
       };
       f.if(op('i32.and', op('i32.ne', one, number), op('i32.ne', two, number)), () =>
         f.if(op('i32.or', op('i32.eq', one, two), op('i32.eqz', maps(two))), noteSecond, () =>
-          f.if(op('i32.eqz', maps(one)), noteFirst, () => f.store('i32.store8', mfn, i32(1), scattered.byteOffset)),
+          f.if(op('i32.eqz', maps(one)), noteFirst, () => f.store('i32.store8', at, i32(1), scattered.byteOffset)),
         ),
       );
     },
