@@ -186,10 +186,6 @@ export abstract class VcpuState {
   set tscOffset(offset: number) {
     this.view.setFloat64(this.base + State.tscOffset, offset, true);
   }
-  /** Time-stamp counter after `count` instructions. */
-  tscAt(count: number): bigint {
-    return BigInt(Math.floor(count * this.tscRatio + this.tscOffset));
-  }
   readFxState(): Uint8Array {
     return readFxState(this.view, this.base);
   }

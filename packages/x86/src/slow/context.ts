@@ -255,9 +255,6 @@ export class SlowContext implements SlowCpu {
     this.jumped = true;
     this.view.setBigUint64(this.base + State.rip, to, true);
   }
-  tsc(): bigint {
-    return this.vcpu.tscAt(this.count);
-  }
   random(): bigint {
     return this.vcpu.parts.random();
   }

@@ -67,8 +67,6 @@ export interface SlowCpu {
   jump(target: bigint): void;
   /** The instruction pointer at the instruction. */
   readonly rip: bigint;
-  /** The time-stamp counter. */
-  tsc(): bigint;
   random(): bigint;
 }
 

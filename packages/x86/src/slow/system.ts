@@ -9,7 +9,6 @@ import { needIopl } from './integer.js';
 import type { SlowCpu, SlowDefinition, SlowDefinitions } from './slow-cpu.js';
 import { push, stackPointer } from './stack.js';
 
-const CR4_TSD = 4;
 const CR4_FSGSBASE = 1 << 16;
 const CR4_UMIP = 1 << 11;
 const CR4_SMAP = 1 << 21;
@@ -102,13 +101,6 @@ const random: SlowDefinition = (c) => {
   c.eflags = (c.eflags & ~(Flag.OF | Flag.SF | Flag.ZF | Flag.AF | Flag.PF)) | Flag.CF;
 };
 
-const readTsc = (c: SlowCpu): void => {
-  if (c.view.getUint32(c.base + State.cr4, true) & CR4_TSD) c.raise(13, 0);
-  const tsc = BigInt.asUintN(64, c.tsc());
-  c.regs[0] = tsc & 0xffffffffn;
-  c.regs[2] = tsc >> 32n;
-};
-
 /** CLAC and STAC: for CPL 0 with CR4.SMAP, undefined elsewhere. */
 const setAc =
   (flag: number): SlowDefinition =>
@@ -134,11 +126,9 @@ export const systemSlow: SlowDefinitions = {
   UD0: (c) => c.raise(6, -1),
   UD1: (c) => c.raise(6, -1),
   UD2: (c) => c.raise(6, -1),
-  RDTSC: readTsc,
-  RDTSCP: (c) => {
-    readTsc(c);
-    c.regs[1] = BigInt(c.view.getUint32(c.base + State.tscAux, true));
-  },
+  // Generated code leaves these where CR4.TSD is set, which goes for every ring that a guest has.
+  RDTSC: (c) => c.raise(13, 0),
+  RDTSCP: (c) => c.raise(13, 0),
   RDRAND: random,
   RDSEED: random,
   RDFSBASE: segmentBase(State.fsBase, false),
