@@ -1,8 +1,9 @@
 /** Text of instructions for reports, from the same table as the decoder. */
 import type { VcpuCore } from '@paravane/engine-api';
 import type { Mmu } from '@paravane/mmu';
-import { decode, type Instruction, type Operand } from './decode.js';
+import { decode, type Instruction } from './decode.js';
 import { codeBytes } from './memory-access.js';
+import type { Operand } from './operands.js';
 
 const NAMES64 = [
   'rax',

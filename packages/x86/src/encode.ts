@@ -5,9 +5,10 @@
  * what was asked for, so encoder and decoder can't disagree.
  */
 import type { CodeMode } from '@paravane/engine-api';
-import { BASE16, decode, INDEX16, type Instruction, type MemoryOperand, operandSize } from './decode.js';
+import { decode, type Instruction, operandSize } from './decode.js';
 import { spokenName, systemRegister } from './disassemble.js';
 import type { Entry } from './notation.js';
+import { BASE16, INDEX16, type MemoryOperand } from './operands.js';
 
 /** A memory operand that is asked for. */
 export interface WantedMemory {

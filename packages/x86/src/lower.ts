@@ -1,8 +1,9 @@
 /** Instructions to micro-operations (see `state.ts` for their layout). */
-import { type Instruction, type MemoryOperand, memorySegment } from './decode.js';
+import { type Instruction, memorySegment } from './decode.js';
 import { formsOf, isGenerated, isX87, keyOf } from './handlers.js';
 import { SpecialOp, TRANSITION_SLOTS } from './interpreter.js';
 import type { Entry } from './notation.js';
+import type { MemoryOperand } from './operands.js';
 import { baseSlot } from './segments.js';
 import { SLOW_DEFINITIONS } from './slow/definitions.js';
 import { SEGMENTED_DEFINITIONS } from './slow/near-control.js';
@@ -103,8 +104,10 @@ function lowerMemory(
 }
 
 /** Mnemonics after which a block ends: control does not fall through, or always stops. */
-const ENDS = /^(JMP|CALL|RET|SYSCALL|SYSRET|SYSENTER|SYSEXIT|IRET|INT|INT3|INT1|UD[012]|HLT|JMP_FAR|CALL_FAR|RET_FAR)$/;
-export const endsBlock = (insn: Instruction): boolean => ENDS.test(insn.mnemonic);
+const ENDS: ReadonlySet<string> = new Set(
+  'JMP CALL RET SYSCALL SYSRET SYSENTER SYSEXIT IRET INT INT3 INT1 UD0 UD1 UD2 HLT JMP_FAR CALL_FAR RET_FAR'.split(' '),
+);
+export const endsBlock = (insn: Instruction): boolean => ENDS.has(insn.mnemonic);
 
 /** Access by an override that may not be to a flat segment. 64-bit mode has no limits. */
 const wantsCheck = (insn: Instruction): boolean =>
@@ -122,19 +125,21 @@ function writeCheck(sink: UopSink, insn: Instruction, offset: number, n: number)
 const mayBail = ({ mnemonic, operands }: Instruction): boolean =>
   SLOW_DEFINITIONS.has(mnemonic) && !(mnemonic === 'POP' && operands[0]!.kind === 'r');
 
+const findHandler = (insn: Instruction, near: boolean, handlers: ReadonlyMap<string, number>): number =>
+  isGenerated(insn) ? (handlers.get(keyOf(insn, formsOf(insn, near))) ?? -1) : -1;
+
 /** Number of the handler of an instruction, or -1 where TypeScript does it; remembered by all that it depends on. */
 function handlerOf(sink: UopSink, insn: Instruction, near: boolean, handlers: ReadonlyMap<string, number>): number {
-  const find = (): number => (isGenerated(insn) ? (handlers.get(keyOf(insn, formsOf(insn, near))) ?? -1) : -1);
-  if (insn.addressWidth !== insn.mode || insn.segment >= 4) return find();
+  if (insn.addressWidth !== insn.mode || insn.segment >= 4) return findHandler(insn, near, handlers);
   let known = sink.known.get(insn.entry);
   if (known === undefined) {
     known = [];
     sink.known.set(insn.entry, known);
   }
-  const wide = insn.operands.some((operand) => operand.kind === 'i' && operand.wide !== undefined);
-  const kinds = (insn.memory ? 1 : 0) | (near ? 2 : 0) | (wide ? 4 : 0);
+  let kinds = (insn.memory ? 1 : 0) | (near ? 2 : 0);
+  for (const operand of insn.operands) if (operand.kind === 'i' && operand.wide !== undefined) kinds |= 4;
   const index = insn.width | kinds | (insn.mode === 64 ? 0 : insn.mode === 32 ? 128 : 256) | (insn.rep ? 512 : 0);
-  known[index] ??= find();
+  known[index] ??= findHandler(insn, near, handlers);
   return known[index];
 }
 
@@ -156,22 +161,29 @@ export function lower(
   if (handler < 0 || (based && isX87(insn.mnemonic))) return lowerSlow(sink, insn, offset, n);
   if (!based && wantsCheck(insn)) writeCheck(sink, insn, offset, n);
   let place = NOWHERE;
-  if (insn.memory && insn.operands.some(({ kind }) => kind === 'm') && insn.mnemonic !== 'NOP') {
-    place = lowerMemory(sink, insn, insn.memory, offset, n, based);
-  }
-  const slots = [0, 0, place.base];
+  // Registers fill the slots in order, the third in place of a base.
+  let slot1 = 0;
+  let slot2 = 0;
+  let slot3 = -1;
   let next = 0;
   let imm: number | null = null;
   let wide: bigint | null = null;
   for (const operand of insn.operands) {
-    if (operand.kind === 'st') slots[next++] = operand.n;
-    else if (operand.kind === 's') slots[next++] = operand.n * 2;
-    else if (operand.kind === 'r') slots[next++] = operand.n * 8 + (operand.high ? 1 : 0);
-    else if (operand.kind === 'x' || operand.kind === 'p') slots[next++] = operand.n * 16;
+    let slot = -1;
+    if (operand.kind === 'st') slot = operand.n;
+    else if (operand.kind === 's') slot = operand.n * 2;
+    else if (operand.kind === 'r') slot = operand.n * 8 + (operand.high ? 1 : 0);
+    else if (operand.kind === 'x' || operand.kind === 'p') slot = operand.n * 16;
     else if (operand.kind === 'i') {
       imm = operand.value;
       wide = operand.wide ?? null;
-    }
+    } else if (operand.kind === 'm' && insn.memory && insn.mnemonic !== 'NOP')
+      place = lowerMemory(sink, insn, insn.memory, offset, n, based);
+    if (slot < 0) continue;
+    if (next === 0) slot1 = slot;
+    else if (next === 1) slot2 = slot;
+    else if (next === 2) slot3 = slot;
+    next++;
   }
   if (insn.mnemonic === 'CALL' || insn.operands[0]?.kind === 'j') {
     imm = ((offset + insn.length) << 16) | (near ? branch : 0);
@@ -181,7 +193,7 @@ export function lower(
   if (isX87(insn.mnemonic)) {
     // Where the instruction is, for FIP.
     if (place === NOWHERE) place = withDisp(place, offset);
-    else [slots[0], slots[1]] = [offset & 0xff, offset >> 8];
+    else [slot1, slot2] = [offset & 0xff, offset >> 8];
   }
   // A vector instruction with an immediate byte may need both.
   if (mayBail(insn) && (imm === null || insn.operands[0]?.kind === 'x')) {
@@ -189,15 +201,7 @@ export function lower(
   }
   sink.note(offset, insn.length);
   const at = sink.at;
-  write(
-    sink,
-    handler,
-    slots[0]!,
-    slots[1]!,
-    next > 2 || place !== NOWHERE ? withBase(place, slots[2]!) : place,
-    n,
-    imm ?? 0,
-  );
+  write(sink, handler, slot1, slot2, slot3 < 0 ? place : withBase(place, slot3), n, imm ?? 0);
   if (wide !== null) sink.view.setBigUint64(at + Uop.disp, wide, true);
 }
 

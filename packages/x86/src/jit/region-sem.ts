@@ -16,9 +16,9 @@ import {
   op,
   select,
 } from '@paravane/wasm-emit';
-import type { Operand } from '../decode.js';
 import { eflagsInline } from '../flag-functions.js';
 import { formsOf } from '../handlers.js';
+import type { Operand } from '../operands.js';
 import { callRoutine, type Routine, type Routines } from '../routines.js';
 import { Sem } from '../sem.js';
 import { FlagKind, MAX_REGION, State } from '../state.js';
