@@ -1,6 +1,6 @@
-/** A vCPU's architectural state, most of it in the core's area of the machine's memory (`State`). */
+/** A vCPU's architectural state, most of it in the core's area of the machine's memory (`State`), with the TLB's tags of its address spaces. */
 import { type CodeMode, Flag, PERSONAL_BYTES, Seg, type Segment, SegmentRights } from '@paravane/engine-api';
-import { type AddressSpace, emptySpace } from '@paravane/mmu';
+import { type AddressSpace, emptySpace, UNUSED_TAG } from '@paravane/mmu';
 import type { DomId, Mfn } from '@paravane/types';
 import type { EngineParts } from './engine.js';
 import { readFxState, writeFxState } from './fx-state.js';
@@ -22,6 +22,10 @@ export abstract class VcpuState {
   rip = 0n;
   readonly spaces: AddressSpace[] = [emptySpace(0 as DomId), emptySpace(0 as DomId)];
   transitionFrame: Mfn | 0 = 0;
+  /** What the tags in the state were made for. */
+  private readonly tagged = { spaces: [emptySpace(0 as DomId), emptySpace(0 as DomId)], key: -1, generation: 0 };
+  /** Every data access goes through `MemoryAccess`. */
+  protected watched = false;
   readonly personal: DataView;
   protected readonly view: DataView;
   protected readonly i32: Int32Array;
@@ -215,5 +219,67 @@ export abstract class VcpuState {
     this.rip = this.view.getBigUint64(this.base + State.rip, true);
     this.count = tail.getFloat64(0, true);
     this.segments.changed();
+  }
+
+  /** The TLB's tag of the address space in use. */
+  protected get tag(): number {
+    return this.i32[this.word + State.tags / 4 + this.activeSpace]!;
+  }
+  /** Writes the tags of both address spaces into the state, where they may be others than those there. */
+  protected loadTags(): void {
+    const { tagged, spaces, i32 } = this;
+    const { tlb } = this.parts.mmu;
+    const at = this.word + State.tags / 4;
+    if (this.watched) {
+      i32[at] = UNUSED_TAG;
+      i32[at + 1] = UNUSED_TAG;
+      this.allowWalks(false);
+      tagged.key = -1;
+      return;
+    }
+    const active = this.activeSpace;
+    const noOverride = this.parts.access.override === 0;
+    const mayWalk = noOverride && !this.segmented && !this.aligned && this.parts.access.hook === null;
+    const key = active | (this.mode === 32 ? 2 : 0) | (noOverride ? 4 : 0) | (mayWalk ? 8 : 0);
+    const [first, second] = tagged.spaces;
+    const same = tagged.key === key && tagged.generation === tlb.generation;
+    // A state that was restored has no tags.
+    if (same && first === spaces[0] && second === spaces[1] && i32[at + active] !== 0) return;
+    const tagOf = (space: AddressSpace): number =>
+      tlb.tag(
+        space.root,
+        (space.user ? 1 : 0) |
+          (key & 2) |
+          (space.nxe ? 4 : 0) |
+          (space.wp ? 8 : 0) |
+          (space.smep ? 16 : 0) |
+          (space.smap && noOverride ? 32 : 0) |
+          (space.paging === '32-bit' ? 64 : 0) |
+          (space.pse ? 128 : 0),
+      );
+    const { generation } = tlb;
+    for (const index of [active ^ 1, active]) {
+      const space = spaces[index]!;
+      i32[at + index] = index === active || space.root !== 0 ? tagOf(space) : 0;
+      tagged.spaces[index] = space;
+    }
+    this.allowWalks(mayWalk);
+    tagged.key = key;
+    tagged.generation = tlb.generation;
+    // All tags were used up between the two, and the first is another one now.
+    if (tlb.generation === generation) return;
+    tagged.key = -1;
+    this.loadTags();
+  }
+  /** Lets generated code walk tables of the usual kind itself. */
+  private allowWalks(allowed: boolean): void {
+    const { i32, word, spaces } = this;
+    for (const index of [0, 1] as const) {
+      const { paging, physical, wp, nxe, smep, smap, root, user } = spaces[index]!;
+      const usual = paging === 'long' && physical === null && wp && nxe && !smep && !smap;
+      i32[word + State.walkRoots / 4 + index] = allowed && usual ? root : 0;
+      i32[word + State.walkUser / 4 + index] = user ? 1 : 0;
+    }
+    i32[word + State.walkOwner / 4] = spaces[0]!.domid;
   }
 }

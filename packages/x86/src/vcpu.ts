@@ -7,17 +7,9 @@ import {
   type VcpuCore,
   Vector,
 } from '@paravane/engine-api';
-import {
-  AccessBit,
-  type AddressSpace,
-  emptySpace,
-  FrameFlag,
-  TlbField,
-  tlbEntryOffset,
-  UNUSED_TAG,
-} from '@paravane/mmu';
-import type { DomId, Mfn } from '@paravane/types';
-import { linkTarget } from './code-cache.js';
+import { AccessBit, FrameFlag, TlbField, tlbEntryOffset } from '@paravane/mmu';
+import type { Mfn } from '@paravane/types';
+import { linkTarget, type SecondPage } from './code-cache.js';
 import { decode, type Instruction, writesMemory } from './decode.js';
 import type { EngineParts } from './engine.js';
 import { SpecialOp } from './interpreter.js';
@@ -45,14 +37,15 @@ import { VcpuState } from './vcpu-state.js';
 /** Instructions between two samples where little is interpreted. */
 const COMPILED_INTERVAL = 16 * SAMPLE_INTERVAL;
 const MASK32 = 0xffffffffn;
+/** A linear address as two halves, without arithmetic on bigints. */
+const wide = new BigUint64Array(1);
+const halves = new Int32Array(wide.buffer);
 
 export class X86Vcpu extends VcpuState implements VcpuCore {
   /** Segment that the accesses of the instruction are checked against. */
   accessSegment = 0;
   private readonly slowContext: SlowContext;
   private readonly stepper: Stepper;
-  /** What the tags in the state were made for. */
-  private readonly tagged = { spaces: [emptySpace(0 as DomId), emptySpace(0 as DomId)], key: -1, generation: 0 };
   /** Instructions left after the last `execute`, less the reserve of one block. */
   private left = 0;
   /** Part of what is left that the generated code now running was not told of. */
@@ -73,7 +66,13 @@ export class X86Vcpu extends VcpuState implements VcpuCore {
   interrupted = false;
   /** One instruction is run, whatever watches it. */
   private single = false;
-  private watched = false;
+  /** The page behind that of the block that is looked up, and its frame. */
+  private nextLo = 0;
+  private nextHi = 0;
+  private readonly nextPage = (): SecondPage | null => {
+    const mfn = this.fetchPage(this.nextLo, this.nextHi);
+    return mfn === 0 ? null : { mfn: mfn as Mfn };
+  };
   private readonly stateBytes: Uint8Array;
   /** The state before an instruction whose store may be refused. */
   private readonly before = new Uint8Array(STATE_BYTES);
@@ -186,67 +185,6 @@ export class X86Vcpu extends VcpuState implements VcpuCore {
     return exit;
   }
 
-  /** The TLB's tag of the address space in use. */
-  private get tag(): number {
-    return this.i32[this.word + State.tags / 4 + this.activeSpace]!;
-  }
-  /** Writes the tags of both address spaces into the state, where they may be others than those there. */
-  private loadTags(): void {
-    const { tagged, spaces, i32 } = this;
-    const { tlb } = this.parts.mmu;
-    const at = this.word + State.tags / 4;
-    if (this.watched) {
-      i32[at] = UNUSED_TAG;
-      i32[at + 1] = UNUSED_TAG;
-      this.allowWalks(false);
-      tagged.key = -1;
-      return;
-    }
-    const active = this.activeSpace;
-    const noOverride = this.parts.access.override === 0;
-    const mayWalk = noOverride && !this.segmented && !this.aligned && this.parts.access.hook === null;
-    const key = active | (this.mode === 32 ? 2 : 0) | (noOverride ? 4 : 0) | (mayWalk ? 8 : 0);
-    const [first, second] = tagged.spaces;
-    const same = tagged.key === key && tagged.generation === tlb.generation;
-    // A state that was restored has no tags.
-    if (same && first === spaces[0] && second === spaces[1] && i32[at + active] !== 0) return;
-    const tagOf = (space: AddressSpace): number =>
-      tlb.tag(
-        space.root,
-        (space.user ? 1 : 0) |
-          (key & 2) |
-          (space.nxe ? 4 : 0) |
-          (space.wp ? 8 : 0) |
-          (space.smep ? 16 : 0) |
-          (space.smap && noOverride ? 32 : 0) |
-          (space.paging === '32-bit' ? 64 : 0) |
-          (space.pse ? 128 : 0),
-      );
-    const { generation } = tlb;
-    for (const index of [active ^ 1, active]) {
-      const space = spaces[index]!;
-      i32[at + index] = index === active || space.root !== 0 ? tagOf(space) : 0;
-      tagged.spaces[index] = space;
-    }
-    this.allowWalks(mayWalk);
-    tagged.key = key;
-    tagged.generation = tlb.generation;
-    // All tags were used up between the two, and the first is another one now.
-    if (tlb.generation === generation) return;
-    tagged.key = -1;
-    this.loadTags();
-  }
-  /** Lets generated code walk tables of the usual kind itself. */
-  private allowWalks(allowed: boolean): void {
-    const { i32, word, spaces } = this;
-    for (const index of [0, 1] as const) {
-      const { paging, physical, wp, nxe, smep, smap, root, user } = spaces[index]!;
-      const usual = paging === 'long' && physical === null && wp && nxe && !smep && !smap;
-      i32[word + State.walkRoots / 4 + index] = allowed && usual ? root : 0;
-      i32[word + State.walkUser / 4 + index] = user ? 1 : 0;
-    }
-    i32[word + State.walkOwner / 4] = spaces[0]!.domid;
-  }
   /** Lets SYSCALL be a transition where the frame that it writes to holds no code, and marks it as written. */
   private allowTransitions(): void {
     const frame = this.transitionFrame;
@@ -337,9 +275,10 @@ export class X86Vcpu extends VcpuState implements VcpuCore {
   /** Micro-operation for a linear address, 0 with the exit's exception set if it can't be fetched. */
   private blockAt(rip: bigint, left: number): number {
     const { cache } = this.parts;
-    const mode = this.mode;
-    const lo = Number(rip & MASK32) | 0;
-    const hi = Number(rip >> 32n) | 0;
+    const { mode, i32 } = this;
+    wide[0] = rip;
+    const lo = halves[0]!;
+    const hi = halves[1]!;
     const top = hi >> 15;
     if (top !== 0 && top !== -1) {
       this.stopWithException(13, 0);
@@ -348,17 +287,15 @@ export class X86Vcpu extends VcpuState implements VcpuCore {
     const mfn = this.fetchPage(lo, hi);
     if (mfn === 0) return 0;
     const offset = lo & 0xfff;
-    const second = (): { mfn: number } | null => {
-      const nextLo = ((lo & ~0xfff) + 4096) | 0;
-      const next = this.fetchPage(nextLo, nextLo === 0 ? hi + 1 : hi);
-      return next === 0 ? null : { mfn: next };
-    };
+    this.nextLo = ((lo & ~0xfff) + 4096) | 0;
+    this.nextHi = this.nextLo === 0 ? hi + 1 : hi;
     const found =
       left < 0
-        ? cache.once(mfn as never, offset, mode, left + MAX_BLOCK, second as never)
-        : cache.block(mfn as never, offset, mode, second as never);
+        ? cache.once(mfn as Mfn, offset, mode, left + MAX_BLOCK, this.nextPage)
+        : cache.block(mfn as Mfn, offset, mode, this.nextPage);
     if (found === null) return 0;
-    this.view.setBigUint64(this.base + State.pcBase, rip & ~0xfffn, true);
+    i32[this.word + State.pcBase / 4] = lo & ~0xfff;
+    i32[this.word + State.pcBase / 4 + 1] = hi;
     if (left >= 0) this.cacheDescriptors(lo, hi, mfn);
     return found;
   }

@@ -9,11 +9,14 @@
 import { VMASST_TYPE } from '@paravane/abi-xen';
 import { type Exit, Vector } from '@paravane/engine-api';
 import { FrameType, PfError, Pte } from '@paravane/mmu';
-import type { Mfn } from '@paravane/types';
 import type { XenVcpu } from '../domain.js';
 import { hex, trace } from '../trace.js';
 import { updateL1 } from './entry-update.js';
 import { inTypedUse } from './page-type.js';
+
+/** The entry that a store changes. */
+const entry = new Uint8Array(8);
+const halves = new Uint32Array(entry.buffer);
 
 const WRITABLE_PAGETABLES = 1 << VMASST_TYPE.writable_pagetables;
 
@@ -66,17 +69,18 @@ function store(vcpu: XenVcpu, table: number, page: bigint, at: bigint, bytes: Ui
   if ((address & ~0xfffn) !== page || size > 8 || size === 0 || (size & (size - 1)) !== 0) return false;
   if ((address & BigInt(size - 1)) !== 0n || !isOwnL1(vcpu, table)) return false;
   const offset = Number(address & 0xfffn);
-  const entry = mm.mmu.read(table as Mfn, offset & ~7, 8);
+  const { machine } = mm.mmu;
+  const place = (machine.frameBase + table * 4096 + (offset & ~7)) >>> 2;
+  halves[0] = machine.u32[place]!;
+  halves[1] = machine.u32[place + 1]!;
   entry.set(bytes, offset & 7);
-  const view = new DataView(entry.buffer);
+  const [lo, hi] = [halves[0], halves[1]];
   if (domain.trace) {
     const value = new Uint8Array(8);
     value.set(bytes);
     trace(vcpu, `W ${hex(address)} ${hex(new DataView(value.buffer).getBigUint64(0, true))} ${size}`);
   }
-  const set = (lo: number): number =>
-    updateL1(mm, table, offset >>> 3, lo, view.getUint32(4, true), false, domain.id, true);
-  const lo = view.getUint32(0, true);
+  const set = (lower: number): number => updateL1(mm, table, offset >>> 3, lower, hi, false, domain.id, true);
   const rc = set(lo);
   // The upper half of a PAE entry written first: the lower half, which makes it valid, is about to follow.
   const upperFirst = rc !== 0 && mm.pae && size === 4 && (offset & 4) !== 0 && (lo & Pte.present) !== 0;
