@@ -75,7 +75,7 @@ interface Candidate {
 function candidateOf(entry: Entry): Candidate {
   const { operands, mnemonic } = entry;
   const [first = '', second] = operands;
-  const anyMod = /^[CD]q$/.test(first) || second === 'Cq' || second === 'Dq';
+  const anyMod = operands.some((text) => text === 'Cq' || text === 'Dq');
   const register = entry.form === 'reg' || (!anyMod && operands.some((text) => /^[RUN]/.test(text)));
   const memory = entry.form === 'mem' || (entry.hasModrm && operands.some((text) => text[0] === 'M'));
   return {
@@ -100,7 +100,6 @@ const CANDIDATES = BY_OPCODE.map((list) => ({
 
 /** The instruction that is being read; one object for all, since nothing reads two at a time. */
 const reader: Reader = {
-  bytes: new Uint8Array(0),
   at: 0,
   limit: 0,
   mode: 64,
@@ -128,7 +127,6 @@ export function decode(
   const limit = Math.min(end, at + MAX_LENGTH);
   const tooShort = end - at < MAX_LENGTH ? 'short' : 'long';
   const r = reader;
-  r.bytes = bytes;
   r.limit = limit;
   r.mode = mode;
   r.small = small;
@@ -199,7 +197,7 @@ export function decode(
   }
   let found: Candidate | undefined;
   for (let i = 0; i < list.length && !found; i++) if (matches(list[i]!, r)) found = list[i];
-  if (!found) return wantsModrm && !isWhole(r, hasByte(list, map)) ? tooShort : null;
+  if (!found) return wantsModrm && !isWhole(bytes, r, hasByte(list, map)) ? tooShort : null;
   const { entry, operands } = found;
   const undefinedSo =
     (lock && !(entry.lock && entry.hasModrm && r.modrm < 0xc0)) ||
@@ -208,10 +206,10 @@ export function decode(
   if (found.anyMod) r.modrm |= 0xc0;
   r.width = operandSize(entry, r);
   if (entry.hasModrm && entry.modrmByte < 0 && r.modrm < 0xc0) {
-    r.memory = readMemory(r);
+    r.memory = readMemory(bytes, r);
     if (r.memory === null) return tooShort;
   }
-  const read = readOperands(operands, r);
+  const read = readOperands(operands, bytes, r);
   if (read === 'short') return tooShort;
   if (read === null || undefinedSo) return null;
   return {
@@ -232,18 +230,22 @@ export function decode(
 const NONE: readonly Operand[] = [];
 
 /** Reads all operands. */
-function readOperands(texts: readonly OperandText[], r: Reader): readonly Operand[] | null | 'short' {
+function readOperands(
+  texts: readonly OperandText[],
+  bytes: Uint8Array,
+  r: Reader,
+): readonly Operand[] | null | 'short' {
   if (texts.length === 0) return NONE;
-  const first = readOperand(texts[0]!, r);
+  const first = readOperand(texts[0]!, bytes, r);
   if (first === null || first === 'short') return first;
   // An array for each number: one that grows takes several times the room.
   if (texts.length === 1) return [first];
-  const second = readOperand(texts[1]!, r);
+  const second = readOperand(texts[1]!, bytes, r);
   if (second === null || second === 'short') return second;
   if (texts.length === 2) return [first, second];
   const operands = [first, second];
   for (let i = 2; i < texts.length; i++) {
-    const operand = readOperand(texts[i]!, r);
+    const operand = readOperand(texts[i]!, bytes, r);
     if (operand === null || operand === 'short') return operand;
     operands.push(operand);
   }
@@ -255,9 +257,9 @@ const hasByte = (list: readonly Candidate[], map: OpcodeMap): boolean =>
   map === 3 || (list.length > 0 && list.every(({ entry }) => entry.operands.includes('Ib')));
 
 /** Whether all bytes are there, from ModRM on, of an instruction that is undefined. */
-function isWhole(r: Reader, immediate: boolean): boolean {
+function isWhole(bytes: Uint8Array, r: Reader, immediate: boolean): boolean {
   r.at++;
-  return (r.modrm >= 0xc0 || readMemory(r) !== null) && r.at + (immediate ? 1 : 0) <= r.limit;
+  return (r.modrm >= 0xc0 || readMemory(bytes, r) !== null) && r.at + (immediate ? 1 : 0) <= r.limit;
 }
 
 function matches({ entry: e, rm }: Candidate, r: Reader): boolean {

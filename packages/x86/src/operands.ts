@@ -41,9 +41,8 @@ export interface MemoryOperand {
   wide?: bigint;
 }
 
-/** An instruction while it is being read: its bytes, and what prefixes and ModRM said. */
+/** An instruction while it is being read: where its bytes are, and what prefixes and ModRM said. */
 export interface Reader {
-  bytes: Uint8Array;
   /** The next byte, and where there are no more. */
   at: number;
   limit: number;
@@ -144,7 +143,7 @@ function generalRegister(n: number, bits: number, rex: number): Operand {
 }
 
 /** Reads an operand, with the bytes of its own that it may have; null where it is undefined, `'short'` for want of bytes. */
-export function readOperand(text: OperandText, r: Reader): Operand | null | 'short' {
+export function readOperand(text: OperandText, bytes: Uint8Array, r: Reader): Operand | null | 'short' {
   if (text.fixed) return text.fixed;
   const isMemory = r.modrm < 0xc0;
   const rm = (r.modrm & 7) | (r.rex & 1 ? 8 : 0);
@@ -186,18 +185,18 @@ export function readOperand(text: OperandText, r: Reader): Operand | null | 'sho
       return SPECIAL[reg]!;
     case 'I':
     case 'J':
-      return readImmediate(text, r);
+      return readImmediate(text, bytes, r);
     case 'O':
-      return readOffset(text, r);
+      return readOffset(text, bytes, r);
     case 'A':
-      return readFarPointer(r);
+      return readFarPointer(bytes, r);
     default:
       return null;
   }
 }
 
-function readImmediate({ kind, size }: OperandText, r: Reader): Operand | 'short' {
-  const { bytes, at } = r;
+function readImmediate({ kind, size }: OperandText, bytes: Uint8Array, r: Reader): Operand | 'short' {
+  const { at } = r;
   const bits = size === 'v' ? r.width : size === 'z' ? (r.width === 16 ? 16 : 32) : size === 'w' ? 16 : 8;
   if (at + bits / 8 > r.limit) return 'short';
   r.at += bits / 8;
@@ -211,19 +210,19 @@ function readImmediate({ kind, size }: OperandText, r: Reader): Operand | 'short
   return bits === 64 ? { kind: 'i', value, wide: readUnsigned(bytes, at, 8) } : { kind: 'i', value };
 }
 
-function readOffset({ size }: OperandText, r: Reader): Operand | 'short' {
+function readOffset({ size }: OperandText, bytes: Uint8Array, r: Reader): Operand | 'short' {
   const length = r.addressWidth / 8;
   if (r.at + length > r.limit) return 'short';
-  r.memory = { base: -1, index: -1, scale: 0, disp: 0, wide: readUnsigned(r.bytes, r.at, length) };
+  r.memory = { base: -1, index: -1, scale: 0, disp: 0, wide: readUnsigned(bytes, r.at, length) };
   r.at += length;
   return memoryOf(size === 'b' ? 8 : r.width);
 }
 
-function readFarPointer(r: Reader): Operand | 'short' {
+function readFarPointer(bytes: Uint8Array, r: Reader): Operand | 'short' {
   const length = r.width / 8 + 2;
   if (r.at + length > r.limit) return 'short';
   r.at += length;
-  return { kind: 'i', value: 0, wide: readUnsigned(r.bytes, r.at - length, length) };
+  return { kind: 'i', value: 0, wide: readUnsigned(bytes, r.at - length, length) };
 }
 
 function readUnsigned(bytes: Uint8Array, p: number, size: number): bigint {
@@ -240,13 +239,13 @@ function signed32(bytes: Uint8Array, p: number): number {
 }
 
 /** Reads what ModRM says of memory, with SIB and displacement; null where bytes are missing. */
-export function readMemory(r: Reader): MemoryOperand | null {
-  return r.addressWidth === 16 ? memory16(r) : memory32(r);
+export function readMemory(bytes: Uint8Array, r: Reader): MemoryOperand | null {
+  return r.addressWidth === 16 ? memory16(bytes, r) : memory32(bytes, r);
 }
 
 /** Reads a displacement of so many bytes; false where bytes are missing. */
-function readDisplacement(r: Reader, operand: MemoryOperand, length: 0 | 1 | 2 | 4): boolean {
-  const { bytes, at } = r;
+function readDisplacement(bytes: Uint8Array, r: Reader, operand: MemoryOperand, length: 0 | 1 | 2 | 4): boolean {
+  const { at } = r;
   if (at + length > r.limit) return false;
   r.at += length;
   if (length === 1) operand.disp = (bytes[at]! << 24) >> 24;
@@ -255,14 +254,14 @@ function readDisplacement(r: Reader, operand: MemoryOperand, length: 0 | 1 | 2 |
   return true;
 }
 
-function memory32(r: Reader): MemoryOperand | null {
+function memory32(bytes: Uint8Array, r: Reader): MemoryOperand | null {
   const mod = r.modrm >> 6;
   const rm = r.modrm & 7;
   const operand: MemoryOperand = { base: rm | (r.rex & 1 ? 8 : 0), index: -1, scale: 0, disp: 0 };
   let noBase = false;
   if (rm === 4) {
     if (r.at >= r.limit) return null;
-    const sib = r.bytes[r.at++]!;
+    const sib = bytes[r.at++]!;
     operand.scale = sib >> 6;
     const index = ((sib >> 3) & 7) | (r.rex & 2 ? 8 : 0);
     if (index !== 4) operand.index = index;
@@ -273,18 +272,18 @@ function memory32(r: Reader): MemoryOperand | null {
     operand.base = r.mode === 64 ? -2 : -1;
     noBase = true;
   }
-  return readDisplacement(r, operand, mod === 1 ? 1 : mod === 2 || noBase ? 4 : 0) ? operand : null;
+  return readDisplacement(bytes, r, operand, mod === 1 ? 1 : mod === 2 || noBase ? 4 : 0) ? operand : null;
 }
 
 /** Base and index of 16-bit addressing by ModRM.rm (Intel SDM vol. 2, table 2-1). */
 export const BASE16 = [3, 3, 5, 5, 6, 7, 5, 3];
 export const INDEX16 = [6, 7, 6, 7, -1, -1, -1, -1];
 
-function memory16(r: Reader): MemoryOperand | null {
+function memory16(bytes: Uint8Array, r: Reader): MemoryOperand | null {
   const mod = r.modrm >> 6;
   const rm = r.modrm & 7;
   const operand: MemoryOperand = { base: BASE16[rm]!, index: INDEX16[rm]!, scale: 0, disp: 0 };
   const absolute = mod === 0 && rm === 6;
   if (absolute) operand.base = -1;
-  return readDisplacement(r, operand, mod === 1 ? 1 : mod === 2 || absolute ? 2 : 0) ? operand : null;
+  return readDisplacement(bytes, r, operand, mod === 1 ? 1 : mod === 2 || absolute ? 2 : 0) ? operand : null;
 }
