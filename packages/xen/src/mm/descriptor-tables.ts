@@ -111,7 +111,8 @@ export function updateDescriptor(vcpu: XenVcpu, args: bigint[]): HypercallResult
 /** The descriptor that a selector names, or null where it lies outside its table. */
 export function readDescriptor(vcpu: XenVcpu, selector: number): Descriptor | null {
   const { mm } = vcpu.domain;
-  const own = (mm.pae ? XEN_COMPAT_SEGMENTS : XEN_SEGMENTS).get(selector & ~7);
+  // Those of the LDT (bit 2) are the guest's own, whatever their index.
+  const own = (mm.pae ? XEN_COMPAT_SEGMENTS : XEN_SEGMENTS).get(selector & ~3);
   if (own) return { ...own };
   const frame = frameOf(vcpu, selector);
   if (frame === undefined) return null;

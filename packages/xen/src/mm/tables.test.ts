@@ -153,6 +153,14 @@ describe('descriptor tables', () => {
     expect(guest.vcpu.mm.ldtFrames.size).toBe(0);
     expect(readDescriptor(guest.vcpu, 0x17)).toBe(null);
   });
+
+  it("an entry of the LDT is the guest's where the same index of the GDT is Xen's", () => {
+    const code = 0x0050_7800_0000_000an;
+    expect(guest.call(updateDescriptor, BigInt(guest.frames[20]! * 4096 + 32), code)).toBe(0);
+    expect(ext(MMUEXT.SET_LDT, vaOf(6), 8192)).toBe(0);
+    expect(readDescriptor(guest.vcpu, 0xe023)?.hi).toBe(0x00cffb00);
+    expect(readDescriptor(guest.vcpu, 0xe027)).toEqual({ lo: 0x0000000a, hi: 0x00507800 });
+  });
 });
 
 describe('grant entries', () => {
