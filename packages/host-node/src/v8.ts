@@ -15,7 +15,7 @@ const FLAGS = [
   '--interrupt-budget=400000',
   '--max-inlined-bytecode-size-cumulative=300',
   '--always-sparkplug',
-  '--wasm-tiering-budget=100000000',
+  '--wasm-tiering-budget=30000000',
 ];
 
 /**

@@ -3,8 +3,8 @@
  * they were decoded from.
  *
  * A descriptor per frame and mode holds, for each page offset, the micro-
- * operation of the block that begins there (0: none), and a generation at
- * 0x4000. Invariants: a frame with live blocks has `mmu.hasCode` set, so no write
+ * operation of the block that begins there (0: none; negative where a compiled
+ * region stands for it), and a generation at 0x4000. Invariants: a frame with live blocks has `mmu.hasCode` set, so no write
  * tag for it exists; a change to any 64 bytes that code was made from drops every
  * block of the frame; micro-operations are not reused before everything is
  * dropped (`reset`).
@@ -70,10 +70,10 @@ export interface CodeCache {
   /** Notes that code is made of these bytes too, so that a change of them drops the frame's blocks. */
   mark(mfn: Mfn, offset: number, length: number): void;
   /**
-   * Lets a compiled region in table slot `slot` stand for the block at `uop`. It goes when the code of its own frame
-   * changes, and when that of `beside` does.
+   * Lets a compiled region in table slot `slot` stand for the block at `uop`, which is plain. It goes when the code of
+   * its own frame changes, and when that of `beside` does.
    */
-  setRegion(uop: number, slot: number, beside: Mfn | null): void;
+  setRegion(uop: number, mfn: Mfn, mode: CodeMode, slot: number, beside: Mfn | null): void;
   /** Undoes `setRegion`. */
   clearRegion(uop: number): void;
   /** Handler of a micro-operation, also where a region stands for it. */
@@ -110,6 +110,8 @@ export function createCodeCache(
   const withCode = new Set<number>();
   /** Regions that need the code of a frame that is not their entry's. */
   const reaching = new Map<number, Set<number>>();
+  /** Where the descriptors have the blocks that regions stand for, as words of memory. */
+  const regionEntries = new Map<number, number>();
   let nextUop = arena + ONCE_UOPS * UOP_BYTES;
   let nextDescriptor = pool;
   /** Where those that were ever used end; beyond it memory is still zero. */
@@ -151,6 +153,7 @@ export function createCodeCache(
     }
     withCode.clear();
     reaching.clear();
+    regionEntries.clear();
     descriptors[64].fill(0);
     descriptors[32].fill(0);
     nextUop = arena + ONCE_UOPS * UOP_BYTES;
@@ -285,6 +288,9 @@ export function createCodeCache(
     if (view.getUint16(uop, true) !== SpecialOp.region) return;
     view.setUint16(uop, handlerOf(uop), true);
     i32[wordOf(uop)] = 0;
+    const entry = regionEntries.get(uop)!;
+    if (i32[entry] === -uop) i32[entry] = uop;
+    regionEntries.delete(uop);
   }
 
   return {
@@ -300,7 +306,7 @@ export function createCodeCache(
       if (full) reset();
       const table = descriptor(mfn, mode);
       const known = i32[(table >> 2) + offset]!;
-      if (known !== 0) return known;
+      if (known !== 0) return Math.abs(known);
       const at = nextUop;
       sink.at = at;
       if (!decodeInto(mfn, offset, mode, MAX_BLOCK, false, second)) return null;
@@ -316,7 +322,7 @@ export function createCodeCache(
     once(mfn, offset, mode, count, second) {
       sink.at = arena;
       const table = descriptors[mode][mfn]!;
-      const block = table === 0 ? 0 : i32[(table >> 2) + offset]!;
+      const block = table === 0 ? 0 : Math.abs(i32[(table >> 2) + offset]!);
       if (block !== 0 && copyOnce(block, count)) return arena;
       nextOnce = 0;
       const whole = decodeInto(mfn, offset, mode, count, true, second);
@@ -344,7 +350,7 @@ export function createCodeCache(
       // Blocks over two pages begin near the end of their page: few entries to look at.
       const offset = offsets[(uop - arena) >> 4]!;
       for (let at = pool; at < nextDescriptor; at += DESCRIPTOR_BYTES) {
-        if (i32[(at >> 2) + offset] === uop) i32[(at >> 2) + offset] = 0;
+        if (Math.abs(i32[(at >> 2) + offset]!) === uop) i32[(at >> 2) + offset] = 0;
       }
     },
     invalidate(mfn, offset, length) {
@@ -370,9 +376,12 @@ export function createCodeCache(
       return true;
     },
     mark,
-    setRegion(uop, slot, beside) {
+    setRegion(uop, mfn, mode, slot, beside) {
       i32[wordOf(uop)] = (slot << 16) | view.getUint16(uop, true);
       view.setUint16(uop, SpecialOp.region, true);
+      const entry = (descriptors[mode][mfn]! >> 2) + offsets[(uop - arena) >> 4]!;
+      i32[entry] = -uop;
+      regionEntries.set(uop, entry);
       if (beside === null) return;
       const uops = reaching.get(beside);
       if (uops) uops.add(uop);
@@ -383,11 +392,7 @@ export function createCodeCache(
     generation: (mfn, mode) => i32[(descriptor(mfn, mode) + GENERATION) >> 2]!,
     isPlain(uop, mfn, mode) {
       const table = descriptors[mode][mfn]!;
-      return (
-        table !== 0 &&
-        i32[(table >> 2) + offsets[(uop - arena) >> 4]!] === uop &&
-        view.getUint16(uop, true) !== SpecialOp.region
-      );
+      return table !== 0 && i32[(table >> 2) + offsets[(uop - arena) >> 4]!] === uop;
     },
     offsetOf: (uop) => offsets[(uop - arena) >> 4]!,
     lengthOf: (uop) => lengths[(uop - arena) >> 4]!,

@@ -320,6 +320,8 @@ function loopFunction(
             ),
           () => f.set(block, callExpr('i', parts.fetch, cpu, target, tag)),
         );
+        // It is negative where a region stands for it.
+        f.if(op('i32.lt_s', block, i32(0)), () => f.set(block, op('i32.sub', i32(0), block)));
         return block;
       };
       /** `times`: of entries that are reported, or 0; `jumps`: the branch at `ip` is an indirect jump. */

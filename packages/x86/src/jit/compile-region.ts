@@ -15,7 +15,6 @@ import {
 } from '@paravane/wasm-emit';
 import { conditionFunction, eflagsFunction } from '../flag-functions.js';
 import { meaningOf } from '../handlers.js';
-import { SpecialOp } from '../interpreter.js';
 import { importRoutines, type Routines } from '../routines.js';
 import { DEFINITIONS } from '../semantics/definitions.js';
 import { REPEATED_REGISTERS } from '../semantics/string.js';
@@ -92,11 +91,10 @@ function findRegionFunction({ tlbBase, arena, regionWords }: RegionPlaces): Func
   const descriptor = f.let(load('i32.load', entry, tlbBase + TlbField.code));
   none(op('i32.eqz', descriptor));
   const offset = op('i32.shl', op('i32.and', op('i32.wrap_i64', target), i32(4095)), i32(2));
-  const uop = f.let(load('i32.load', op('i32.add', descriptor, offset)));
-  none(op('i32.eqz', uop));
-  none(op('i32.ne', load('i32.load16_u', uop), i32(SpecialOp.region)));
+  const block = f.let(load('i32.load', op('i32.add', descriptor, offset)));
+  none(op('i32.ge_s', block, i32(0)));
   const shift = Math.log2(UOP_BYTES / 4);
-  const word = load('i32.load', op('i32.shr_u', op('i32.sub', uop, i32(arena)), i32(shift)), regionWords);
+  const word = load('i32.load', op('i32.shr_u', op('i32.sub', i32(-arena), block), i32(shift)), regionWords);
   f.return(op('i32.shr_u', word, i32(16)));
   return f;
 }

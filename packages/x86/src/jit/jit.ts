@@ -188,10 +188,10 @@ export function createJit(
       env: { memory: machine.memory, table, ...routines },
     });
     modules++;
-    batch.forEach(({ uop, region }, i) => {
+    batch.forEach(({ uop, mfn, region }, i) => {
       if (nextSlot >= table.length) table.grow(1024);
       table.set(nextSlot, instance.exports[`r${i}`] as never);
-      cache.setRegion(uop, nextSlot++, region.neighbour?.mfn ?? null);
+      cache.setRegion(uop, mfn, region.mode, nextSlot++, region.neighbour?.mfn ?? null);
       patched.push(uop);
       regions++;
     });
