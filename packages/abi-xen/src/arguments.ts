@@ -163,6 +163,7 @@ export const physdev_map_pirq = struct({
   table_base: u64,
 });
 export const physdev_unmap_pirq = struct({ domid: u16, pirq: s32 });
+export const physdev_get_free_pirq = struct({ type: s32, pirq: u32 });
 
 // version.h
 export const xen_feature_info = struct({ submap_idx: u32, submap: u32 });

@@ -255,6 +255,9 @@ export const PHYSDEVOP = {
   release_msix: 31,
 } as const;
 
+/** Kinds of physical interrupts: public/physdev.h, `MAP_PIRQ_TYPE_*`. */
+export const MAP_PIRQ_TYPE = { MSI: 0, GSI: 1, UNKNOWN: 2, MSI_SEG: 3, MULTI_MSI: 4 } as const;
+
 /** xen_version: public/version.h, `XENVER_*`. */
 export const XENVER = {
   version: 0,

@@ -37,6 +37,7 @@ import { portLimit, unmask } from '../events/delivery.js';
 import { expandArray, initControl, leaveFifo, setPriority } from '../events/fifo.js';
 import type { Channel } from '../events/state.js';
 import { abiOf, asU32, readGuest, readGuestStruct, readGuestU32, viewGuest, writeGuest } from '../guest-memory.js';
+import { PIRQS } from './physdev.js';
 
 /** Writes one `u32` member back: the port of a call that makes one. */
 function answerPort<M extends FieldMap>(
@@ -116,7 +117,7 @@ function bindPirq(vcpu: XenVcpu, argument: bigint): number {
   const request = readGuestStruct(vcpu, evtchn_bind_pirq, argument);
   if (!request) return -Errno.EFAULT;
   // No domain here has physical interrupts.
-  return request.pirq >= 288 ? -Errno.EINVAL : -Errno.EPERM;
+  return request.pirq >= PIRQS ? -Errno.EINVAL : -Errno.EPERM;
 }
 
 export function eventChannelOp(vcpu: XenVcpu, command: number, argument: bigint): number {
