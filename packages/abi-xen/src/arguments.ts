@@ -165,6 +165,10 @@ export const physdev_map_pirq = struct({
 export const physdev_unmap_pirq = struct({ domid: u16, pirq: s32 });
 export const physdev_get_free_pirq = struct({ type: s32, pirq: u32 });
 
+// xenoprof.h
+export const xenoprof_init = struct({ num_events: s32, is_primary: s32, cpu_type: chars(64) });
+export const xenoprof_get_buffer = struct({ max_samples: s32, nbuf: s32, bufsize: s32, buf_gmaddr: u64 });
+
 // version.h
 export const xen_feature_info = struct({ submap_idx: u32, submap: u32 });
 export const xen_platform_parameters = struct({ virt_start: word });

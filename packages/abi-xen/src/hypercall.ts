@@ -258,6 +258,9 @@ export const PHYSDEVOP = {
 /** Kinds of physical interrupts: public/physdev.h, `MAP_PIRQ_TYPE_*`. */
 export const MAP_PIRQ_TYPE = { MSI: 0, GSI: 1, UNKNOWN: 2, MSI_SEG: 3, MULTI_MSI: 4 } as const;
 
+/** xenoprof_op: public/xenoprof.h, `XENOPROF_*`. */
+export const XENOPROF = { init: 0, enable_virq: 8, disable_virq: 11, get_buffer: 14, last_op: 17 } as const;
+
 /** xen_version: public/version.h, `XENVER_*`. */
 export const XENVER = {
   version: 0,

@@ -166,6 +166,7 @@ function createRecord(personality: XenPersonality, hv: Domain, setup: PvDomainSe
     sharedInfo: 0 as Mfn,
     spareInfo: [],
     watchdogs: createWatchdogs(() => domain, services),
+    profile: [],
     pirqs: new Set(),
     eoiPage: 0,
     handle,

@@ -83,6 +83,8 @@ export interface XenDomain {
   /** Pages of vcpu_info for vCPUs that shared_info has no room for. */
   readonly spareInfo: Mfn[];
   readonly watchdogs: Watchdog[];
+  /** Pages of the profiler's buffers. */
+  readonly profile: Mfn[];
   /** Numbers of physical interrupts that PHYSDEVOP_get_free_pirq gave. */
   readonly pirqs: Set<number>;
   /** Page of pirq EOI bits, 0 for none. */

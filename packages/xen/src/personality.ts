@@ -18,9 +18,10 @@ import type { Maddr } from '@paravane/types';
 import { compatTable } from './calls/compat.js';
 import { dispatch, type HypercallTable } from './calls/dispatch.js';
 import { event_channel_op, event_channel_op_compat } from './calls/events.js';
-import { dm_op, hvm_op, xenoprof_op } from './calls/foreign-kinds.js';
+import { dm_op, hvm_op } from './calls/foreign-kinds.js';
 import { grant_table_op } from './calls/grants.js';
 import { physdev_op, physdev_op_compat } from './calls/physdev.js';
+import { xenoprof_op } from './calls/profile.js';
 import { sched_op, sched_op_compat } from './calls/sched.js';
 import {
   absent,

@@ -27,7 +27,7 @@ export function releaseDomain(domain: XenDomain): void {
   if (domain.eoiPage !== 0) unmapWritable(domain, domain.eoiPage);
   domain.eoiPage = 0;
   if (domain.sharedInfo !== 0) freeSharedPage(domain, domain.sharedInfo);
-  for (const frame of domain.spareInfo) freeSharedPage(domain, frame);
+  for (const frame of [...domain.spareInfo, ...domain.profile]) freeSharedPage(domain, frame);
   relinquish(domain);
   releaseGrants(domain);
 }

@@ -1,6 +1,6 @@
 /**
- * hvm_op, dm_op and xenoprof_op: calls for domains of the other kind, and for a profiler that there is not. A PV guest
- * may make them, and hears what is wrong first (xen/arch/x86/hvm/hvm.c, hvm/dm.c, xen/common/xenoprof.c).
+ * hvm_op and dm_op: calls for domains of the other kind. A PV guest may make them, and hears what is wrong first
+ * (xen/arch/x86/hvm/hvm.c, hvm/dm.c).
  */
 import { DOMID_SELF, Errno, HVM_NR_PARAMS, HVMOP } from '@paravane/abi-xen';
 import { type HypercallHandler, isDomain, type XenVcpu } from '../domain.js';
@@ -78,20 +78,4 @@ export const dm_op: HypercallHandler = (vcpu, [domid, count, buffers]) => {
   const claimedId = asU32(domid!) & 0xffff;
   if (claimedId === domain.id) return -Errno.EPERM;
   return isDomain(domain.machine, claimedId) ? -Errno.EINVAL : -Errno.ESRCH;
-};
-
-const XENOPROF_init = 0;
-const XENOPROF_last = 17;
-/** With enable_virq, disable_virq and get_buffer: what a domain may do that is not the profiler. */
-const XENOPROF_OPEN: ReadonlySet<number> = new Set([XENOPROF_init, 8, 11, 14]);
-/** struct xenoprof_init {num_events s32, is_primary s32, cpu_type char[64]}. */
-const INIT_BYTES = 72;
-
-export const xenoprof_op: HypercallHandler = (vcpu, [command, argument]) => {
-  const op = asU32(command!);
-  if (op > XENOPROF_last) return -Errno.EINVAL;
-  if (!XENOPROF_OPEN.has(op)) return -Errno.EPERM;
-  if (op === XENOPROF_init && !viewGuest(vcpu, argument!, INIT_BYTES)) return -Errno.EFAULT;
-  // The processor that is shown has no counters.
-  return -Errno.ENODEV;
 };

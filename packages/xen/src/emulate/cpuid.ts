@@ -61,6 +61,14 @@ const CR4_OSXSAVE = 0x40000;
 const XEN_VERSION = (4 << 16) | 17;
 const DEFAULT_SIGNATURE = 0x60fb1;
 
+const signatureOf = (features: CpuFeatures): number => features.signature ?? DEFAULT_SIGNATURE;
+/** The family of the processor that is shown, with what leaf 1 says beside 15. */
+export function familyOf({ features }: CpuPolicy): number {
+  const signature = signatureOf(features);
+  const family = (signature >>> 8) & 0xf;
+  return family === 0xf ? family + ((signature >>> 20) & 0xff) : family;
+}
+
 export function createCpuPolicy(features: CpuFeatures): CpuPolicy {
   const text = (features.brand ?? 'Paravane Virtual CPU').slice(0, 47).padEnd(48, '\0');
   const brand: number[] = [];
@@ -87,7 +95,7 @@ function basicLeaf(vcpu: XenVcpu, leaf: number, subLeaf: number): CpuidResult {
       let ecx = (features.leaf1Ecx & ~OSXSAVE) | HYPERVISOR;
       // A kernel sees OSXSAVE of Xen itself, its programs that of their kernel: PV kernels take it for leave to set it.
       if (hasXsave && (vcpu.guestKernel || vcpu.guestCr4 & CR4_OSXSAVE)) ecx |= OSXSAVE;
-      return [features.signature ?? DEFAULT_SIGNATURE, 0x800, ecx, features.leaf1Edx];
+      return [signatureOf(features), 0x800, ecx, features.leaf1Edx];
     }
     case 7:
       return subLeaf === 0 ? [0, features.leaf7Ebx, features.leaf7Ecx, features.leaf7Edx] : zero();
@@ -113,12 +121,7 @@ function extendedLeaf(vcpu: XenVcpu, leaf: number): CpuidResult {
     case 0x80000000:
       return [0x80000021, VENDOR[1], VENDOR[2], VENDOR[3]];
     case 0x80000001:
-      return [
-        features.signature ?? DEFAULT_SIGNATURE,
-        0,
-        features.extendedEcx,
-        features.extendedEdx | (features.leaf1Edx & REPEATED),
-      ];
+      return [signatureOf(features), 0, features.extendedEcx, features.extendedEdx | (features.leaf1Edx & REPEATED)];
     case 0x80000002:
     case 0x80000003:
     case 0x80000004:

@@ -156,15 +156,31 @@ export function allocateExtent(domain: XenDomain, order: number): Mfn | -1 {
  * the domain's memory, never usable as a table.
  */
 export function allocateSharedPage(domain: XenDomain, writable = true): Mfn | -1 {
+  const mfn = domain.mmu.frames.allocate(domain.id);
+  if (mfn !== -1) share(domain, mfn, writable);
+  return mfn;
+}
+
+function share(domain: XenDomain, mfn: Mfn, writable: boolean): void {
   const { frames } = domain.mmu;
-  const mfn = frames.allocate(domain.id);
-  if (mfn === -1) return -1;
   domain.mm.machine.shared[mfn] = 1;
   frames.getRef(mfn, domain.id);
   frames.type[mfn] = writable ? FrameType.writable : FrameType.shared;
   frames.typeCount[mfn] = 1;
   frames.flags[mfn] = frames.flags[mfn]! | FrameFlag.validated;
-  return mfn;
+}
+
+/** As `allocateSharedPage`, of `count` writable pages that follow each other. */
+export function allocateSharedRun(domain: XenDomain, count: number): Mfn | -1 {
+  const run = 2 ** Math.ceil(Math.log2(count));
+  const first = domain.mmu.frames.allocateRun(domain.id, run);
+  if (first === -1) return -1;
+  for (let page = 0; page < run; page++) {
+    const mfn = (first + page) as Mfn;
+    if (page < count) share(domain, mfn, true);
+    else domain.mmu.free(mfn);
+  }
+  return first;
 }
 
 /** Whether an entry of a table maps a page of `allocateSharedPage`: it has more references than its own two. */
