@@ -9,6 +9,7 @@
 import { type DomId, type Maddr, type Mfn, PAGE_SIZE } from '@paravane/types';
 import { createFrameTable, FrameFlag, type FrameTable, FrameType } from './frame-table.js';
 import { createGrantHolds, type GrantHolds } from './grant-holds.js';
+import { halvesOf } from './halves.js';
 import { createMachineMemory, type MachineMemory, type MachineMemoryOptions } from './machine-memory.js';
 import { createTlb, type Tlb } from './tlb.js';
 import { AccessBit, type AddressSpace, createWalker, type Walker } from './walk.js';
@@ -57,10 +58,6 @@ export interface Mmu {
   give(mfn: Mfn, to: DomId): void;
 }
 
-/** A linear address as two halves, without arithmetic on bigints. */
-const wide = new BigUint64Array(1);
-const halves = new Int32Array(wide.buffer);
-
 export function createMmu(options: MachineMemoryOptions): Mmu {
   const machine = createMachineMemory(options);
   const { u8, view, frameBase } = machine;
@@ -88,7 +85,7 @@ export function createMmu(options: MachineMemoryOptions): Mmu {
     return frameBase + maddr;
   };
   function translate(space: AddressSpace, va: bigint, access: 'read' | 'write' | 'fetch' = 'read'): Maddr | null {
-    wide[0] = va;
+    const halves = halvesOf(va);
     const lo = halves[0]!;
     const hi = halves[1]!;
     // Bits 47 to 63 must be alike.

@@ -7,7 +7,7 @@ import {
   type VcpuCore,
   Vector,
 } from '@paravane/engine-api';
-import { AccessBit, FrameFlag, TlbField, tlbEntryOffset } from '@paravane/mmu';
+import { AccessBit, FrameFlag, halvesOf, TlbField, tlbEntryOffset } from '@paravane/mmu';
 import type { Mfn } from '@paravane/types';
 import { linkTarget, type SecondPage } from './code-cache.js';
 import { decode, type Instruction, writesMemory } from './decode.js';
@@ -37,9 +37,6 @@ import { VcpuState } from './vcpu-state.js';
 /** Instructions between two samples where little is interpreted. */
 const COMPILED_INTERVAL = 16 * SAMPLE_INTERVAL;
 const MASK32 = 0xffffffffn;
-/** A linear address as two halves, without arithmetic on bigints. */
-const wide = new BigUint64Array(1);
-const halves = new Int32Array(wide.buffer);
 
 export class X86Vcpu extends VcpuState implements VcpuCore {
   /** Segment that the accesses of the instruction are checked against. */
@@ -276,7 +273,7 @@ export class X86Vcpu extends VcpuState implements VcpuCore {
   private blockAt(rip: bigint, left: number): number {
     const { cache } = this.parts;
     const { mode, i32 } = this;
-    wide[0] = rip;
+    const halves = halvesOf(rip);
     const lo = halves[0]!;
     const hi = halves[1]!;
     const top = hi >> 15;
