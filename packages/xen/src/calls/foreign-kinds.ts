@@ -29,19 +29,14 @@ export const hvm_op: HypercallHandler = (vcpu, [command, argument]) => {
       if (view.getUint32(4, true) >= HVM_NR_PARAMS) return -Errno.EINVAL;
       return isKnown(vcpu, view.getUint16(0, true)) ? -Errno.EINVAL : -Errno.ESRCH;
     }
-    case HVMOP.get_mem_type: {
-      const view = read(MEM_TYPE_BYTES);
-      if (!view) return -Errno.EFAULT;
-      const claimedId = view.getUint16(0, true);
-      if (!isKnown(vcpu, claimedId)) return -Errno.ESRCH;
-      return isOwn(vcpu, claimedId) ? -Errno.EINVAL : -Errno.EPERM;
-    }
+    case HVMOP.get_mem_type:
     case HVMOP.pagetable_dying: {
       const view = read(MEM_TYPE_BYTES);
       if (!view) return -Errno.EFAULT;
       const claimedId = view.getUint16(0, true);
       if (!isKnown(vcpu, claimedId)) return -Errno.ESRCH;
-      return isOwn(vcpu, claimedId) ? -Errno.EINVAL : -Errno.EOPNOTSUPP;
+      if (isOwn(vcpu, claimedId)) return -Errno.EINVAL;
+      return Number(command) === HVMOP.get_mem_type ? -Errno.EPERM : -Errno.EOPNOTSUPP;
     }
     case HVMOP.get_time: {
       const bytes = new Uint8Array(8);
