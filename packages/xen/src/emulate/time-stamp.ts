@@ -10,7 +10,10 @@ const CR4_TSD = 4;
 const RDTSC = [0x0f, 0x31];
 const RDTSCP = [0x0f, 0x01, 0xf9];
 
-/** The time-stamp counter of a vCPU now. */
+/**
+ * The time-stamp counter of a vCPU now: the rule of `VcpuCore.tscRatio`. The core has it as generated code (`timeStamp`
+ * of x86's `sem.ts`), which counts from what is left of a run; here the run has ended, and no part of the core is known.
+ */
 export const timeStamp = ({ core }: XenVcpu): bigint => BigInt(Math.floor(core.count * core.tscRatio + core.tscOffset));
 
 /** At #GP: carries the instruction out, if it is one of these, and goes on behind it. */
