@@ -165,7 +165,13 @@ const SYSTEM_CALL = 0x80;
 const isIcebp = (vcpu: XenVcpu): boolean =>
   readGuest(vcpu, BigInt.asUintN(64, vcpu.core.codeAddress - 1n), 1)?.[0] === 0xf1;
 
-/** INT n, with RIP behind it. INT3, INTO and INT1 are open to all; others ask the trap table's DPL. */
+/** Bytes of INT n, without prefixes. */
+const INT_BYTES = 2;
+
+/**
+ * INT n, with RIP behind it. INT3, INTO and INT1 are open to all; others are #GP on the processor, and Xen, which asks the
+ * trap table's DPL, takes them for two bytes long, whatever prefixes they have.
+ */
 export function handleInterrupt(vcpu: XenVcpu, exit: Exit): void {
   const { core } = vcpu;
   const { vector, length } = exit;
@@ -174,14 +180,18 @@ export function handleInterrupt(vcpu: XenVcpu, exit: Exit): void {
     return;
   }
   const trap = vcpu.traps[vector];
+  const move = (bytes: number): void => {
+    core.rip = BigInt.asUintN(core.mode === 64 ? 64 : 32, core.rip + BigInt(bytes));
+  };
+  const enter = (): void => enterKernel(vcpu, trap.address, trap.masksEvents, NO_ERROR_CODE, false, trap.cs);
   // Vector 80 has a gate of its own, which all may use: its fault is Xen's, behind the instruction.
   const isOpen = vector === SYSTEM_CALL;
-  const needed = isOpen ? 0 : vcpu.guestKernel ? 1 : 3;
-  if (!isUnset(vcpu, trap) && trap.dpl >= needed) {
-    enterKernel(vcpu, trap.address, trap.masksEvents, NO_ERROR_CODE, false, trap.cs);
-    return;
+  if (isOpen && !isUnset(vcpu, trap)) return enter();
+  move(isOpen ? -INT_BYTES : -length);
+  if (trap.dpl >= (vcpu.guestKernel ? 1 : 3)) {
+    move(INT_BYTES);
+    return enter();
   }
-  core.rip = BigInt.asUintN(64, core.rip - BigInt(length));
   (isOpen ? bounceException : injectException)(vcpu, Vector.GP, vector * 8 + 2);
 }
 
