@@ -2,7 +2,7 @@
  * What a vCPU's record and the transitions (`traps/transitions.ts`) share: fields of the record that are kept in the
  * vCPU's state, where WebAssembly reaches them.
  */
-import type { VcpuCore } from '@paravane/engine-api';
+import { Seg, type VcpuCore } from '@paravane/engine-api';
 import type { Mfn } from '@paravane/types';
 import type { Callback, XenVcpu } from './domain.js';
 
@@ -39,8 +39,9 @@ export class PersonalFields {
   constructor(readonly core: VcpuCore) {
     this.view = core.personal;
   }
+  /** Ring 2 of a 32-bit guest has the supervisor's rights to pages, as ring 1, and is none of its kernel. */
   get guestKernel(): boolean {
-    return this.core.activeSpace === 0;
+    return this.core.activeSpace === 0 && (this.core.selectors[Seg.cs]! & 3) !== 2;
   }
   set guestKernel(value: boolean) {
     this.core.activeSpace = value ? 0 : 1;

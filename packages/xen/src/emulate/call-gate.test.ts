@@ -1,5 +1,5 @@
 /** Call gates of 32-bit guests: what may stand in a table, and what a call or jump through one does. */
-import { hypercall } from '@paravane/abi-xen';
+import { hypercall, MMUEXT } from '@paravane/abi-xen';
 import { Pte } from '@paravane/mmu';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { compatImage } from '../testing/compat-image.js';
@@ -11,6 +11,8 @@ const RING1_CODE = 0x00cfbb000000ffffn;
 const RING1_DATA = 0x00cfb3000000ffffn;
 const RING3_CODE = 0x00cffb000000ffffn;
 const RING3_DATA = 0x00cff3000000ffffn;
+const RING2_CODE = 0x00cfdb000000ffffn;
+const RING2_DATA = 0x00cfd3000000ffffn;
 const CONFORMING = 0x00cfbf000000ffffn;
 /** Selectors of the table below. */
 const [KERNEL_CS, KERNEL_SS, USER_CS, USER_SS, GATE] = [0x09, 0x11, 0x1b, 0x23, 0x28];
@@ -177,11 +179,73 @@ describe('a call through a gate', () => {
     expect(outcome()).toBe('14:6');
   });
   it('is refused by a kernel stack that is none of ring 1', () => {
-    withGdt(gate());
+    withGdt(gate(), 0n, RING2_CODE, RING2_DATA);
     enterProgram();
-    guest.vcpu.kernelSs = USER_SS;
+    // Such a stack is good only for a handler of its ring.
+    guest.vcpu.kernelSs = 0x42;
+    guest.vcpu.traps[10]!.cs = 0x3a;
     call(GATE | 3);
-    expect(outcome()).toBe('10:20');
+    expect(outcome()).toBe('10:40');
+    expect([...guest.core.selectors.slice(1, 3)]).toEqual([0x3a, 0x42]);
+  });
+});
+
+describe('a call gate of an LDT', () => {
+  let ldt: bigint;
+  /** An LDT of two pages, the second of which is not there; both gates lead to `target`. */
+  function withLdt(target: number): void {
+    const pages = [guest.page(), guest.page()];
+    ldt = pages[0]!.address;
+    expect(pages[1]!.address).toBe(ldt + 4096n);
+    const table = BigUint64Array.from([0n, gate({ target })]);
+    guest.hypervisor.mmu.write(pages[0]!.frame as never, 0, new Uint8Array(table.buffer));
+    const map = (index: number, entry: number): void =>
+      expect(guest.call(hypercall.update_va_mapping, pages[index]!.address, entry, 0, 2)).toBe(0n) as never;
+    map(0, (pages[0]!.frame << 12) | Pte.present);
+    map(1, 0);
+    expect(guest.call(hypercall.mmuext_op, words(MMUEXT.SET_LDT, ldt, 1024), 1, 0, 0x7ff0)).toBe(0n);
+  }
+  const [HERE, AWAY] = [0x0c, 0x1004];
+
+  it('leads where it says', () => {
+    withGdt();
+    withLdt(KERNEL_CS);
+    enterProgram();
+    call(HERE | 3);
+    expect(outcome()).toBe('c0001234 9');
+  });
+  it.each([
+    ['a call', call],
+    ['a jump', jump],
+  ])('in a page that is not there is a page fault of %s, at its place in the LDT', (_, go) => {
+    withGdt();
+    withLdt(KERNEL_CS);
+    enterProgram();
+    go(AWAY | 3);
+    expect([outcome(), guest.vcpu.cr2]).toEqual(['14:4', ldt + 0x1000n]);
+    expect(peek(guest.core.regs[4]! + 4n, 1)).toEqual([Number(page + CODE)]);
+    // Of the kernel it shows no U.
+    go((AWAY + 8) | 1);
+    expect([outcome(), guest.vcpu.cr2]).toEqual(['14:0', ldt + 0x1008n]);
+  });
+  it('to a segment in a page that is not there is a fault of the selector: Xen reads that one itself', () => {
+    withGdt();
+    withLdt(AWAY);
+    enterProgram();
+    call(HERE | 3);
+    expect(outcome()).toBe('13:1004');
+    // And so is one beyond the end.
+    enterProgram();
+    call(0x2007);
+    expect(outcome()).toBe('13:2004');
+  });
+  it('is refused by a kernel stack in a page that is not there, on which no handler can be entered either', () => {
+    withGdt();
+    withLdt(KERNEL_CS);
+    enterProgram();
+    guest.vcpu.kernelSs = AWAY | 1;
+    call(HERE | 3);
+    expect(guest.pv.domain.state).toBe('crashed');
   });
 });
 

@@ -9,6 +9,7 @@ import { Gpr, Seg, Vector } from '@paravane/engine-api';
 import type { XenVcpu } from '../domain.js';
 import { addressOk, readGuest, writeGuest } from '../guest-memory.js';
 import { injectException, injectPageFault } from '../traps/exceptions.js';
+import { setRing } from '../traps/mode.js';
 import {
   CODE_OR_DATA,
   cplOf,
@@ -196,11 +197,10 @@ export function throughCallGate(vcpu: XenVcpu, transfer: GateTransfer): void {
     setCodeSegment(vcpu, target | ring);
   } else {
     // The kernel's stack is written, and parameters are read, with the rights of the kernel.
-    const { guestKernel } = vcpu;
     if (ring < cpl) vcpu.guestKernel = true;
     const stack = makeFrame(vcpu, transfer, ring);
     if (isRefusal(stack)) {
-      vcpu.guestKernel = guestKernel;
+      setRing(vcpu, core.selectors[Seg.cs]!);
       return deliver(vcpu, stack);
     }
     setCodeSegment(vcpu, target | ring);

@@ -8,7 +8,8 @@ import { type Exit, Gpr, type PrivilegedInstruction, Seg, Vector } from '@parava
 import type { XenDomain, XenVcpu } from '../domain.js';
 import { setCr3 } from '../mm/index.js';
 import { hex, trace } from '../trace.js';
-import { deliverDebugTrap, injectException, injectPageFault, injectSegmentFault, setCr2 } from '../traps/exceptions.js';
+import { deliverDebugTrap, injectException, injectPageFault, injectSegmentFault } from '../traps/exceptions.js';
+import { setCr2 } from '../traps/frame.js';
 import { loadSegment } from '../traps/segments.js';
 import { readDebugRegister, writeDebugRegister } from '../traps/set.js';
 import { farTransfer, nativeIret } from './control-transfer.js';

@@ -2,17 +2,8 @@
  * Exceptions and software interrupts of a PV guest: what Xen handles itself,
  * and what goes to the guest's handler through its trap table.
  */
-import {
-  FLAT_RING3_CS32,
-  FLAT_RING3_CS64,
-  FLAT_RING3_SS64,
-  FLAT_USER,
-  VCPU_INFO_CR2,
-  XEN_EMULATE_PREFIX,
-} from '@paravane/abi-xen';
+import { FLAT_RING3_CS32, FLAT_RING3_CS64, FLAT_RING3_SS64, FLAT_USER, XEN_EMULATE_PREFIX } from '@paravane/abi-xen';
 import { type Exit, Flag, Gpr, Seg, Vector } from '@paravane/engine-api';
-import { PfError } from '@paravane/mmu';
-import type { Maddr } from '@paravane/types';
 import type { Callback, XenVcpu } from '../domain.js';
 import { emulateForcedCpuid } from '../emulate/cpuid.js';
 import { emulateTimeStamp } from '../emulate/time-stamp.js';
@@ -20,7 +11,7 @@ import { readGuest } from '../guest-memory.js';
 import { handlePageFault } from '../mm/index.js';
 import { hex, trace } from '../trace.js';
 import { enterKernel } from './bounce.js';
-import { NO_ERROR_CODE } from './frame.js';
+import { NO_ERROR_CODE, pageFaultCode, setCr2 } from './frame.js';
 import { setRing } from './mode.js';
 import { isCanonical, type SegmentFault } from './segments.js';
 
@@ -64,20 +55,10 @@ function bounceException(
 const isUnset = ({ domain }: XenVcpu, { address, cs = 0 }: Callback): boolean =>
   domain.is64 ? address === 0n : (cs & 0xfffc) === 0;
 
-/** Sets the virtual CR2, which vcpu_info shows. */
-export function setCr2(vcpu: XenVcpu, address: bigint): void {
-  const { mmu, is64 } = vcpu.domain;
-  if (is64) mmu.writeU64((vcpu.vcpuInfo + VCPU_INFO_CR2[64]) as Maddr, BigInt.asUintN(64, address));
-  else mmu.writeU32((vcpu.vcpuInfo + VCPU_INFO_CR2[32]) as Maddr, Number(address & 0xffffffffn));
-  vcpu.cr2 = address;
-}
-
 export function injectPageFault(vcpu: XenVcpu, errorCode: number, address: bigint): void {
   setCr2(vcpu, address);
   injectException(vcpu, Vector.PF, pageFaultCode(vcpu, errorCode), address);
 }
-const pageFaultCode = ({ guestKernel }: XenVcpu, errorCode: number): number =>
-  (errorCode & ~PfError.user) | (guestKernel ? 0 : PfError.user);
 
 /** What a load of a segment register raised. */
 export function injectSegmentFault(vcpu: XenVcpu, { vector, errorCode, address }: SegmentFault): void {

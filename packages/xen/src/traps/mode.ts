@@ -13,7 +13,7 @@ export function switchMode(vcpu: XenVcpu): void {
   vcpu.guestKernel = !vcpu.guestKernel;
 }
 
-/** Where the guest is now: in its kernel unless CS says ring 3. */
+/** The rights to pages of a 32-bit guest with this CS: a program's in ring 3 only. */
 export function setRing(vcpu: XenVcpu, cs: number): void {
   vcpu.guestKernel = (cs & 3) !== 3;
 }

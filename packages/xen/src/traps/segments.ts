@@ -125,6 +125,19 @@ export function stackSegmentFault(vcpu: XenVcpu, selector: number, ring: number)
   return value & PRESENT ? null : { vector: Vector.SS, errorCode: selector & 0xfffc };
 }
 
+/** What is wrong with this segment in DS, ES, FS or GS of `ring`, or null. */
+export function dataSegmentFault(vcpu: XenVcpu, selector: number, ring: number): SegmentFault | null {
+  if ((selector & 0xfffc) === 0) return null;
+  const value = descriptor(vcpu, selector);
+  if (value === null) return absent(vcpu, selector);
+  if (!(value & CODE_OR_DATA)) return generalFault(selector);
+  const isCode = (value & CODE) !== 0n;
+  if (isCode && !(value & WRITABLE)) return generalFault(selector);
+  const conforming = isCode && (value & CONFORMING) !== 0n;
+  if (!conforming && dplOf(value) < Math.max(ring, selector & 3)) return generalFault(selector);
+  return value & PRESENT ? null : { vector: Vector.NP, errorCode: selector & 0xfffc };
+}
+
 /** Loads ES, SS, DS, FS or GS as MOV does in the ring given; the fault that it has, or null. */
 export function loadSegment(
   vcpu: XenVcpu,
@@ -133,19 +146,8 @@ export function loadSegment(
   ring = cplOf(vcpu),
 ): SegmentFault | null {
   const { core } = vcpu;
-  if (register === Seg.ss) {
-    const fault = stackSegmentFault(vcpu, selector, ring);
-    if (fault) return fault;
-  } else if ((selector & 0xfffc) !== 0) {
-    const value = descriptor(vcpu, selector);
-    if (value === null) return absent(vcpu, selector);
-    if (!(value & CODE_OR_DATA)) return generalFault(selector);
-    const isCode = (value & CODE) !== 0n;
-    if (isCode && !(value & WRITABLE)) return generalFault(selector);
-    const conforming = isCode && (value & CONFORMING) !== 0n;
-    if (!conforming && dplOf(value) < Math.max(ring, selector & 3)) return generalFault(selector);
-    if (!(value & PRESENT)) return { vector: Vector.NP, errorCode: selector & 0xfffc };
-  }
+  const fault = register === Seg.ss ? stackSegmentFault(vcpu, selector, ring) : dataSegmentFault(vcpu, selector, ring);
+  if (fault) return fault;
   const value = taken(vcpu, selector);
   core.setSegment(register, selector, value === null ? NOTHING : segmentOf(value));
   return null;
