@@ -61,6 +61,12 @@ const CR4_OSXSAVE = 0x40000;
 const XEN_VERSION = (4 << 16) | 17;
 const DEFAULT_SIGNATURE = 0x60fb1;
 
+const RDTSCP = 1 << 27;
+const RDPID = 1 << 22;
+/** Whether the guest is shown an instruction that reads IA32_TSC_AUX: only then it has that register. */
+export const hasTscAux = ({ features: { extendedEdx, leaf7Ecx } }: CpuPolicy): boolean =>
+  (extendedEdx & RDTSCP) !== 0 || (leaf7Ecx & RDPID) !== 0;
+
 const signatureOf = (features: CpuFeatures): number => features.signature ?? DEFAULT_SIGNATURE;
 /** The family of the processor that is shown, with what leaf 1 says beside 15. */
 export function familyOf({ features }: CpuPolicy): number {

@@ -12,6 +12,7 @@ import type { XenVcpu } from '../domain.js';
 import { getPageAndType, putPageAndType } from '../mm/index.js';
 import { hex, trace } from '../trace.js';
 import { isCanonical } from '../traps/segments.js';
+import { hasTscAux } from './cpuid.js';
 import { timeStamp } from './time-stamp.js';
 
 export const Msr = {
@@ -129,7 +130,7 @@ function readMsr(vcpu: XenVcpu, index: number): bigint | null {
     case Msr.SHADOW_GS_BASE:
       return domain.is64 ? vcpu.gsBaseOther : null;
     case Msr.TSC_AUX:
-      return BigInt(core.tscAux >>> 0);
+      return hasTscAux(domain.cpu) ? BigInt(core.tscAux >>> 0) : null;
     case XEN_HYPERCALL_MSR:
       return 0n;
     default:
@@ -150,7 +151,7 @@ function writeMsr(vcpu: XenVcpu, index: number, value: bigint): boolean {
       else vcpu.gsBaseOther = value;
       return true;
     case Msr.TSC_AUX:
-      if (value >> 32n !== 0n) return false;
+      if (!hasTscAux(vcpu.domain.cpu) || value >> 32n !== 0n) return false;
       core.tscAux = Number(value);
       return true;
     case Msr.EFER:

@@ -1,3 +1,4 @@
+import { hypercall } from '@paravane/abi-xen';
 import { createMmu } from '@paravane/mmu';
 import { CORE_BYTES, createX86Engine } from '@paravane/x86';
 import { describe, expect, it } from 'vitest';
@@ -116,5 +117,42 @@ describe('a guest of a narrowed CPUID', () => {
     const rip = guest.core.rip;
     guest.privileged({ mnemonic: 'XSETBV', length: 3 });
     expect(guest.core.rip).not.toBe(rip + 3n);
+  });
+});
+
+describe('IA32_TSC_AUX', () => {
+  const TSC_AUX = 0xc0000103n;
+  const KERNEL = 0xffffffff80000100n;
+  const HANDLER = 0xffffffff80001000n;
+  /** Whether RDMSR, WRMSR, and RDTSCP with CR4.TSD are carried out for a kernel of these features. */
+  function allowed(features: CpuFeatures): boolean[] {
+    const guest = createTestGuest({ features });
+    const { core } = guest;
+    guest.call(hypercall.set_trap_table, guest.put(13n | (0xe033n << 16n), HANDLER, 0, 0));
+    core.regs[4] = guest.page().address + 4096n;
+    const isDone = (instruction: () => void): boolean => {
+      core.rip = KERNEL;
+      core.regs[1] = TSC_AUX;
+      core.regs[0] = 77n;
+      core.regs[2] = 0n;
+      instruction();
+      return core.rip !== HANDLER;
+    };
+    setGuestCr4(guest.vcpu, 4);
+    return [
+      isDone(() => guest.privileged({ mnemonic: 'RDMSR', length: 2 })),
+      isDone(() => guest.privileged({ mnemonic: 'WRMSR', length: 2 })),
+      isDone(() => {
+        core.rip = guest.putBytes(Uint8Array.of(0x0f, 0x01, 0xf9));
+        guest.exit({ reason: 'exception', vector: 13, errorCode: 0 });
+      }),
+    ];
+  }
+  it('is there with RDTSCP or RDPID, and not without', () => {
+    expect(allowed(ALL)).toEqual([true, true, true]);
+    const without = narrowFeatures(ALL, ['rdtscp']);
+    expect(without.extendedEdx).toBe(ALL.extendedEdx & ~(1 << 27));
+    expect(allowed(without)).toEqual([false, false, false]);
+    expect(allowed({ ...without, leaf7Ecx: 1 << 22 })).toEqual([true, true, true]);
   });
 });

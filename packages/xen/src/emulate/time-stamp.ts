@@ -5,6 +5,7 @@
 import { Gpr } from '@paravane/engine-api';
 import type { XenVcpu } from '../domain.js';
 import { readGuest } from '../guest-memory.js';
+import { hasTscAux } from './cpuid.js';
 
 const CR4_TSD = 4;
 const RDTSC = [0x0f, 0x31];
@@ -25,7 +26,8 @@ export function emulateTimeStamp(vcpu: XenVcpu): boolean {
     return bytes !== null && code.every((byte, i) => bytes[i] === byte);
   };
   const isPlain = isAt(RDTSC);
-  if (!isPlain && !isAt(RDTSCP)) return false;
+  // Xen reads TSC_AUX as RDMSR does.
+  if (!isPlain && !(hasTscAux(vcpu.domain.cpu) && isAt(RDTSCP))) return false;
   const value = timeStamp(vcpu);
   core.regs[Gpr.rax] = value & 0xffffffffn;
   core.regs[Gpr.rdx] = (value >> 32n) & 0xffffffffn;
