@@ -46,13 +46,31 @@ describe('reading and writing', () => {
   });
 
   it('lets only the owner set permissions, and never give the node away', () => {
-    const { guest } = setUp();
+    const { guest, store } = setUp();
+    store.introduceDomain(2);
     guest.ask(XS.MKDIR, 'data/p\0');
     expect(guest.ask(XS.SET_PERMS, 'data/p\0n1\0r2\0')).toBe('OK\0');
     expect(guest.ask(XS.GET_PERMS, 'data/p\0')).toBe('n1\0r2\0');
     expect(guest.ask(XS.SET_PERMS, 'data/p\0n2\0')).toBe('EPERM');
     expect(guest.ask(XS.SET_PERMS, 'data/p\0x1\0')).toBe('EINVAL');
     expect(guest.ask(XS.SET_PERMS, '/local/domain/1\0n1\0')).toBe('EACCES');
+  });
+
+  it('knows no owner that is no domain, and gives such a one no rights later', () => {
+    const { guest, host, store } = setUp();
+    guest.ask(XS.WRITE, 'data/p\0secret');
+    expect(guest.ask(XS.SET_PERMS, 'data/p\0n7\0')).toBe('ENOENT');
+    expect(guest.ask(XS.SET_PERMS, 'data/none\0n7\0')).toBe('ENOENT');
+    expect(host.ask(XS.SET_PERMS, '/local/domain/1/data/p\0n7\0')).toBe('ENOENT');
+    expect(host.ask(XS.SET_PERMS, '@releaseDomain\0n7\0')).toBe('ENOENT');
+    // As another than the owner it is shown.
+    expect(guest.ask(XS.SET_PERMS, 'data/p\0n1\0r7\0')).toBe('OK\0');
+    expect(guest.ask(XS.GET_PERMS, 'data/p\0')).toBe('n1\0r7\0');
+    store.introduceDomain(7);
+    const late = createWireClient(store.connect(7));
+    expect(late.ask(XS.READ, '/local/domain/1/data/p\0')).toBe('EACCES');
+    expect(guest.ask(XS.SET_PERMS, 'data/p\0n1\0r7\0')).toBe('OK\0');
+    expect(late.ask(XS.READ, '/local/domain/1/data/p\0')).toBe('secret');
   });
 
   it('lists a directory too large for one message in parts', () => {

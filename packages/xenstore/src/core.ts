@@ -26,6 +26,8 @@ export interface StoreCore {
   readonly special: Map<string, Permissions>;
   readonly onIntroduce: IntroduceHandler | undefined;
   live: Space;
+  /** Whether there is such a domain: the host, or one that was introduced. */
+  exists(domid: number): boolean;
   actorOf(domid: number): Actor;
   setTarget(domid: number, target: number): void;
   /** Runs an operation; what it changed is announced when the outermost one is done. */
@@ -84,6 +86,7 @@ export function createCore(options: XenstoreOptions, onRelease: (domid: number) 
     ]),
     onIntroduce: options.onIntroduce,
     live: new Space(rootNode, new Map(), () => ++generation, quotas),
+    exists: (domid) => domid === 0 || core.introduced.has(domid),
     actorOf: (domid) => ({ domid, privileged: privileged.has(domid), target: targets.get(domid) }),
     setTarget: (domid, target) => void targets.set(domid, target),
     operate(body) {

@@ -12,6 +12,8 @@ export interface Permission {
   readonly domid: number;
   /** READ and WRITE, or'ed. */
   readonly access: number;
+  /** Named when there was no such domain: it is shown, and gives no right to one that has the id later. */
+  readonly isVoid?: true;
 }
 /** Never empty. */
 export type Permissions = readonly [Permission, ...Permission[]];
@@ -55,7 +57,7 @@ export function parsePermissions(claimedTexts: readonly string[]): Permissions |
 function rightsOf(permissions: Permissions, domid: number): number {
   const [owner, ...others] = permissions;
   if (owner.domid === domid) return READ | WRITE | OWNER;
-  return others.find((other) => other.domid === domid)?.access ?? owner.access;
+  return others.find((other) => other.domid === domid && !other.isVoid)?.access ?? owner.access;
 }
 
 /** READ, WRITE and OWNER, or'ed. */

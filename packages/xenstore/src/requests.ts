@@ -4,7 +4,7 @@
  */
 import { DOMID_FIRST_RESERVED, XENSTORE_PAYLOAD_MAX, XS } from '@paravane/abi-xen';
 import { canonicalize, isEventPath, isSpecialPath } from './path.js';
-import { formatPermission, parsePermissions, READ } from './permissions.js';
+import { formatPermission, type Permission, type Permissions, parsePermissions, READ } from './permissions.js';
 import type { Session } from './session.js';
 import type { Space, XsError } from './space.js';
 import { bytesOf, textOf } from './text.js';
@@ -103,13 +103,19 @@ const getNodePermissions = withOnlyPath(({ session, space }, path) => {
   return typeof node === 'string' ? node : bytesOf(nameList(node.permissions.map(formatPermission)));
 });
 
+const voided = (permission: Permission): Permission => ({ ...permission, isVoid: true });
+
 const setPermissions: Handler = ({ session, space, payload }) => {
   const { core, actor, prefix } = session;
   const [claimedPath, ...texts] = strings(payload);
   if (claimedPath === undefined || texts.length === 0) return 'EINVAL';
   if (!actor.privileged && texts.length > core.quotas.permissions) return 'ENOSPC';
-  const permissions = parsePermissions(texts);
-  if (!permissions) return 'EINVAL';
+  const parsed = parsePermissions(texts);
+  if (!parsed) return 'EINVAL';
+  const [owner, ...others] = parsed;
+  const exists = ({ domid }: Permission): boolean => domid === actor.domid || core.exists(domid);
+  if (!exists(owner)) return 'ENOENT';
+  const permissions: Permissions = [owner, ...others.map((other) => (exists(other) ? other : voided(other)))];
   if (isSpecialPath(claimedPath)) {
     if (!actor.privileged) return 'EACCES';
     core.special.set(claimedPath, permissions);
@@ -217,7 +223,7 @@ const release = aboutDomain(({ core }, domid) => {
 const isIntroduced: Handler = ({ session, payload }) => {
   const domid = domainId(oneString(payload));
   if (domid === undefined) return 'EINVAL';
-  return bytesOf(domid === 0 || session.core.introduced.has(domid) ? 'T\0' : 'F\0');
+  return bytesOf(session.core.exists(domid) ? 'T\0' : 'F\0');
 };
 
 const resume = aboutDomain(({ core }, domid) => (core.introduced.has(domid) ? OK : 'ENOENT'));

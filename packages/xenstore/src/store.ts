@@ -159,7 +159,7 @@ export function createXenstore(options: XenstoreOptions = {}): Xenstore {
     },
     introduceDomain: (domid) => core.operate(() => core.introduce(domid)),
     releaseDomain: (domid) => core.operate(() => core.release(domid)),
-    isIntroduced: (domid) => domid === 0 || core.introduced.has(domid),
+    isIntroduced: (domid) => core.exists(domid),
     announce: (path) => core.operate(() => core.announce(path)),
   };
   return store;
