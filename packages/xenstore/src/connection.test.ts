@@ -292,6 +292,32 @@ describe('transactions', () => {
 });
 
 describe('quotas', () => {
+  it('XSA-421: count what transactions made when they are committed', () => {
+    const store = createXenstore({ quotas: { nodes: 4 } });
+    store.mkdir('/local/domain/1', ['n1']);
+    const guest = createWireClient(store.connect(1));
+    const ids = ['a', 'b'].map((name) => {
+      const id = Number.parseInt(guest.ask(XS.TRANSACTION_START, '\0'), 10);
+      for (const index of [0, 1]) expect(guest.ask(XS.MKDIR, `${name}${index}\0`, id)).toBe('OK\0');
+      return id;
+    });
+    expect(ids.map((id) => guest.ask(XS.TRANSACTION_END, 'T\0', id))).toEqual(['OK\0', 'ENOSPC']);
+    expect(guest.ask(XS.DIRECTORY, '/local/domain/1\0')).toBe('a0\0a1\0');
+  });
+
+  it('XSA-418: a tree as deep as a path can be is made, announced and removed', () => {
+    const { guest, host, store } = setUp();
+    store.setPermissions('/local/domain/1', ['n1']);
+    host.ask(XS.WATCH, '/local/domain/1\0t\0');
+    host.events();
+    const deep = 'x/'.repeat(900).slice(0, -1);
+    expect(guest.ask(XS.WRITE, `${deep}\0v`)).toBe('OK\0');
+    expect(guest.ask(XS.READ, `${deep}\0`)).toBe('v');
+    expect(guest.ask(XS.RM, 'x\0')).toBe('OK\0');
+    expect(guest.ask(XS.READ, 'x\0')).toBe('ENOENT');
+    expect(host.events()).toHaveLength(2);
+  });
+
   it('bound nodes, values, watches, transactions and steps of a guest', () => {
     const quotas = { nodes: 10, nodeBytes: 80, watches: 1, transactions: 0, transactionNodes: 4, permissions: 2 };
     const store = createXenstore({ quotas });
