@@ -78,8 +78,8 @@ export interface CodeCache {
   clearRegion(uop: number): void;
   /** Handler of a micro-operation, also where a region stands for it. */
   handlerOf(uop: number): number;
-  /** Whether `uop` is the block of this frame at its offset, not dropped and not yet a region. */
-  isPlain(uop: number, mfn: Mfn, mode: CodeMode): boolean;
+  /** Slot of the region that stands for the block of this frame at `uop`; 0 if none does, null if it was dropped. */
+  regionOf(uop: number, mfn: Mfn, mode: CodeMode): number | null;
   /** Changes with the code made of a frame. */
   generation(mfn: Mfn, mode: CodeMode): number;
   /** Page offset and length of the instruction that a micro-operation belongs to. */
@@ -390,9 +390,11 @@ export function createCodeCache(
     clearRegion,
     handlerOf,
     generation: (mfn, mode) => i32[(descriptor(mfn, mode) + GENERATION) >> 2]!,
-    isPlain(uop, mfn, mode) {
+    regionOf(uop, mfn, mode) {
       const table = descriptors[mode][mfn]!;
-      return table !== 0 && i32[(table >> 2) + offsets[(uop - arena) >> 4]!] === uop;
+      const block = table === 0 ? 0 : i32[(table >> 2) + offsets[(uop - arena) >> 4]!]!;
+      if (block === -uop) return i32[wordOf(uop)]! >>> 16;
+      return block === uop ? 0 : null;
     },
     offsetOf: (uop) => offsets[(uop - arena) >> 4]!,
     lengthOf: (uop) => lengths[(uop - arena) >> 4]!,

@@ -25,7 +25,7 @@ describe('a hostile guest', () => {
   it('can run any bytes: they end in a stop, in bounded time, within the guest', { timeout: 300_000 }, () => {
     const random = createRandom(0x5eed);
     const mmu = createMmu({ frames: 48, coreBytes: CORE_BYTES });
-    const engine = createX86Engine({ mmu, maxRegions: 100, compileAfter: 0 });
+    const engine = createX86Engine({ mmu, limits: { regions: 100 }, compileAfter: 0 });
     const vcpu = engine.createVcpu();
     const take = (owner: DomId): Mfn => mmu.frames.allocate(owner) as Mfn;
     const [root, l3, l2, l1] = [take(GUEST), take(GUEST), take(GUEST), take(GUEST)];

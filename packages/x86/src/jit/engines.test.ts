@@ -28,7 +28,7 @@ const BODIES = [
 
 describe('compiled code and the interpreter', () => {
   it('agree on registers, flags, memory and counts at every stop', () => {
-    const cores = [true, false].map((jit) => createCore(jit));
+    const cores = [true, false].map((jit) => createCore(jit, 1, { limits: { regions: 4 } }));
     fc.assert(
       fc.property(
         fc.array(fc.constantFrom(...BODIES), { minLength: 1, maxLength: 3 }),
@@ -74,7 +74,7 @@ describe('compiled code and the interpreter', () => {
       { numRuns: 12, seed: 7, endOnFailure: true },
     );
     expect(cores[0]!.engine.stats().compiledRegions).toBeGreaterThan(3);
-    expect(cores[0]!.engine.stats().regionEvictions).toBeGreaterThan(0);
+    expect(cores[0]!.engine.stats().regionEvictions).toBeGreaterThan(1);
     expect(cores[1]!.engine.stats().compiledRegions).toBeUndefined();
   });
 });

@@ -69,12 +69,13 @@ export interface RegionSource {
 export const successors = ({ targets }: Region, { offset, taken, next }: BasicBlock): number[] =>
   offset === DISPATCH ? targets : [taken, next].filter((to) => to !== NOWHERE);
 
-const inEntryPage = (offset: number): boolean => offset >= 0 && offset < 4096;
+/** Whether an offset lies in the page that a region is entered in. */
+export const isInPage = (offset: number): boolean => offset >= 0 && offset < 4096;
 const sideOf = (offset: number): -1 | 0 | 1 => (offset < 0 ? -1 : offset < 4096 ? 0 : 1);
 
 /** Whether an offset lies in the pages of a region. */
 export const isNear = (offset: number, neighbour: Neighbour | null): boolean =>
-  inEntryPage(offset) || (neighbour !== null && offset >= -4096 && offset < 8192 && sideOf(offset) === neighbour.side);
+  isInPage(offset) || (neighbour !== null && offset >= -4096 && offset < 8192 && sideOf(offset) === neighbour.side);
 
 /** Offset of a near branch's target, or `NOWHERE`. */
 export function branchTarget({ insn, offset }: Placed): number {
@@ -105,13 +106,13 @@ class RegionReader {
     return mfn === null ? null : { side, mfn };
   }
   private frame(offset: number): Mfn | null {
-    if (inEntryPage(offset)) return this.source.mfn;
+    if (isInPage(offset)) return this.source.mfn;
     const beside = this.beside(offset);
     this.neighbour ??= beside;
     return beside === null ? null : beside.mfn;
   }
   hasRun(offset: number): boolean {
-    if (inEntryPage(offset)) return this.source.hasRun(this.source.mfn, offset);
+    if (isInPage(offset)) return this.source.hasRun(this.source.mfn, offset);
     const beside = this.beside(offset);
     if (beside === null || !this.source.hasRun(beside.mfn, offset & 4095)) return false;
     this.neighbour = beside;
@@ -219,7 +220,7 @@ export function findRegion(source: RegionSource, entry: number): Region | null {
 function usedNeighbour(blocks: ReadonlyMap<number, BasicBlock>, neighbour: Neighbour | null): Neighbour | null {
   for (const { instructions } of blocks.values()) {
     for (const { insn, offset } of instructions) {
-      if (!inEntryPage(offset) || !inEntryPage(offset + insn.length - 1)) return neighbour;
+      if (!isInPage(offset) || !isInPage(offset + insn.length - 1)) return neighbour;
     }
   }
   return null;

@@ -2,7 +2,7 @@
 import type { VcpuCore } from '@paravane/engine-api';
 import { createMmu, Pte } from '@paravane/mmu';
 import type { DomId, Maddr, Mfn } from '@paravane/types';
-import { CORE_BYTES, createX86Engine } from '../index.js';
+import { CORE_BYTES, createX86Engine, type EngineOptions } from '../index.js';
 
 const GUEST = 1 as DomId;
 export const CODE = 0x400000n;
@@ -10,9 +10,9 @@ export const DATA = 0x600000n;
 export const DATA_PAGES = 64;
 
 /** An engine with a flat machine: pages of code at `CODE`, of data at `DATA`. */
-export function createCore(jit: boolean, codePages = 1) {
+export function createCore(jit: boolean, codePages = 1, options: Partial<EngineOptions> = {}) {
   const mmu = createMmu({ frames: 128, coreBytes: CORE_BYTES });
-  const engine = createX86Engine({ mmu, jit, maxRegions: 34, compileAfter: 0 });
+  const engine = createX86Engine({ mmu, jit, compileAfter: 0, ...options });
   const take = (): Mfn => mmu.frames.allocate(GUEST) as Mfn;
   const [root, l3, l2] = [take(), take(), take()];
   const bits = BigInt(Pte.present | Pte.rw | Pte.user);
