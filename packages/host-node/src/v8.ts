@@ -1,29 +1,32 @@
 import { setFlagsFromString } from 'node:v8';
 
 /**
- * What a process that runs guests asks of V8; figures are in docs/performance.md.
+ * What a process that runs guests asks of V8 of a version (`process.versions.v8`); figures are in docs/performance.md.
  *
  * - The heap grows slowly: most of what a machine allocates dies at once, and V8 by itself lets it grow to three times
  *   of what lives (60 MB in a boot of Debian) before it looks for it.
- * - JavaScript is optimized later, with less of what it calls inlined, and compiled by the baseline compiler at once: a
- *   boot is over when V8 has optimized hundreds of functions, many of them more than once.
+ * - JavaScript is compiled by the baseline compiler at once, and optimized with less of what it calls inlined; in V8 of
+ *   Node.js 20, later too. A boot is over when V8 has optimized hundreds of functions, many of them more than once.
  * - Guest code stays with the baseline compiler of WebAssembly until it has run for a few milliseconds, which is what
  *   the optimizing compiler costs.
+ * - Compiled guest code tells which of its branches are unlikely; from V8 13.7 on that is heard unasked.
  */
-const FLAGS = [
-  '--heap-growing-percent=10',
-  '--interrupt-budget=400000',
-  '--max-inlined-bytecode-size-cumulative=300',
-  '--always-sparkplug',
-  '--wasm-tiering-budget=30000000',
-];
+export function v8Flags(version: string): string[] {
+  const [major = 0, minor = 0] = version.split('.').map(Number);
+  const isBefore = (otherMajor: number, otherMinor: number): boolean =>
+    major < otherMajor || (major === otherMajor && minor < otherMinor);
+  return [
+    '--heap-growing-percent=10',
+    '--max-inlined-bytecode-size-cumulative=300',
+    '--always-sparkplug',
+    '--wasm-tiering-budget=30000000',
+    // Node.js 21, with 11.8, has no such flag.
+    ...(isBefore(11, 8) ? ['--interrupt-budget=400000'] : []),
+    ...(isBefore(13, 7) ? ['--experimental-wasm-branch-hinting'] : []),
+  ];
+}
 
-/**
- * Sets V8 up for a process that runs guests; to be called before a machine is made. Where V8 (`version`) does not by
- * itself, it may also use what compiled guest code tells of its branches, which of them are unlikely.
- */
-export function prepareV8(version: string | undefined = process.versions.v8): void {
-  for (const flag of FLAGS) setFlagsFromString(flag);
-  const [major = 99, minor = 0] = (version ?? '').split('.').map(Number);
-  if (major < 13 || (major === 13 && minor < 7)) setFlagsFromString('--experimental-wasm-branch-hinting');
+/** Sets V8 up for a process that runs guests; to be called before a machine is made. */
+export function prepareV8(): void {
+  for (const flag of v8Flags(process.versions.v8)) setFlagsFromString(flag);
 }
