@@ -1,10 +1,12 @@
-// Random programs on two engines: `node tools/equality/run.mjs [--programs N] [--from SEED] [--only SEED] [--fresh]`.
+// Random programs on two engines: `node tools/equality/run.mjs [--programs N] [--from SEED] [--only SEED] [--fresh]
+// [--warm]`.
 //
 // At every stop, the budget's and others', registers, flags, RIP, x87 and SSE state, the count and the reason must be
 // equal; after each program, memory and code. Programs come in batches that share a machine, so that many are compiled
 // together; each is run once to make it hot and again, from other registers, by budgets that end anywhere. What is
 // done is kept in .cache/equality.json, and the next run goes on from there. A failure is printed with its seed, which
-// `--only` runs again; its program is put beside that file. Exit status 1 where there is one.
+// `--only` runs again; its program is put beside that file. Exit status 1 where there is one. With `--warm` each batch
+// is run once more, by an engine that is given the code which the first compiled.
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -31,6 +33,7 @@ const { values } = parseArgs({
     from: { type: 'string' },
     only: { type: 'string' },
     fresh: { type: 'boolean', default: false },
+    warm: { type: 'boolean', default: false },
   },
 });
 const cache = join(dirname(dirname(dirname(fileURLToPath(import.meta.url)))), '.cache');
@@ -53,10 +56,20 @@ const batches = values.only === undefined ? Math.ceil(Number(values.programs) / 
 const started = process.cpuUsage();
 let machines;
 for (let batch = first; batch < first + batches; batch++) {
-  if (machines === undefined || batch % GENERATION === 0) machines = makeMachines();
+  if (machines === undefined || batch % GENERATION === 0) {
+    machines = [makeMachine({ jit: true, ...(values.warm ? { code: null } : {}) }), makeMachine({ jit: false })];
+  }
   const before = machines[0].engine.stats().compiledRegions;
   runBatch(batch);
-  state.compiled += machines[0].engine.stats().compiledRegions - before;
+  const { engine } = machines[0];
+  state.compiled += engine.stats().compiledRegions - before;
+  if (values.warm) {
+    const cold = machines;
+    machines = [makeMachine({ jit: true, code: engine.compiledCode() }), makeMachine({ jit: false })];
+    runBatch(batch);
+    state.warm = (state.warm ?? 0) + machines[0].engine.stats().warmRegions;
+    machines = cold;
+  }
   state.next = (batch + 1) * BATCH;
   if (values.only === undefined) {
     writeFileSync(stateFile, `${JSON.stringify(state)}\n`);
@@ -70,14 +83,14 @@ function summary() {
   const { user, system } = process.cpuUsage(started);
   return [
     `${state.programs} programs up to seed ${state.next - 1}, ${state.stops} stops compared`,
-    `${(state.instructions / 1e9).toFixed(2)} billion instructions, ${state.compiled} regions compiled`,
+    `${(state.instructions / 1e9).toFixed(2)} billion instructions, ${state.compiled} regions compiled${values.warm ? `, ${state.warm} put back` : ''}`,
     `${state.failures.length} failures${state.failures.length > 0 ? ` (${state.failures.join(' ')})` : ''}`,
     `${((user + system) / 1e6).toFixed(0)} processor seconds`,
   ].join('; ');
 }
 
-function makeMachines() {
-  return [true, false].map((jit) => createEqualityMachine({ jit, compileAfter: 0 }, (BATCH * ROOM) / 4096));
+function makeMachine(options) {
+  return createEqualityMachine({ ...options, compileAfter: 0 }, (BATCH * ROOM) / 4096);
 }
 
 function runBatch(batch) {

@@ -1,10 +1,13 @@
 /** Runs domains with the user's terminal as their consoles, until all have ended; the exit status says how. */
 import { randomBytes } from 'node:crypto';
+import { join } from 'node:path';
 import {
   type ControlSocket,
+  cacheFolder,
   controlFolder,
   hostTime,
   openControlSocket,
+  openKeptCode,
   openTraceFile,
   readToEnd,
   type TraceFile,
@@ -13,6 +16,7 @@ import {
   type BootChannel,
   type BootDisk,
   type BootVif,
+  type CodeKeeper,
   type Conductor,
   type DomainConfig,
   type DomainRun,
@@ -120,6 +124,7 @@ function start(
       onOutput: (bytes) => consoles.output(number, bytes),
       clock: flags.clock,
       engine: flags.engine,
+      ...(flags.codeCache ? { code: keptCode(context, flags, kernel) } : {}),
       // Each guest has random numbers of its own.
       seed: (flags.seed ?? (virtual ? 0n : randomBytes(8).readBigUInt64LE())) + BigInt(number),
       epoch: virtual ? virtualEpoch : Date.now(),
@@ -137,6 +142,12 @@ function start(
       onRestart: ({ kind }) => say(context, `"${config.name}" restarts after a ${kind}`),
     },
   );
+}
+
+function keptCode(context: CliContext, { log }: MachineFlags, kernel: Uint8Array): CodeKeeper {
+  return openKeptCode(join(cacheFolder(context.process.env), 'code'), kernel, (cause) => {
+    if (logLevels.indexOf('info') <= logLevels.indexOf(log)) say(context, `info: compiled code was not kept: ${cause}`);
+  });
 }
 
 /** The socket for `paravane list` and its like; a guest runs without it where it can't be made. */

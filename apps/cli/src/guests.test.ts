@@ -72,6 +72,24 @@ describe('our own kernel', () => {
     expect(stdout).toContain('\r\ntyped\r\n');
     expect(status).toBe(0);
   });
+
+  it('has the compiled code of its last run, unless that is not wanted, and does the same with it', async () => {
+    const run = async (...flags: string[]): Promise<{ warm: number | undefined; instructions: string | undefined }> => {
+      const args = ['start', '--clock', 'virtual', '--stats', ...flags];
+      const { status, stderr } = await paravane(args, 'memtest\rbench branches 100\rpoweroff\r');
+      expect(status).toBe(0);
+      const warm = /^warmRegions: (\d+)$/m.exec(stderr)?.[1];
+      return {
+        warm: warm === undefined ? undefined : Number(warm),
+        instructions: /instructions: \d+/.exec(stderr)?.[0],
+      };
+    };
+    await run();
+    const [kept, not] = [await run(), await run('--no-code-cache')];
+    expect(kept.warm).toBeGreaterThan(0);
+    expect(not.warm).toBeUndefined();
+    expect(kept.instructions).toBe(not.instructions);
+  });
 });
 
 describe('GRUB', () => {

@@ -7,6 +7,7 @@ export interface MachineFlags {
   readonly vcpus?: number;
   readonly clock: ClockMode;
   readonly engine: EngineKind;
+  readonly codeCache: boolean;
   readonly seed?: bigint;
   /** Milliseconds. */
   readonly timeout?: number;
@@ -35,6 +36,11 @@ export const machineFlags = {
     values: ['jit', 'interpreter'],
     default: 'jit',
     brief: 'Whether hot loops are compiled; a guest runs the same either way',
+  },
+  codeCache: {
+    kind: 'boolean',
+    default: true,
+    brief: 'Whether compiled code is kept for later runs of the same kernel; a guest runs the same either way',
   },
   seed: {
     kind: 'parsed',

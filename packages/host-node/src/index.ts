@@ -1,4 +1,5 @@
 /** Paravane on Node.js: terminal, time, files, and guests fetched from Debian packages. */
+export { cacheFolder } from './cache-folder.js';
 export { controlFolder } from './control-folder.js';
 export { type ControlLink, type ControlSocket, openControlLinks, openControlSocket } from './control-socket.js';
 export { dataFolder } from './data-folder.js';
@@ -6,6 +7,7 @@ export { decompressors, unpack } from './decompress.js';
 export { type ImageFileOptions, openImageFile } from './file-image.js';
 export { backingPath, type DiskImageOptions, imageDrivers, imageUnpackers, openDiskImage } from './file-images.js';
 export { fileCause, readWhole, writeWhole } from './files.js';
+export { type KeptCode, openKeptCode } from './kept-code.js';
 export { hostNet, hostNetworkClock } from './net.js';
 export { openPty, type Pty } from './pty.js';
 export { type AptOptions, aptSource, hasApt } from './pull/apt-source.js';

@@ -11,7 +11,7 @@ import { createHypervisor, type Hypervisor } from '@paravane/hypervisor';
 import { createMmu } from '@paravane/mmu';
 import type { BootRequest, DomainEnd, DomainStats, Machine, RunningDomain, StepResult } from '@paravane/toolstack';
 import { isParavaneError, ParavaneError } from '@paravane/types';
-import { CORE_BYTES, CORE_FEATURES, createX86Engine } from '@paravane/x86';
+import { CORE_BYTES, CORE_FEATURES, createX86Engine, type X86Engine } from '@paravane/x86';
 import { createPvDomain, createXenPersonality, narrowFeatures, type PvDomain, xenTransitions } from '@paravane/xen';
 import { createXenstore, createXenstoreRing, populateDomain, populateHost } from '@paravane/xenstore';
 import { attachChannels, type Channels } from './channels.js';
@@ -54,6 +54,7 @@ function ofKernel(error: unknown, file: string): unknown {
 }
 
 class BootedDomain implements RunningDomain {
+  private readonly engine: X86Engine;
   private readonly hypervisor: Hypervisor;
   private readonly guest: PvDomain;
   private readonly symbols: SymbolSource;
@@ -84,7 +85,9 @@ class BootedDomain implements RunningDomain {
       random: () => (random() << 32n) | random(),
       jit: request.engine !== 'interpreter',
       transitions: xenTransitions,
+      ...(request.code === undefined ? {} : { code: request.code.bytes }),
     });
+    this.engine = engine;
     this.profile = request.profile ? createGuestProfile(engine, () => this.guest.xen) : undefined;
     const hypervisor = createHypervisor({
       mmu,
@@ -169,6 +172,8 @@ class BootedDomain implements RunningDomain {
   }
 
   destroy(): void {
+    const code = this.request.code && this.engine.compiledCode();
+    if (code) this.request.code?.keep(code);
     this.guest.destroy();
     this.control.close();
     this.disks.close();

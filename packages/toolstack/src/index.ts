@@ -47,6 +47,7 @@ export {
   type BootRequest,
   type BootVif,
   type ClockMode,
+  type CodeKeeper,
   type CrashReport,
   type DomainControl,
   type DomainDisks,

@@ -43,6 +43,14 @@ export interface BootChannel {
   onOpen(input: (bytes: Uint8Array) => void): void;
 }
 
+/** Where compiled code is kept for later runs. */
+export interface CodeKeeper {
+  /** What was given to `keep` last; null where that was never. It must be as it was given. */
+  readonly bytes: Uint8Array | null;
+  /** Called at the end of a domain that has compiled more. */
+  keep(bytes: Uint8Array): void;
+}
+
 export interface BootRequest {
   readonly config: DomainConfig;
   readonly kernel: Uint8Array;
@@ -57,6 +65,8 @@ export interface BootRequest {
   readonly clock: ClockMode;
   /** `jit` if not given. What the guest does is the same with either. */
   readonly engine?: EngineKind;
+  /** Compiled code of earlier runs, and where to keep that of this one. What the guest does is the same without it. */
+  readonly code?: CodeKeeper;
   /** Where every random choice of the machine comes from. */
   readonly seed: bigint;
   /** The guest's wall clock when it starts: milliseconds since 1970. */

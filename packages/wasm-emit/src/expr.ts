@@ -92,6 +92,13 @@ export function load(name: Load, address: Expr, offset = 0): Expr {
   const [bytes, type] = LOADS[name];
   return { kind: 'op', type, args: [address], bytes: [...bytes, 0, ...leb(offset)] };
 }
+/** The value of a global of the module, by its index. */
+export const globalGet = (type: ValueType, index: number): Expr => ({
+  kind: 'op',
+  type,
+  args: [],
+  bytes: [0x23, ...leb(index)],
+});
 export const select = (condition: Expr, yes: Expr, no: Expr): Expr =>
   yes.type === 'v'
     ? { kind: 'op', type: 'v', args: [yes, no, condition], bytes: [0x1c, 1, 0x7b] }

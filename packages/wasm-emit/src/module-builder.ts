@@ -1,4 +1,4 @@
-/** Puts functions, imports, one memory and one table together to a WebAssembly module. */
+/** Puts functions, imports, globals, one memory and one table together to a WebAssembly module. */
 import type { ValueType } from './expr.js';
 import { FunctionBuilder, typeByte } from './function-builder.js';
 import { leb, Writer } from './writer.js';
@@ -18,6 +18,7 @@ export class ModuleBuilder {
   private readonly typeBodies: number[][] = [];
   private readonly imports: { name: string; type: number }[] = [];
   private readonly functions: { builder: FunctionBuilder; type: number }[] = [];
+  private readonly globals: string[] = [];
   private readonly exports: { name: string; index: number }[] = [];
   private readonly table: number[] = [];
 
@@ -51,6 +52,10 @@ export class ModuleBuilder {
     this.functions.push({ builder, type: this.type(builder.params, builder.results) });
     if (name !== undefined) this.exports.push({ name, index });
     return index;
+  }
+  /** Adds a mutable i32 that is 0 at first, exported as `name`. Returns its index. */
+  global(name: string): number {
+    return this.globals.push(name) - 1;
   }
   /** Puts a function into table 0. Returns its slot. */
   tableSlot(index: number): number {
@@ -101,11 +106,22 @@ export class ModuleBuilder {
         w.u32(this.table.length);
       });
     }
+    if (this.globals.length > 0) {
+      section(6, (w) => {
+        w.u32(this.globals.length);
+        for (const _ of this.globals) w.raw([0x7f, 1, 0x41, 0, 0x0b]);
+      });
+    }
     section(7, (w) => {
-      w.u32(this.exports.length);
+      w.u32(this.exports.length + this.globals.length);
       for (const { name, index } of this.exports) {
         w.name(name);
         w.byte(0);
+        w.u32(index);
+      }
+      for (const [index, name] of this.globals.entries()) {
+        w.name(name);
+        w.byte(3);
         w.u32(index);
       }
     });

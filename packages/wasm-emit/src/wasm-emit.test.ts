@@ -9,6 +9,7 @@ import {
   FunctionBuilder,
   f32,
   f64,
+  globalGet,
   i32,
   i64,
   LANES,
@@ -61,6 +62,25 @@ describe('the README', () => {
     await import('./testing/readme-example.js');
     expect(said.mock.calls).toEqual([[5050]]);
     said.mockRestore();
+  });
+});
+
+describe('globals', () => {
+  it('are exported, and read as they were set from outside', () => {
+    const module = new ModuleBuilder({ initial: 0, maximum: 1, shared: false });
+    const [first, second] = [module.global('a'), module.global('b')];
+    const f = new FunctionBuilder([], ['i']);
+    f.return(op('i32.sub', globalGet('i', first), globalGet('i', second)));
+    module.add(f, 'f');
+    const memory = new WebAssembly.Memory({ initial: 0, maximum: 1 });
+    const { a, b, ...rest } = new WebAssembly.Instance(new WebAssembly.Module(module.encode() as never), {
+      env: { memory },
+    }).exports;
+    const difference = rest.f as () => number;
+    expect(difference()).toBe(0);
+    (a as WebAssembly.Global).value = 7;
+    (b as WebAssembly.Global).value = -5;
+    expect(difference()).toBe(12);
   });
 });
 

@@ -12,8 +12,9 @@ import { CODE_CACHE_BYTES, createCodeCache, reserveCodeAreas } from './code-cach
 import { disassembleAt } from './disassemble.js';
 import { TRANSITION_SLOTS } from './interpreter.js';
 import { createJit, type Jit, type JitOptions, SAMPLE_INTERVAL } from './jit/jit.js';
+import { decodeCode, encodeCode } from './jit/stored-code.js';
 import { MemoryAccess } from './memory-access.js';
-import { interpreterImage } from './prebuilt.js';
+import { BUILD, interpreterImage } from './prebuilt.js';
 import { routineImports } from './routines.js';
 import { STATE_BYTES } from './state.js';
 import { transitionModule } from './transitions.js';
@@ -31,6 +32,20 @@ export interface EngineOptions extends JitOptions {
   jit?: boolean;
   /** What SYSCALL and RDMSR do without stopping the core. */
   transitions?: Transitions;
+  /**
+   * What `compiledCode` gave after an earlier run, as it was; null where there is none yet. It is used where the guest has
+   * the same code again. Of another build, or malformed, it counts as none. Not given: none is kept. Results are the
+   * same either way.
+   */
+  code?: Uint8Array | null;
+}
+
+export interface X86Engine extends Engine {
+  /**
+   * Compiled code for later runs of any guest: up to 8 MiB. Null where it has not changed, or none is to be kept. It is
+   * to be kept from changes: what runs is not checked again.
+   */
+  compiledCode(): Uint8Array | null;
 }
 
 type RunFunction = (cpu: number, ip: number, left: number, tag: bigint) => number;
@@ -59,7 +74,7 @@ export interface EngineParts {
 const instantiate = (bytes: Uint8Array, env: WebAssembly.Imports[string]): WebAssembly.Exports =>
   new WebAssembly.Instance(new WebAssembly.Module(bytes), { env }).exports;
 
-export function createX86Engine(options: EngineOptions): Engine {
+export function createX86Engine(options: EngineOptions): X86Engine {
   const { mmu } = options;
   const { machine } = mmu;
   const areas = reserveCodeAreas(machine);
@@ -94,6 +109,8 @@ export function createX86Engine(options: EngineOptions): Engine {
     table.set(TRANSITION_SLOTS.SYSCALL, transitions.syscall as never);
     table.set(TRANSITION_SLOTS.RDMSR, transitions.rdmsr as never);
   }
+  const madeFor = JSON.stringify([BUILD, machine.shared, mmu.tlb.base, areas]);
+  const kept = options.code === undefined ? null : decodeCode(madeFor, options.code ?? new Uint8Array());
   const parts: EngineParts = {
     mmu,
     access,
@@ -103,7 +120,7 @@ export function createX86Engine(options: EngineOptions): Engine {
     jit:
       options.jit === false
         ? null
-        : createJit(mmu, cache, areas, table, image.tableSlots, routineImports(instance.exports), options),
+        : createJit(mmu, cache, areas, table, image.tableSlots, routineImports(instance.exports), options, kept),
     untilSample: SAMPLE_INTERVAL,
     interpreted: 0,
     compiled: 0,
@@ -114,6 +131,10 @@ export function createX86Engine(options: EngineOptions): Engine {
     name: parts.jit ? 'jit' : 'interpreter',
     createVcpu: (): VcpuCore => new X86Vcpu(parts, machine.reserve(STATE_BYTES, 64)),
     disassemble: (vcpu, address) => disassembleAt(mmu, vcpu, address),
+    compiledCode() {
+      const modules = parts.jit?.stored() ?? null;
+      return modules && encodeCode(madeFor, modules);
+    },
     stats: () => ({
       decodedInstructions: cache.decoded,
       codeResets: cache.resets,

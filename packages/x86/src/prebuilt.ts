@@ -8,6 +8,8 @@ import { buildInterpreter, type InterpreterImage, type InterpreterOptions } from
 import { PREBUILT } from './prebuilt-image.js';
 
 export interface PrebuiltImage {
+  /** Differs between builds of which one may make other code than the other. */
+  build: string;
   options: InterpreterOptions;
   /** The module in base64. */
   module: string;
@@ -15,6 +17,9 @@ export interface PrebuiltImage {
   fused: [number, number][];
   tableSlots: number;
 }
+
+/** Of the running build. */
+export const BUILD = PREBUILT?.build ?? 'sources';
 
 const same = (a: InterpreterOptions, b: InterpreterOptions): boolean =>
   a.shared === b.shared && a.tlbBase === b.tlbBase && a.arena === b.arena && a.regionWords === b.regionWords;

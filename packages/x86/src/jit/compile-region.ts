@@ -6,6 +6,7 @@ import {
   callIndirect,
   type Expr,
   FunctionBuilder,
+  globalGet,
   i32,
   i64,
   type Label,
@@ -22,6 +23,7 @@ import { MAX_REGION, REGION, State, UOP_BYTES } from '../state.js';
 import { entryOffset, placeOfTag } from '../tlb-probe.js';
 import { emitDispatch } from './dispatch.js';
 import { KnownVectors } from './known-vectors.js';
+import type { RegionCode } from './live-code.js';
 import { FLAGS, Liveness } from './liveness.js';
 import { pagesOf } from './pages.js';
 import { type BasicBlock, DISPATCH, NOWHERE, type Region, successors } from './region.js';
@@ -52,17 +54,14 @@ export interface RegionPlaces {
   regionWords: number;
 }
 
-/** A region, and the descriptor of the page beside its own that it needs, or 0. */
-export interface PlacedRegion {
-  region: Region;
-  besideDescriptor: number;
-}
-
 /** A register that a side exit has written to the state is written there for good before the next one: code stays small. */
 const COLD_STORES = 1;
 
-/** A module of regions, exported as r0, r1, …; it takes `env.memory`, `env.table` and the routines. */
-export function regionModule(regions: readonly PlacedRegion[], places: RegionPlaces, shared: boolean): Uint8Array {
+/**
+ * A module of regions; it takes `env.memory`, `env.table` and the routines. Nothing in it says where in memory the
+ * guest's code lies. `exportsOf` tells what it exports.
+ */
+export function regionModule(regions: readonly Region[], places: RegionPlaces, shared: boolean): Uint8Array {
   const module = new ModuleBuilder({ ...ANY_MEMORY, shared }, true);
   const type = module.type(REGION.params, REGION.results);
   const routines = importRoutines(module);
@@ -74,9 +73,18 @@ export function regionModule(regions: readonly PlacedRegion[], places: RegionPla
     condition: module.add(conditionFunction(eflags)),
     find: module.add(findRegionFunction(places)),
   };
-  for (const [i, region] of regions.entries()) module.add(compileRegion(region, places, functions), `r${i}`);
+  for (const [i, region] of regions.entries()) {
+    const beside = region.neighbour && globalGet('i', module.global(`b${i}`));
+    module.add(compileRegion(region, places, functions, beside), `r${i}`);
+  }
   return module.encode();
 }
+
+/** What a module of regions exports for region `i`. */
+export const exportsOf = (exports: WebAssembly.Exports, i: number): RegionCode => ({
+  run: exports[`r${i}`]!,
+  beside: exports[`b${i}`] as WebAssembly.Global | undefined,
+});
 
 /** (linear address, tag, left, room) → table slot of the region there; 0 if there is none, or not enough left or room. */
 function findRegionFunction({ tlbBase, arena, regionWords }: RegionPlaces): FunctionBuilder {
@@ -119,9 +127,11 @@ function storeFlags(f: FunctionBuilder, cpu: Expr, { kind, a, b }: Flags): void 
  * stay small. Flags are in locals; an exit writes them where they were changed since they were last in the state.
  */
 function compileRegion(
-  { region, besideDescriptor }: PlacedRegion,
+  region: Region,
   { tlbBase }: RegionPlaces,
   functions: RegionFunctions,
+  /** Descriptor of the page beside its own that the region has code in. */
+  beside: Expr | null,
 ): FunctionBuilder {
   const f = new FunctionBuilder(REGION.params, REGION.results);
   const [cpu, left, tag, pcBase, room] = [f.param(0), f.param(1), f.param(2), f.param(3), f.param(4)];
@@ -344,11 +354,11 @@ function compileRegion(
   f.set(frame, i32(16 * f.localCount + 160));
   f.set(room, op('i32.sub', room, frame));
   f.set(tagPlace, placeOfTag(tag));
-  if (region.neighbour) {
+  if (region.neighbour && beside) {
     const page = f.let(op('i64.add', pcBase, i64(4096 * region.neighbour.side)));
     const entry = f.let(entryOffset(page, tagPlace));
     const mapped = op('i64.ne', load('i64.load', entry, tlbBase + TlbField.execTag), op('i64.or', page, tag));
-    const other = op('i32.ne', load('i32.load', entry, tlbBase + TlbField.code), i32(besideDescriptor));
+    const other = op('i32.ne', load('i32.load', entry, tlbBase + TlbField.code), beside);
     f.ifUnlikely(op('i32.or', mapped, other), () => {
       f.store('i32.store', cpu, left, State.left);
       f.store('i64.store', cpu, inPage(region.entry), State.rip);

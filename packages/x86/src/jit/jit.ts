@@ -10,8 +10,8 @@ import { type Mmu, TlbField, tlbEntryOffset } from '@paravane/mmu';
 import type { Mfn } from '@paravane/types';
 import type { CodeCache } from '../code-cache.js';
 import { decode } from '../decode.js';
-import { type RegionPlaces, regionModule } from './compile-region.js';
-import { LiveCode, type LiveCodeLimits, type RegionEntry } from './live-code.js';
+import { exportsOf, type RegionPlaces, regionModule } from './compile-region.js';
+import { LiveCode, type LiveCodeLimits, type RegionCode, type RegionEntry } from './live-code.js';
 import {
   findRegion,
   isIndirectJump,
@@ -22,6 +22,8 @@ import {
   type Region,
   type RegionSource,
 } from './region.js';
+import { type CodePiece, type StoredModule, storedLength } from './stored-code.js';
+import { WarmCode } from './warm-code.js';
 
 /** Interpreted instructions between two samples. */
 export const SAMPLE_INTERVAL = 12_000;
@@ -42,6 +44,8 @@ const PATIENCE = 80;
  * been seen to end with some 30,000 modules alive, those of all guests of a process.
  */
 const LIMITS: LiveCodeLimits = { regions: 4000, modules: 1000, bytes: 16 << 20 };
+/** Bytes of compiled code that are kept for later runs at most. */
+const MOST_STORED = 8 << 20;
 
 interface Queued extends RegionEntry {
   region: Region;
@@ -83,6 +87,10 @@ export interface JitOptions {
 }
 
 export interface Jit {
+  /** Whether an earlier run had compiled code that is entered at a page offset. */
+  expects(offset: number, mode: CodeMode): boolean;
+  /** The block at `uop` is to run: has compiled code of an earlier run stand for it, if there is any. */
+  meet(uop: number, mfn: Mfn, mode: CodeMode, beside: RegionSource['beside']): void;
   /**
    * The next block to run begins at `uop`, on this frame; the sample stands for so many interpreted instructions, or for
    * a block that was entered often where that is 0. `beside` tells of the pages next to it, `jump` where the block was
@@ -97,6 +105,8 @@ export interface Jit {
     jump: Jump | null,
   ): void;
   stats(): Record<string, number>;
+  /** What is worth keeping for later runs; null where that is what was given, or nothing was to be kept. */
+  stored(): StoredModule[] | null;
 }
 
 export function createJit(
@@ -107,6 +117,8 @@ export function createJit(
   firstSlot: number,
   routines: Record<string, WebAssembly.ExportValue>,
   { limits, compileAfter = COMPILE_AFTER }: JitOptions,
+  /** Compiled code of earlier runs; null where none is kept. */
+  kept: readonly StoredModule[] | null,
 ): Jit {
   const { machine } = mmu;
   const places = { ...areas, tlbBase: mmu.tlb.base };
@@ -120,6 +132,15 @@ export function createJit(
   let regions = 0;
   let instructions = 0;
   let bytesOut = 0;
+  const made: StoredModule[] = [];
+
+  const hostCompile = (bytes: Uint8Array, regions: number): RegionCode[] => {
+    const { exports } = new WebAssembly.Instance(new WebAssembly.Module(bytes as Uint8Array<ArrayBuffer>), {
+      env: { memory: machine.memory, table, ...routines },
+    });
+    return Array.from({ length: regions }, (_, i) => exportsOf(exports, i));
+  };
+  const warm = kept && new WarmCode(kept, code, cache, live, hostCompile);
 
   const generationOf = (mfn: Mfn | null, mode: CodeMode): number => (mfn === null ? 0 : cache.generation(mfn, mode));
 
@@ -172,26 +193,46 @@ export function createJit(
     queue = [];
     if (batch.length === 0) return;
     const bytes = regionModule(
-      batch.map(({ region, beside, mode }) => ({
-        region,
-        besideDescriptor: beside === null ? 0 : cache.descriptor(beside, mode),
-      })),
+      batch.map(({ region }) => region),
       places,
       machine.shared,
     );
     for (const { region } of batch) instructions += region.instructions;
     bytesOut += bytes.length;
-    const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), {
-      env: { memory: machine.memory, table, ...routines },
-    });
     modules++;
     regions += batch.length;
-    live.add(
-      // Without what they were compiled from, which need not live.
-      batch.map(({ uop, mfn, offset, mode, beside, generation }) => ({ uop, mfn, offset, mode, beside, generation })),
-      batch.map((_, i) => instance.exports[`r${i}`]!),
-      bytes.length,
-    );
+    const module = live.add(hostCompile(bytes, batch.length), bytes.length);
+    // Without what they were compiled from, which need not live.
+    for (const [i, { uop, mfn, offset, mode, beside, generation }] of batch.entries()) {
+      live.place(module, i, { uop, mfn, offset, mode, beside, generation });
+    }
+    if (warm !== null) {
+      const regions = batch.map(({ mfn, offset, mode, region }) => ({
+        entry: offset,
+        mode,
+        side: region.neighbour?.side ?? (0 as const),
+        pieces: piecesOf(mfn, region),
+      }));
+      made.push({ bytes, regions });
+    }
+  }
+  /** The code that a region was made from. */
+  function piecesOf(mfn: Mfn, { blocks, neighbour }: Region): CodePiece[] {
+    const isCode = new Uint8Array(3 * 4096);
+    for (const { instructions } of blocks.values()) {
+      for (const { insn, offset } of instructions) isCode.fill(1, offset + 4096, offset + 4096 + insn.length);
+    }
+    const pieces: CodePiece[] = [];
+    for (let from = isCode.indexOf(1); from >= 0; ) {
+      const page = from & ~4095;
+      let to = from;
+      while (to < page + 4096 && isCode[to] === 1) to++;
+      const offset = from - 4096;
+      const at = code.place(isInPage(offset) ? mfn : neighbour!.mfn) + (offset & 4095);
+      pieces.push({ offset, bytes: code.bytes.slice(at, at + to - from) });
+      from = isCode.indexOf(1, to);
+    }
+    return pieces;
   }
 
   /** Puts a region into the queue, and marks its code. */
@@ -212,8 +253,10 @@ export function createJit(
     if (queue.length >= BATCH) flush();
   }
 
-  /** All blocks were dropped. */
-  function forget(): void {
+  /** Takes note of it where all blocks were dropped. */
+  function notice(): void {
+    if (cache.resets === resets) return;
+    resets = cache.resets;
     live.clear();
     seen[64].clear();
     seen[32].clear();
@@ -221,17 +264,19 @@ export function createJit(
   }
 
   return {
+    expects: (offset, mode) => warm !== null && warm.expects(offset, mode),
+    meet(uop, mfn, mode, beside) {
+      notice();
+      if (cache.regionOf(uop, mfn, mode) === 0) warm?.place(uop, mfn, cache.offsetOf(uop), mode, beside);
+    },
     sample(uop, mfn, mode, interpreted, beside, jump) {
       const hot = interpreted === 0;
       if (jump) learn(jump, mode);
-      if (cache.resets !== resets) {
-        resets = cache.resets;
-        forget();
-      }
+      notice();
       const offset = cache.offsetOf(uop);
       live.wake(mfn, offset, mode);
       if (queue.length > 0 && ++waited > PATIENCE) flush();
-      if (cache.regionOf(uop, mfn, mode) !== 0) return;
+      if (cache.regionOf(uop, mfn, mode) !== 0 || warm?.place(uop, mfn, offset, mode, beside)) return;
       const { weights, looks } = seenIn(mfn, mode);
       const weight = (weights.get(offset) ?? 0) + (hot ? HOT_WEIGHT : interpreted);
       weights.set(offset, weight);
@@ -265,7 +310,15 @@ export function createJit(
       compiledRegions: regions,
       compiledInstructions: instructions,
       compiledBytes: bytesOut,
+      ...(warm === null ? {} : { warmRegions: warm.regions }),
       ...live.stats(),
     }),
+    stored() {
+      if (warm === null || made.length === 0) return null;
+      let room = MOST_STORED;
+      return [...warm.storedModules(true), ...made, ...warm.storedModules(false)].filter(
+        (module) => (room -= storedLength(module)) >= 0,
+      );
+    },
   };
 }

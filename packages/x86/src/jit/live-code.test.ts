@@ -22,9 +22,19 @@ function createBlocks() {
     clearRegion: (uop) => void (slots.has(uop) && slots.set(uop, 0)),
     regionOf: (uop) => slots.get(uop) ?? null,
     generation: (mfn) => generations.get(mfn) ?? 0,
+    descriptor: () => 0,
   };
   return { slots, generations, placement };
 }
+
+const entryAt = (uop: number, beside: Mfn | null = null): RegionEntry => ({
+  uop,
+  mfn: 1 as Mfn,
+  offset: uop,
+  mode: 64,
+  beside,
+  generation: 0,
+});
 
 function createLive(limits: { regions?: number; modules?: number; bytes?: number }) {
   const blocks = createBlocks();
@@ -35,14 +45,11 @@ function createLive(limits: { regions?: number; modules?: number; bytes?: number
   /** Compiles blocks into a module of a KiB for each. */
   const compile = (uops: readonly number[], beside: Mfn | null = null): void => {
     for (const uop of uops) blocks.slots.set(uop, 0);
-    const entries = uops.map(
-      (uop): RegionEntry => ({ uop, mfn: 1 as Mfn, offset: uop, mode: 64, beside, generation: 0 }),
-    );
-    live.add(
-      entries,
-      uops.map(() => code),
+    const module = live.add(
+      uops.map(() => ({ run: code })),
       uops.length * KIB,
     );
+    for (const [i, uop] of uops.entries()) live.place(module, i, entryAt(uop, beside));
   };
   const compiled = (): number[] =>
     [...blocks.slots.keys()].filter((uop) => blocks.slots.get(uop) !== 0).sort((a, b) => a - b);
@@ -112,6 +119,20 @@ describe('of compiled code', () => {
     slots.delete(2);
     for (const uop of [1, 2]) expect(wake(uop)).toBe(true);
     expect(compiled()).toEqual([3, 12, 13]);
+  });
+
+  it('a region stands for one block at a time, and takes no other slot for the next', () => {
+    const { live, slots, named } = createLive({ modules: 8 });
+    const module = live.add([{ run: aFunction() }], KIB);
+    for (const uop of [1, 2, 3]) slots.set(uop, 0);
+    expect(live.place(module, 0, entryAt(1))).toBe(true);
+    expect(live.place(module, 0, entryAt(2))).toBe(false);
+    slots.delete(1);
+    expect(live.place(module, 0, entryAt(2))).toBe(true);
+    expect(named()).toEqual([FIRST]);
+    live.clear();
+    expect(live.place(module, 0, entryAt(3))).toBe(false);
+    expect(named()).toEqual([]);
   });
 
   it('slots are used again, each by one region, and no more modules, regions or bytes live than may', () => {

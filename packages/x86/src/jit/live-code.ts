@@ -34,23 +34,34 @@ export interface RegionEntry {
   generation: number;
 }
 
+/** A region's function, and the descriptor of the page beside its own where it has code in one. */
+export interface RegionCode {
+  run: WebAssembly.ExportValue;
+  beside?: WebAssembly.Global | undefined;
+}
+
 interface LiveRegion extends RegionEntry {
   slot: number;
 }
-interface LiveModule {
-  bytes: number;
-  regions: LiveRegion[];
+/** A module that was taken in; it has no code once it is dropped. */
+export interface LiveModule {
+  readonly bytes: number;
+  readonly size: number;
+  code: readonly RegionCode[];
+  /** Where its regions are, by number. */
+  readonly regions: Map<number, LiveRegion>;
 }
 
 /** What of the code cache decides where compiled code stands. */
-export type RegionPlacement = Pick<CodeCache, 'setRegion' | 'clearRegion' | 'regionOf' | 'generation'>;
+export type RegionPlacement = Pick<CodeCache, 'setRegion' | 'clearRegion' | 'regionOf' | 'generation' | 'descriptor'>;
 
 /** Parts of what may live: when all is laid to rest, and to what is dropped where that was not enough. */
 const ALMOST_FULL = 0.75;
 const HALF_FULL = 0.5;
 const NOTHING: LiveCodeLimits = { regions: 0, modules: 0, bytes: 0 };
 
-const keyOf = (mfn: Mfn, offset: number, mode: CodeMode): number => (mfn * 4096 + offset) * 2 + (mode === 64 ? 1 : 0);
+const keyOf = ({ mfn, offset, mode }: Pick<RegionEntry, 'mfn' | 'offset' | 'mode'>): number =>
+  (mfn * 4096 + offset) * 2 + (mode === 64 ? 1 : 0);
 
 export class LiveCode {
   /** In the order in which they were compiled or put back. */
@@ -75,29 +86,42 @@ export class LiveCode {
     this.nextSlot = firstSlot;
   }
 
-  /** Takes in a module of `bytes` with a function for each region. Others go where there is no room for it. */
-  add(regions: readonly RegionEntry[], functions: readonly WebAssembly.ExportValue[], bytes: number): void {
-    const more = { regions: regions.length, modules: 1, bytes };
+  /** Takes in a module of `bytes`. Others go where there is no room for it. */
+  add(code: readonly RegionCode[], bytes: number): LiveModule {
+    const more = { regions: code.length, modules: 1, bytes };
     if (!this.fits(more, 1)) this.evict(more);
     else if (!this.asked && !this.fits(more, ALMOST_FULL)) this.layToRest();
-    const module: LiveModule = { bytes, regions: [] };
-    for (const [i, region] of regions.entries()) {
-      const slot = this.free.pop() ?? this.nextSlot++;
-      if (slot >= this.table.length) this.table.grow(1024);
-      this.table.set(slot, functions[i] as never);
-      this.cache.setRegion(region.uop, region.mfn, region.mode, slot, region.beside);
-      module.regions.push({ ...region, slot });
-    }
+    const module: LiveModule = { bytes, size: code.length, code, regions: new Map() };
     this.modules.add(module);
     this.count(module, 1);
+    return module;
+  }
+
+  /** Lets region `i` of a module stand for a block; false where it stands for another one, or the module was dropped. */
+  place(module: LiveModule, i: number, region: RegionEntry): boolean {
+    const code = module.code[i];
+    if (code === undefined) return false;
+    const before = module.regions.get(i);
+    if (before !== undefined) {
+      if (this.isPlaced(before) || this.resting.get(keyOf(before)) === module) return false;
+      this.free.push(before.slot);
+    }
+    const slot = this.free.pop() ?? this.nextSlot++;
+    if (slot >= this.table.length) this.table.grow(1024);
+    this.table.set(slot, code.run as never);
+    const { uop, mfn, mode, beside } = region;
+    if (code.beside && beside !== null) code.beside.value = this.cache.descriptor(beside, mode);
+    this.cache.setRegion(uop, mfn, mode, slot, beside);
+    module.regions.set(i, { ...region, slot });
+    return true;
   }
 
   /** Code there is hot. If a region that is entered there rests, its module is put back; whether one was. */
   wake(mfn: Mfn, offset: number, mode: CodeMode): boolean {
-    const module = this.resting.get(keyOf(mfn, offset, mode));
+    const module = this.resting.get(keyOf({ mfn, offset, mode }));
     if (module === undefined) return false;
     this.stir(module);
-    for (const { uop, slot, mfn, mode, beside, generation } of module.regions) {
+    for (const { uop, slot, mfn, mode, beside, generation } of module.regions.values()) {
       const isSame = beside === null || this.cache.generation(beside, mode) === generation;
       if (isSame && this.cache.regionOf(uop, mfn, mode) === 0) this.cache.setRegion(uop, mfn, mode, slot, beside);
     }
@@ -128,10 +152,10 @@ export class LiveCode {
     const { alive, limits } = this;
     return (['regions', 'modules', 'bytes'] as const).every((of) => alive[of] + more[of] <= limits[of] * part);
   }
-  private count({ regions, bytes }: LiveModule, sign: 1 | -1): void {
+  private count({ size, bytes }: LiveModule, sign: 1 | -1): void {
     const { alive } = this;
     this.alive = {
-      regions: alive.regions + sign * regions.length,
+      regions: alive.regions + sign * size,
       modules: alive.modules + sign,
       bytes: alive.bytes + sign * bytes,
     };
@@ -142,7 +166,7 @@ export class LiveCode {
     this.rounds++;
     this.asked = false;
     for (const module of this.modules) {
-      if (!module.regions.some((region) => this.isPlaced(region))) this.drop(module);
+      if (![...module.regions.values()].some((region) => this.isPlaced(region))) this.drop(module);
     }
     if (this.fits(NOTHING, ALMOST_FULL) && this.fits(more, 1)) return;
     for (const module of this.modules) {
@@ -153,17 +177,17 @@ export class LiveCode {
   private layToRest(): void {
     this.asked = true;
     for (const module of this.modules) {
-      for (const region of module.regions) {
+      for (const region of module.regions.values()) {
         if (!this.isPlaced(region)) continue;
         this.cache.clearRegion(region.uop);
-        this.resting.set(keyOf(region.mfn, region.offset, region.mode), module);
+        this.resting.set(keyOf(region), module);
       }
     }
   }
   /** None of the module's regions rests from now on. */
   private stir(module: LiveModule): void {
-    for (const { mfn, offset, mode } of module.regions) {
-      const key = keyOf(mfn, offset, mode);
+    for (const region of module.regions.values()) {
+      const key = keyOf(region);
       if (this.resting.get(key) === module) this.resting.delete(key);
     }
   }
@@ -173,16 +197,17 @@ export class LiveCode {
   /** The host's module goes with the last slot that names one of its functions. */
   private drop(module: LiveModule): void {
     this.stir(module);
-    for (const region of module.regions) {
-      const { uop, mfn, mode, slot } = region;
+    for (const { uop, mfn, mode, slot } of module.regions.values()) {
       // Not where the block has another region by now.
       const at = this.cache.regionOf(uop, mfn, mode);
       if (at === null || at === slot) this.cache.clearRegion(uop);
       this.table.set(slot, null);
       this.free.push(slot);
     }
+    module.code = [];
+    module.regions.clear();
     this.modules.delete(module);
     this.count(module, -1);
-    this.dropped += module.regions.length;
+    this.dropped += module.size;
   }
 }

@@ -44,7 +44,7 @@ function runCompiled(mmu: Mmu, core: VcpuCore): boolean {
   const region = findRegion(source, at & 4095);
   if (!region) return false;
   const places = { tlbBase: tlb.base, arena: 0, regionWords: 0 };
-  const module = new WebAssembly.Module(regionModule([{ region, besideDescriptor: 0 }], places, false));
+  const module = new WebAssembly.Module(regionModule([region], places, false));
   const helpers = new WebAssembly.Instance(routines, { env: { memory: machine.memory } });
   const table = new WebAssembly.Table({ element: 'anyfunc', initial: 0 });
   const { exports } = new WebAssembly.Instance(module, {
