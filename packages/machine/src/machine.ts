@@ -189,7 +189,10 @@ class BootedDomain implements RunningDomain {
     const { hypervisor, request } = this;
     const { config } = request;
     const personality = createXenPersonality(hypervisor.services);
-    const store = createXenstore();
+    const store = createXenstore({
+      clock: hypervisor.services,
+      warn: (message) => request.log?.('warning', message),
+    });
     populateHost(store);
     const guest = createPvDomain(hypervisor, personality, {
       name: config.name,

@@ -2,9 +2,12 @@
  * The store's state, shared by the host's side and the connections: the live tree, its watches, and the domains that
  * are introduced. Announcements are made after the outermost operation is complete, in the order of the changes.
  */
+import { type Accounts, createAccounts, type StoreClock } from './accounts.js';
+import type { Cause } from './cause.js';
 import type { SpecialPath } from './path.js';
-import type { Actor, Permissions } from './permissions.js';
-import { DEFAULT_QUOTAS, type Quotas, Space, type XsError } from './space.js';
+import { type Actor, type Permissions, withoutDomain } from './permissions.js';
+import { DEFAULT_QUOTAS, type Quotas } from './quotas.js';
+import { Space, type XsError } from './space.js';
 import { createWatches, type Watch, type Watches } from './watches.js';
 
 /** What an introduced domain asks of the toolstack by the wire: 0, or the name of an error. */
@@ -16,12 +19,26 @@ export interface XenstoreOptions {
   readonly privilegedDomains?: readonly number[];
   /** Serves INTRODUCE from a privileged domain; without it the answer is ENOSYS. */
   readonly onIntroduce?: IntroduceHandler;
+  /** Without it, events wait for a domain that does not read them for as long as it is there. */
+  readonly clock?: StoreClock;
+  /** Is told of domains that come to the limits of what the store keeps for them. */
+  readonly warn?: (message: string) => void;
+}
+
+/** A connection whose domain has requests that it may not make now. */
+export interface Stalled {
+  readonly congested: boolean;
+  onReady: (() => void) | undefined;
 }
 
 /** What connections see of the store. */
 export interface StoreCore {
   readonly quotas: Quotas;
+  readonly accounts: Accounts;
+  readonly clock: StoreClock | undefined;
   readonly watches: Watches;
+  /** Connections to be told when they are not congested any more. */
+  readonly stalled: Set<Stalled>;
   readonly introduced: Set<number>;
   readonly special: Map<string, Permissions>;
   readonly onIntroduce: IntroduceHandler | undefined;
@@ -30,8 +47,13 @@ export interface StoreCore {
   exists(domid: number): boolean;
   actorOf(domid: number): Actor;
   setTarget(domid: number, target: number): void;
-  /** Runs an operation; what it changed is announced when the outermost one is done. */
-  operate<Result>(body: () => Result): Result;
+  /**
+   * Runs an operation; what it changed is announced when the outermost one is done. `cause` is the request of a domain
+   * that it does.
+   */
+  operate<Result>(body: () => Result, cause?: Cause): Result;
+  /** Tells those that are stalled and need not be any more, unless an operation is under way, at whose end it is done. */
+  wakeStalled(): void;
   /** Puts a delivery in the queue of announcements. */
   announceTo(watch: Watch, path: string): void;
   /** Tells the watches on a special path. */
@@ -46,7 +68,7 @@ export function createCore(options: XenstoreOptions, onRelease: (domid: number) 
   const privileged = new Set(options.privilegedDomains ?? [0]);
   const targets = new Map<number, number>();
   const watches = createWatches();
-  const queue: { watch: Watch; path: string }[] = [];
+  const queue: { watch: Watch; path: string; cause?: Cause | undefined }[] = [];
   let generation = 0;
   let depth = 0;
   let delivering = false;
@@ -58,9 +80,9 @@ export function createCore(options: XenstoreOptions, onRelease: (domid: number) 
     generation: 0,
   };
 
-  function collect(): void {
+  function collect(cause: Cause | undefined): void {
     for (const change of core.live.takeChanges()) {
-      for (const watch of watches.hearing(change)) queue.push({ watch, path: change.path });
+      for (const watch of watches.hearing(change)) queue.push({ watch, path: change.path, cause });
     }
   }
 
@@ -69,33 +91,48 @@ export function createCore(options: XenstoreOptions, onRelease: (domid: number) 
     delivering = true;
     try {
       for (let next = queue.shift(); next; next = queue.shift()) {
-        if (watches.has(next.watch)) next.watch.deliver(next.path);
+        if (watches.has(next.watch)) next.watch.deliver(next.path, next.cause);
       }
     } finally {
       delivering = false;
     }
   }
 
+  const hasQuotas = (domid: number): boolean => !privileged.has(domid);
+  const nodesOf = (domid: number): number => core.live.bytesOf(domid);
+  const { clock, warn } = options;
+  const accounts = createAccounts({ quotas, hasQuotas, nodesOf, clock, warn });
+
   const core: StoreCore = {
     quotas,
+    accounts,
+    clock,
     watches,
+    stalled: new Set(),
     introduced: new Set(),
     special: new Map([
       ['@introduceDomain', [{ domid: 0, access: 0 }]],
       ['@releaseDomain', [{ domid: 0, access: 0 }]],
     ]),
     onIntroduce: options.onIntroduce,
-    live: new Space(rootNode, new Map(), () => ++generation, quotas),
+    live: Space.create(rootNode, { quotas, accounts, nextGeneration: () => ++generation }),
     exists: (domid) => domid === 0 || core.introduced.has(domid),
     actorOf: (domid) => ({ domid, privileged: privileged.has(domid), target: targets.get(domid) }),
     setTarget: (domid, target) => void targets.set(domid, target),
-    operate(body) {
+    operate(body, cause) {
       depth++;
       try {
         return body();
       } finally {
-        collect();
+        collect(cause);
         if (--depth === 0) deliverAll();
+        core.wakeStalled();
+      }
+    },
+    wakeStalled() {
+      if (depth > 0 || delivering) return;
+      for (const connection of [...core.stalled]) {
+        if (!connection.congested && core.stalled.delete(connection)) connection.onReady?.();
       }
     },
     announceTo: (watch, path) => void queue.push({ watch, path }),
@@ -112,6 +149,8 @@ export function createCore(options: XenstoreOptions, onRelease: (domid: number) 
       core.introduced.delete(domid);
       targets.delete(domid);
       core.live.forgetDomain(domid);
+      for (const [path, permissions] of core.special) core.special.set(path, withoutDomain(permissions, domid));
+      accounts.forget(domid);
       core.announce('@releaseDomain');
     },
   };

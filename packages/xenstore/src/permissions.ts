@@ -54,6 +54,14 @@ export function parsePermissions(claimedTexts: readonly string[]): Permissions |
   return owner && [owner, ...others];
 }
 
+/** Permissions without what they say of a domain that is no more; what it owned is domain 0's. */
+export function withoutDomain([owner, ...others]: Permissions, domid: number): Permissions {
+  return [
+    owner.domid === domid ? { domid: 0, access: owner.access } : owner,
+    ...others.filter((other) => other.domid !== domid),
+  ];
+}
+
 function rightsOf(permissions: Permissions, domid: number): number {
   const [owner, ...others] = permissions;
   if (owner.domid === domid) return READ | WRITE | OWNER;

@@ -95,10 +95,16 @@ describe('releaseDomain', () => {
     populateDomain(store, description);
     const connection = store.connect(1);
     store.introduceDomain(1);
+    store.setPermissions('@releaseDomain', ['n0', 'r1', 'r2']);
+    store.write('/local/domain/1/data/deep/node', '1');
+    const gone: string[] = [];
+    store.watch('/local/domain/1/data', (path) => void gone.push(path));
     store.releaseDomain(1);
     expect(connection.state).toBe('closed');
-    expect(store.getPermissions('/local/domain/1/data')).toEqual(['n0']);
+    expect(store.read('/local/domain/1/data')).toBeUndefined();
+    expect(gone).toEqual(['/local/domain/1/data', '/local/domain/1/data']);
     expect(store.getPermissions('/local/domain/1/name')).toEqual(['n0']);
+    expect(store.getPermissions('@releaseDomain')).toEqual(['n0', 'r2']);
   });
 });
 

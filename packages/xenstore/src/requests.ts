@@ -125,6 +125,9 @@ const setPermissions: Handler = ({ session, space, payload }) => {
   return path === undefined ? 'EINVAL' : ack(space.setPermissions(actor, path, permissions));
 };
 
+/** What a watch counts for: its path and token, which its key has with a NUL between them. */
+export const watchBytes = (key: string): number => key.length - 1;
+
 /** The path and token of WATCH and UNWATCH. */
 function watchArguments({ session, payload }: Request): { claimedPath: string; path: string; key: string } | undefined {
   const [claimedPath, token, ...others] = strings(payload);
@@ -145,8 +148,10 @@ const watch: Handler = (request) => {
   const added: Watch = {
     path: args.path,
     actor,
-    deliver: (path) => session.sendEvent(isRelative ? path.slice(session.prefix.length + 1) : path, token),
+    deliver: (path, cause) =>
+      session.sendEvent(isRelative ? path.slice(session.prefix.length + 1) : path, token, cause),
   };
+  if (!core.accounts.tryAdd(session.domid, watchBytes(args.key))) return 'ENOMEM';
   core.watches.add(added);
   session.watches.set(args.key, added);
   core.announceTo(added, args.path);
@@ -160,6 +165,7 @@ const unwatch: Handler = (request) => {
   if (!existing) return 'ENOENT';
   request.session.core.watches.remove(existing);
   request.session.watches.delete(args.key);
+  request.session.core.accounts.add(request.session.domid, -watchBytes(args.key));
   return OK;
 };
 
@@ -168,7 +174,7 @@ const transactionStart: Handler = ({ session, transaction }) => {
   const { actor, core, transactions } = session;
   if (!actor.privileged && transactions.size > core.quotas.transactions) return 'ENOSPC';
   const id = session.newTransactionId();
-  transactions.set(id, core.live.fork(true));
+  transactions.set(id, core.live.begin(session.domid));
   return bytesOf(`${id}\0`);
 };
 
@@ -177,6 +183,7 @@ const transactionEnd: Handler = ({ session, space, transaction, payload }) => {
   if (verdict !== 'T' && verdict !== 'F') return 'EINVAL';
   if (transaction === 0) return 'ENOENT';
   session.transactions.delete(transaction);
+  space.close();
   if (verdict === 'F') return OK;
   const merged = space.mergedInto(session.core.live, session.actor);
   if (typeof merged === 'string') return merged;

@@ -130,3 +130,62 @@ describe('the ring', () => {
     );
   });
 });
+
+describe('a domain that does not read', () => {
+  const request = encodeMessage(XS.GET_DOMAIN_PATH, 1, 0, '1\0');
+
+  it('has as many requests served as replies fit into the ring, and 20 more', () => {
+    const { ring, put, get, set, connection } = setUp();
+    // A reply has 16 bytes and the path's 16.
+    for (let count = 0; count < 1024 / 32 + 20; count++) {
+      put(request);
+      ring.kick();
+    }
+    expect([get(XENSTORE_RING.rsp_prod), connection.pending]).toEqual([1024, 20 * 32]);
+    expect(get(XENSTORE_RING.req_cons)).toBe(get(XENSTORE_RING.req_prod));
+    put(request);
+    ring.kick();
+    expect(get(XENSTORE_RING.req_cons)).toBe(get(XENSTORE_RING.req_prod) - request.length);
+    // It goes on when room for one reply is made.
+    set(XENSTORE_RING.rsp_cons, 32);
+    ring.kick();
+    expect([get(XENSTORE_RING.rsp_prod), connection.pending]).toEqual([1024 + 32, 20 * 32]);
+    expect(get(XENSTORE_RING.req_cons)).toBe(get(XENSTORE_RING.req_prod));
+  });
+
+  it('is told no more events than there is room for, however many are caused, and others are served', () => {
+    const { ring, put, store, connection, get } = setUp();
+    const other = store.connect(2);
+    store.mkdir('/local/domain/2', ['n2']);
+    store.mkdir('/flood', ['n0', 'r1']);
+    for (let token = 0; token < 15; token++) {
+      put(encodeMessage(XS.WATCH, token, 0, `/flood\0${`token ${token} `.repeat(100)}\0`));
+      ring.kick();
+    }
+    for (let index = 0; index < 300; index++) store.write(`/flood/${index}`, '');
+    // 2.5 MiB, its node and its watches included.
+    expect(connection.pending).toBeGreaterThan(2_400_000);
+    expect(connection.pending).toBeLessThan(0x28_0000);
+    expect(connection.state).toBe('open');
+    put(request);
+    ring.kick();
+    expect(get(XENSTORE_RING.req_cons)).toBeLessThanOrEqual(get(XENSTORE_RING.req_prod));
+    const message = encodeMessage(XS.WRITE, 1, 0, 'x\0v');
+    expect(other.receive(message)).toBe(message.length);
+    expect(store.read('/local/domain/2/x')).toBe('v');
+  });
+
+  it('holds up no other whose changes it watches for longer than their replies can wait', () => {
+    const { ring, put, store } = setUp();
+    store.mkdir('/local/domain/2', ['n2']);
+    put(encodeMessage(XS.WATCH, 1, 0, '/local/domain/2\0t\0'));
+    ring.kick();
+    const other = store.connect(2);
+    for (let index = 0; index < 100; index++) {
+      // What is not for the domain's eyes causes no event for it, and so no request waits for it.
+      const message = encodeMessage(XS.WRITE, index, 0, `n${index}\0`);
+      expect(other.receive(message)).toBe(message.length);
+      other.drainInto(new Uint8Array(other.pending));
+    }
+  });
+});

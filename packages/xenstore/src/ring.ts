@@ -85,17 +85,25 @@ export function createXenstoreRing({ connection, page, notify }: XenstoreRingOpt
     return undefined;
   }
 
-  /** Moves requests out of the page; whether any moved. */
+  /** Moves requests out of the page, as many as the connection takes now; whether any moved. */
   function takeRequests(): boolean {
     const shared = view();
-    if (!shared || connection.state !== 'open' || connection.congested) return false;
+    if (!shared || connection.state !== 'open') return false;
     const request = indices(shared.words, req_cons, req_prod);
     if (!request?.filled) return false;
     const claimedBytes = new Uint8Array(request.filled);
     copyAround(shared.bytes.subarray(req, req + XENSTORE_RING_SIZE), request.consumer, claimedBytes, false);
-    shared.words.setUint32(req_cons, request.producer, true);
-    connection.receive(claimedBytes);
-    return true;
+    const taken = connection.receive(claimedBytes);
+    // What the host does on the way may have taken the page away.
+    view()?.words.setUint32(req_cons, request.consumer + taken, true);
+    return taken > 0;
+  }
+
+  /** Moves what can be moved, until nothing can; whether anything did. */
+  function moveAll(): boolean {
+    let moved = false;
+    while ([putReplies(), takeRequests()].includes(true)) moved = true;
+    return moved;
   }
 
   /** Moves replies and events into the page; whether any moved. */
@@ -148,16 +156,18 @@ export function createXenstoreRing({ connection, page, notify }: XenstoreRingOpt
   const first = view();
   first?.words.setUint32(server_features, XENSTORE_SERVER_FEATURE_RECONNECTION | XENSTORE_SERVER_FEATURE_ERROR, true);
   connection.onOutput = flush;
+  connection.onReady = () => service(moveAll);
 
   return {
     kick: () =>
       service(() => {
         if (connection.state === 'closed') return false;
-        return [reconnect(), putReplies(), takeRequests(), putReplies(), publishError()].includes(true);
+        return [reconnect(), moveAll(), publishError()].includes(true);
       }),
     detach() {
       detached = true;
       connection.onOutput = undefined;
+      connection.onReady = undefined;
     },
   };
 }

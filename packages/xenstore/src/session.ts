@@ -1,4 +1,6 @@
 /** What the handlers of requests see of the connection that a request came by. */
+
+import type { Cause } from './cause.js';
 import type { StoreCore } from './core.js';
 import type { Actor } from './permissions.js';
 import type { Space } from './space.js';
@@ -13,6 +15,6 @@ export interface Session {
   /** By path and token, separated by NUL. */
   readonly watches: Map<string, Watch>;
   newTransactionId(): number;
-  sendEvent(path: string, token: string): void;
+  sendEvent(path: string, token: string, cause: Cause | undefined): void;
   dropWatchesAndTransactions(): void;
 }

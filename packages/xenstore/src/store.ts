@@ -125,7 +125,8 @@ export function createXenstore(options: XenstoreOptions = {}): Xenstore {
       const at = hostPath(path);
       if (findNode(core.live.root, at)) must(at, () => core.live.rm(HOST, at));
     },
-    getPermissions: (path) => nodeAt(path)?.permissions.map(formatPermission),
+    getPermissions: (path) =>
+      (isSpecialPath(path) ? core.special.get(path) : nodeAt(path)?.permissions)?.map(formatPermission),
     setPermissions(path, permissions) {
       const parsed = hostPermissions(permissions);
       if (isSpecialPath(path)) {

@@ -2,15 +2,17 @@
  * Who wants to hear of which changes, found by path. A watch hears of its path and of everything below it, and by its
  * exact path of what goes with an ancestor.
  */
+import type { Cause } from './cause.js';
 import { isSpecialPath, selfAndAncestors } from './path.js';
+
 import { type Actor, allows, type Permissions, READ } from './permissions.js';
 import type { Change } from './space.js';
 
 export interface Watch {
   readonly path: string;
   readonly actor: Actor;
-  /** Called once per change, never from within an operation on the store. */
-  deliver(path: string): void;
+  /** Called once per change, never from within an operation on the store; `cause` is a domain's request that made it. */
+  deliver(path: string, cause?: Cause): void;
 }
 
 export interface Watches {
