@@ -42,7 +42,8 @@ const runCommand = buildCommand<RunFlags, string[], CliContext>({
         variadic: true,
         optional: true,
         placeholder: 'SPEC',
-        brief: 'A further disk, as xl writes it: FILE,qcow2,xvda,rw or format=raw,vdev=xvda,access=rw,target=FILE',
+        brief:
+          "A further disk, or one in place of the configuration's with the same vdev, as xl writes it: FILE,qcow2,xvda,rw or format=raw,vdev=xvda,access=rw,target=FILE",
       },
       ...networkFlags,
       ...machineFlags,

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { readDisk } from './disk-config.js';
-import { readDomainConfig } from './domain-config.js';
+import { formatDiagnostic, readDomainConfig } from './domain-config.js';
 import { parseVdev } from './vdev.js';
 
 describe('names of virtual disks', () => {
@@ -126,8 +126,24 @@ describe('disks of a configuration', () => {
     );
   });
 
-  it('of the command line are complained about by their flag', () => {
-    const { diagnostics } = readDomainConfig(base, { disks: ['a.img'] });
-    expect(diagnostics[0]?.message).toContain('--disk a.img: the disk has no vdev');
+  it("of the command line take the place of the file's with the same device", () => {
+    const { config, diagnostics } = readDomainConfig(`${base}disk = ["a.img,,xvda", "b.img,,xvdb"]`, {
+      disks: ['format=qcow2,vdev=d0,access=r,target=c.qcow2'],
+    });
+    expect(diagnostics).toEqual([]);
+    expect(config?.disks?.map(({ vdev, target, format }) => [vdev.name, target, format])).toEqual([
+      ['xvdb', 'b.img', 'raw'],
+      ['d0', 'c.qcow2', 'qcow2'],
+    ]);
+  });
+
+  it.each([
+    [['a.img'], 'error: --disk a.img: the disk has no vdev'],
+    [['a.img,,xvda', 'b.img,,xvda'], 'error: --disk b.img,,xvda: "xvda" is the same device as "xvda": give each'],
+  ])('of the command line are complained about by their flag: %j', (disks, complaint) => {
+    const { config, diagnostics } = readDomainConfig(`${base}disk = ["z.img,,xvda"]`, { disks });
+    expect(config).toBeUndefined();
+    expect(diagnostics).toHaveLength(1);
+    expect(formatDiagnostic('g.cfg', diagnostics[0]!)).toMatch(new RegExp(`^${complaint}`));
   });
 });

@@ -10,6 +10,7 @@ import { laterKeys, supportedKeys } from './xl-keys.js';
 import {
   type Diagnostic,
   type ParsedConfig,
+  type Position,
   parseNumber,
   parseXlConfig,
   type Setting,
@@ -56,7 +57,7 @@ export interface ConfigOverrides {
   /** MiB. */
   readonly memory?: number;
   readonly vcpus?: number;
-  /** Disk specifications, in addition to those of the file. */
+  /** Disk specifications: each in place of the file's with the same device, else in addition. */
   readonly disks?: readonly string[];
   /** Network specifications, in addition to those of the file. */
   readonly vifs?: readonly string[];
@@ -102,10 +103,15 @@ export function readDomainConfig(text: string, overrides: ConfigOverrides = {}):
   return diagnostics.some(({ severity }) => severity === 'error') ? { diagnostics } : { config, diagnostics };
 }
 
-/** `file:line:column: severity: message`, as compilers write it. */
+/** `file:line:column: severity: message`, as compilers write it; without the place where it is about the command line. */
 export function formatDiagnostic(file: string, { line, column, severity, message }: Diagnostic): string {
-  return `${file}:${line}:${column}: ${severity}: ${message}`;
+  return line === commandLine.line ? `${severity}: ${message}` : `${file}:${line}:${column}: ${severity}: ${message}`;
 }
+
+/** Where what a flag says is complained about: in no line of the file. */
+const commandLine: Position = { line: 0, column: 0 };
+
+const isSameDevice = (one: DiskConfig, other: DiskConfig): boolean => one.vdev.number === other.vdev.number;
 
 class ConfigReader {
   readonly diagnostics: Diagnostic[] = [];
@@ -153,7 +159,7 @@ class ConfigReader {
     };
   }
 
-  private error(at: { line: number; column: number }, message: string): void {
+  private error(at: Position, message: string): void {
     this.diagnostics.push({ severity: 'error', message, line: at.line, column: at.column });
   }
 
@@ -161,7 +167,7 @@ class ConfigReader {
     if (!this.unread) this.error(this.top, message);
   }
 
-  private warn(at: { line: number; column: number }, message: string): void {
+  private warn(at: Position, message: string): void {
     this.diagnostics.push({ severity: 'warning', message, line: at.line, column: at.column });
   }
 
@@ -286,31 +292,36 @@ class ConfigReader {
   }
 
   private disks(added: readonly string[]): DiskConfig[] {
-    const disks: DiskConfig[] = [];
-    const add = (text: string, at: { line: number; column: number }, source: string): void => {
-      const { disk, errors, warnings } = readDisk(text);
-      for (const message of errors) this.error(at, `${source}: ${message}`);
-      for (const message of warnings) this.warn(at, `${source}: ${message}`);
-      if (disk === undefined) return;
-      const same = disks.find(({ vdev }) => vdev.number === disk.vdev.number);
-      if (same === undefined) disks.push(disk);
-      else this.error(at, `${source}: "${disk.vdev.name}" is the same device as "${same.vdev.name}"`);
-    };
     const setting = this.settings.get('disk');
     if (setting !== undefined && setting.value.kind !== 'list') {
       this.error(setting.value.at, '"disk" takes a list of strings, such as disk = ["root.img,raw,xvda,rw"]');
     }
+    const listed: DiskConfig[] = [];
     for (const item of setting?.value.kind === 'list' ? setting.value.items : []) {
       if (item.kind === 'list') this.error(item.at, 'a disk is a string, such as "root.img,raw,xvda,rw"');
-      else add(item.text, item.at, `disk "${item.text}"`);
+      else this.addDisk(listed, item.text, item.at, `disk "${item.text}"`);
     }
-    for (const text of added) add(text, this.top, `--disk ${text}`);
-    return disks;
+    const given: DiskConfig[] = [];
+    for (const text of added) this.addDisk(given, text, commandLine, `--disk ${text}`);
+    return [...listed.filter((disk) => !given.some((other) => isSameDevice(disk, other))), ...given];
+  }
+
+  private addDisk(disks: DiskConfig[], text: string, at: Position, source: string): void {
+    const { disk, errors, warnings } = readDisk(text);
+    for (const message of errors) this.error(at, `${source}: ${message}`);
+    for (const message of warnings) this.warn(at, `${source}: ${message}`);
+    if (disk === undefined) return;
+    const same = disks.find((other) => isSameDevice(disk, other));
+    if (same === undefined) disks.push(disk);
+    else {
+      const names = `"${disk.vdev.name}" is the same device as "${same.vdev.name}"`;
+      this.error(at, `${source}: ${names}: give each disk a vdev of its own`);
+    }
   }
 
   private vifs(added: readonly string[]): VifConfig[] {
     const vifs: VifConfig[] = [];
-    const add = (text: string, at: { line: number; column: number }, source: string): void => {
+    const add = (text: string, at: Position, source: string): void => {
       const { vif, errors, warnings } = readVif(text);
       for (const message of errors) this.error(at, `${source}: ${message}`);
       for (const message of warnings) this.warn(at, `${source}: ${message}`);
@@ -330,7 +341,7 @@ class ConfigReader {
       if (item.kind === 'list') this.error(item.at, 'an interface is a string, such as "mac=00:16:3e:01:02:03"');
       else add(item.text, item.at, `vif "${item.text}"`);
     }
-    for (const text of added) add(text, this.top, `--vif ${text}`);
+    for (const text of added) add(text, commandLine, `--vif ${text}`);
     return vifs;
   }
 
