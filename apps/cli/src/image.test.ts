@@ -59,6 +59,24 @@ describe('paravane image', () => {
       'no snapshot "monday"',
     );
     expect(existsSync(file('out.qcow2'))).toBe(false);
+    expect(image('convert', 'disk.raw', 'no-such-folder/out.qcow2')).toMatchObject({
+      status: 1,
+      stderr: expect.stringContaining('there is no folder no-such-folder'),
+    });
+  });
+
+  it("takes other programs' images for what they are, unless it is told a format", () => {
+    writeFileSync(file('disk.vmdk'), Buffer.concat([Buffer.from('KDMV'), Buffer.alloc(508)]));
+    for (const args of [
+      ['info', 'disk.vmdk'],
+      ['convert', 'disk.vmdk', 'out.raw'],
+    ]) {
+      expect(image(...args)).toMatchObject({
+        status: 2,
+        stderr: expect.stringContaining('disk.vmdk: it begins as a VMDK image does: make a copy with qemu-img'),
+      });
+    }
+    expect(image('info', '--format', 'raw', 'disk.vmdk')).toMatchObject({ status: 0 });
   });
 
   it('tells by its exit status what a check found', () => {

@@ -20,6 +20,7 @@ import {
   writev,
   writevSync,
 } from 'node:fs';
+import { dirname } from 'node:path';
 import { promisify } from 'node:util';
 import {
   type Buffers,
@@ -216,13 +217,15 @@ function openDescriptor(path: string, readOnly: boolean, create: ImageFileOption
   } catch (cause) {
     const data = { file: path };
     if (create === undefined) {
-      const verb = readOnly ? 'open' : 'open for writing';
-      throw new ParavaneError('file-unreadable', `cannot ${verb} ${path}: ${fileCause(cause)}`, { cause, data });
+      const what = readOnly ? path : `${path} for writing`;
+      throw new ParavaneError('file-unreadable', `cannot open ${what}: ${fileCause(cause)}`, { cause, data });
     }
     if ((cause as { code?: unknown }).code === 'EEXIST') {
       throw new ParavaneError('file-exists', `cannot make ${path}: it is there already`, { cause, data });
     }
-    throw new ParavaneError('file-unwritable', `cannot make ${path}: ${fileCause(cause)}`, { cause, data });
+    const noFolder = (cause as { code?: unknown }).code === 'ENOENT';
+    const why = noFolder ? `there is no folder ${dirname(path)}` : fileCause(cause);
+    throw new ParavaneError('file-unwritable', `cannot make ${path}: ${why}`, { cause, data });
   }
 }
 

@@ -9,6 +9,7 @@ import {
   isImageError,
   type Soon,
 } from '@paravane/image-api';
+import { foreignFormat } from './foreign.js';
 import { rawDriver } from './raw.js';
 
 export interface OpenImageOptions extends Omit<ImageOpenOptions, 'openBacking'> {
@@ -88,9 +89,16 @@ async function chooseDriver(
   return probeImage(file, drivers);
 }
 
-/** The driver that a file's first bytes ask for; raw if none does. */
+/** The driver that a file's first bytes ask for; raw if none does. Fails where they are those of a foreign format. */
 export async function probeImage(file: ImageFile, drivers: readonly ImageDriver[]): Promise<ImageDriver> {
   const head = new Uint8Array(Math.min(512, file.size));
   if (head.length > 0) await file.read(0, head);
-  return drivers.find((driver) => driver.probe?.(head) === true) ?? rawDriver;
+  const asked = drivers.find((driver) => driver.probe?.(head) === true);
+  if (asked !== undefined) return asked;
+  const foreign = foreignFormat(head);
+  if (foreign === undefined) return rawDriver;
+  throw imageError(
+    'image-unsupported',
+    `it begins as a ${foreign} image does: make a copy with qemu-img convert -O qcow2, or give its format if it is raw`,
+  );
 }

@@ -150,7 +150,8 @@ function readExtensions(bytes: Uint8Array, begin: number, claimedEnd: number): M
 
 function checkFeatures(view: DataView, names: Uint8Array | undefined): void {
   const low = view.getUint32(76);
-  if ((low & incompatible.externalData) !== 0) throw unsupported('its data is in another file (data_file)');
+  if ((low & incompatible.externalData) !== 0)
+    throw unsupported('its data is in another file (data_file): make a copy without, with qemu-img convert -O qcow2');
   if ((low & incompatible.extendedL2) !== 0) {
     throw unsupported('it has extended L2 entries: make a copy without, with qemu-img convert -o extended_l2=off');
   }
