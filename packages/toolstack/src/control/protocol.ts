@@ -137,10 +137,11 @@ export function parseRequest(claimedLine: string): ParsedRequest {
   const pathed = withPath.find((name) => name === op);
   if (pathed === undefined && op !== 'store-write') return { id, wrong: '"op" names no request of this protocol' };
   const { path, value } = claimed;
-  if (!isPath(path)) return { id, wrong: '"path" is a path of the store' };
+  if (!isPath(path))
+    return { id, wrong: 'a path of the store is names of letters, digits and - _ @ : with / between them' };
   if (pathed !== undefined) return { id, request: { op: pathed, path } };
   if (!isBytes(value, longestValue)) {
-    return { id, wrong: `"value" is text of one character per byte, ${longestValue} at most` };
+    return { id, wrong: `a value of the store is text of one character per byte, ${longestValue} at most` };
   }
   return { id, request: { op: 'store-write', path, value } };
 }
