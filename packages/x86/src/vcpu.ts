@@ -293,13 +293,7 @@ export class X86Vcpu extends VcpuState implements VcpuCore {
     if (found === null) return 0;
     i32[this.word + State.pcBase / 4] = lo & ~0xfff;
     i32[this.word + State.pcBase / 4 + 1] = hi;
-    if (left >= 0) {
-      this.cacheDescriptors(lo, hi, mfn);
-      const { jit, mmu } = this.parts;
-      if (jit?.expects(offset, mode)) {
-        jit.meet(found, mfn as Mfn, mode, (side) => frameBeside(mmu, this.tag, rip & ~0xfffn, side));
-      }
-    }
+    if (left >= 0) this.cacheDescriptors(lo, hi, mfn);
     return found;
   }
   /** Leaves the page's descriptor in its TLB entry, where branches look for it. */

@@ -87,10 +87,6 @@ export interface JitOptions {
 }
 
 export interface Jit {
-  /** Whether an earlier run had compiled code that is entered at a page offset. */
-  expects(offset: number, mode: CodeMode): boolean;
-  /** The block at `uop` is to run: has compiled code of an earlier run stand for it, if there is any. */
-  meet(uop: number, mfn: Mfn, mode: CodeMode, beside: RegionSource['beside']): void;
   /**
    * The next block to run begins at `uop`, on this frame; the sample stands for so many interpreted instructions, or for
    * a block that was entered often where that is 0. `beside` tells of the pages next to it, `jump` where the block was
@@ -253,10 +249,8 @@ export function createJit(
     if (queue.length >= BATCH) flush();
   }
 
-  /** Takes note of it where all blocks were dropped. */
-  function notice(): void {
-    if (cache.resets === resets) return;
-    resets = cache.resets;
+  /** All blocks were dropped. */
+  function forget(): void {
     live.clear();
     seen[64].clear();
     seen[32].clear();
@@ -264,15 +258,13 @@ export function createJit(
   }
 
   return {
-    expects: (offset, mode) => warm !== null && warm.expects(offset, mode),
-    meet(uop, mfn, mode, beside) {
-      notice();
-      if (cache.regionOf(uop, mfn, mode) === 0) warm?.place(uop, mfn, cache.offsetOf(uop), mode, beside);
-    },
     sample(uop, mfn, mode, interpreted, beside, jump) {
       const hot = interpreted === 0;
       if (jump) learn(jump, mode);
-      notice();
+      if (cache.resets !== resets) {
+        resets = cache.resets;
+        forget();
+      }
       const offset = cache.offsetOf(uop);
       live.wake(mfn, offset, mode);
       if (queue.length > 0 && ++waited > PATIENCE) flush();

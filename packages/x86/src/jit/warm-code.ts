@@ -1,9 +1,9 @@
 /**
- * Compiled code of earlier runs. Where a block is met at whose page offset an earlier run had a region, and all bytes
- * that the region was made from are there again, the region stands for the block at once.
+ * Compiled code of earlier runs. Where a block is seen in samples at whose page offset an earlier run had a region, and
+ * all bytes that the region was made from are there again, the region stands for the block from then on.
  *
  * What a region does depends on those bytes alone, so nothing but them has to be the same. A module is compiled by the
- * host when the first of its regions is met. Trusts that the modules came whole from an engine of the same build.
+ * host when the first of its regions is placed. Trusts that the modules came whole from an engine of the same build.
  */
 import type { CodeMode } from '@paravane/engine-api';
 import type { Mfn } from '@paravane/types';
@@ -59,11 +59,6 @@ export class WarmCode {
   /** Those of which something was put in place, or the others. */
   storedModules(used: boolean): StoredModule[] {
     return this.modules.filter((module) => module.used === used && !module.unusable).map(({ stored }) => stored);
-  }
-
-  /** Whether there are regions that are entered at a page offset. */
-  expects(offset: number, mode: CodeMode): boolean {
-    return this.candidates.has(keyOf(offset, mode));
   }
 
   /** Lets a region stand for the block at `uop`, for which none stands yet; false where there is none for it. */
