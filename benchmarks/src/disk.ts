@@ -13,6 +13,7 @@ import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { paravane } from './command-line.js';
 import { hostReference } from './measure.js';
 
 const TICKS_PER_SECOND = 100;
@@ -56,7 +57,6 @@ const { values } = parseArgs({
 });
 const scale = Number(values.scale);
 const root = fileURLToPath(new URL('../../', import.meta.url));
-const paravane = join(root, 'apps/cli/dist/main.js');
 const data =
   process.env.PARAVANE_HOME ?? join(process.env.XDG_DATA_HOME ?? join(homedir(), '.local/share'), 'paravane');
 const kernel = join(data, 'debian/vmlinuz');
@@ -108,7 +108,7 @@ function machinesFor(format: string, image: string): Machine[] {
   const here: Machine = {
     name: 'here',
     command: [
-      ...[process.execPath, paravane, 'run', '--kernel', kernel, '--ramdisk', initramfs, '--memory', '256', '--stats'],
+      ...[...paravane(), 'run', '--kernel', kernel, '--ramdisk', initramfs, '--memory', '256', '--stats'],
       ...['--cmdline', `console=hvc0 ${cmdline}`],
       ...['--disk', `${tools},raw,xvda,r`, '--disk', `${image},${format},xvdb,rw`],
     ],

@@ -13,6 +13,7 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { paravane } from './command-line.js';
 import { hostReference } from './measure.js';
 import { type MeasuredGuest, startGuest } from './measured-guest.js';
 
@@ -116,7 +117,7 @@ interface Figures {
 const here: Machine = {
   name: 'here',
   command: [
-    ...[process.execPath, join(root, 'apps/cli/dist/main.js'), 'run', '--kernel', kernel, '--ramdisk', initramfs],
+    ...[...paravane(), 'run', '--kernel', kernel, '--ramdisk', initramfs],
     ...['--memory', '256', '--vif', '', '--cmdline', 'console=hvc0 shell quiet'],
     ...['--disk', `${system},raw,xvda,r`],
   ],

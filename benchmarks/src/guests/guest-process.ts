@@ -20,7 +20,12 @@ export interface GuestProcess {
   stop(): void;
   resume(): void;
   kill(): Promise<void>;
+  /** Asks it to end, so that it can keep what it keeps; kills it where it does not. */
+  end(): Promise<void>;
 }
+
+/** Milliseconds. */
+const END_DEADLINE = 10_000;
 
 export function startGuestProcess(command: readonly string[], name: string): GuestProcess {
   const child = spawn(command[0]!, command.slice(1), { stdio: ['pipe', 'pipe', 'pipe'] });
@@ -76,6 +81,13 @@ export function startGuestProcess(command: readonly string[], name: string): Gue
     async kill() {
       child.kill('SIGKILL');
       await close;
+    },
+    async end() {
+      child.kill('SIGCONT');
+      child.kill('SIGTERM');
+      const timer = setTimeout(() => child.kill('SIGKILL'), END_DEADLINE);
+      await close;
+      clearTimeout(timer);
     },
   };
 }

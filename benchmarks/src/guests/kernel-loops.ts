@@ -1,6 +1,6 @@
 /** Loops in our own small kernel: what the paths cost that only a PV guest has, and some that every kernel has. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
+import { paravane } from '../command-line.js';
 import { startGuestProcess } from './guest-process.js';
 import type { Engine } from './machines.js';
 
@@ -35,10 +35,9 @@ export async function runKernelLoops(
   say: (line: string) => void,
 ): Promise<KernelLoop[]> {
   const results: KernelLoop[] = [];
-  const cli = fileURLToPath(new URL('../../../apps/cli/dist/main.js', import.meta.url));
   for (let round = 1; round <= rounds; round++) {
     for (const engine of engines.filter((each) => each === 'jit' || each === 'interpreter')) {
-      const guest = startGuestProcess([process.execPath, cli, 'start', '--engine', engine], `our kernel, ${engine}`);
+      const guest = startGuestProcess([...paravane(), 'start', '--engine', engine], `our kernel, ${engine}`);
       try {
         await guest.until(/paravane> /, DEADLINE);
         for (const [loop, turns] of Object.entries(loops)) {

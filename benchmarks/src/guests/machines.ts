@@ -4,9 +4,12 @@ import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { aptSource, dataFolder, hasApt, readDeb } from '@paravane/host-node';
+import { paravane } from '../command-line.js';
 import type { Bits, Programs } from './programs.js';
+import { engineNames } from './report.js';
 
-export type Engine = 'jit' | 'interpreter' | 'qemu' | 'v86';
+/** `again` has the compiled code of its last run, `jit` begins with none. */
+export type Engine = 'jit' | 'again' | 'interpreter' | 'qemu' | 'v86';
 
 export interface GuestMachine {
   readonly engine: Engine;
@@ -14,11 +17,12 @@ export interface GuestMachine {
   /** Of the programs that it runs. */
   readonly bits: readonly Bits[];
   readonly command: readonly string[];
+  /** Whether it is run once before it is measured. */
+  readonly rehearses?: boolean;
 }
 
 export const MEMORY_MIB = 256;
 const BIOS = '/usr/share/seabios';
-const root = fileURLToPath(new URL('../../../', import.meta.url));
 
 /** @param leave told of each machine that is left out, and why */
 export async function findMachines(
@@ -29,17 +33,19 @@ export async function findMachines(
   const kernel64 = join(dataFolder(process.env), 'debian/vmlinuz');
   if (!existsSync(kernel64)) throw new Error(`there is no ${kernel64}: run paravane pull debian first`);
   const common = 'quiet mitigations=off nowatchdog';
-  const here = (engine: 'jit' | 'interpreter'): GuestMachine => ({
+  const here = (engine: 'jit' | 'again' | 'interpreter'): GuestMachine => ({
     engine,
-    name: `Paravane, ${engine === 'jit' ? 'compiled' : 'interpreter'}`,
+    name: engineNames[engine],
     bits: [64, 32],
+    rehearses: engine === 'again',
     command: [
-      ...[process.execPath, join(root, 'apps/cli/dist/main.js'), 'run', '--engine', engine],
+      ...['env', `XDG_CACHE_HOME=${cache}`, ...paravane(), 'run'],
+      ...(engine === 'again' ? [] : ['--engine', engine, '--no-code-cache']),
       ...['--kernel', kernel64, '--ramdisk', programs.initramfs[64], '--memory', String(MEMORY_MIB)],
       ...['--cmdline', `console=hvc0 ${common}`],
     ],
   });
-  const machines = [here('jit'), here('interpreter')];
+  const machines = [here('jit'), here('again'), here('interpreter')];
   const kernel32 = await fetchKernel32(cache, leave);
   const qemu = (command: string, bits: Bits, kernel: string): void => {
     if (spawnSync(command, ['--version']).status !== 0) {

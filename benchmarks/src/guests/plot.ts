@@ -9,6 +9,7 @@ const PANEL = 420;
 const TOP = 70;
 const marks: Readonly<Record<Engine, string>> = {
   jit: '#0b6e4f',
+  again: '#37b37e',
   interpreter: '#8fbfa8',
   qemu: '#d1730f',
   v86: '#5a4fcf',
@@ -31,8 +32,8 @@ export function plot(tables: readonly Table[]): string {
   };
   const engines = [...new Set(tables.flatMap((table) => table.engines))];
   engines.forEach((engine, i) => {
-    parts.push(`<circle cx="${LEFT + i * 170}" cy="18" r="5" fill="${marks[engine]}"/>`);
-    text([LEFT + 10 + i * 170, 22], engineNames[engine]);
+    parts.push(`<circle cx="${LEFT + i * 150}" cy="18" r="5" fill="${marks[engine]}"/>`);
+    text([LEFT + 10 + i * 150, 22], engineNames[engine]);
   });
   names.forEach((name, row) => text([LEFT - 12, y(row) + 4], name, ' text-anchor="end"'));
   text([LEFT - 12, y(names.length) + 4], 'geometric mean', ' text-anchor="end" font-weight="bold"');

@@ -6,6 +6,7 @@ import type { Boot } from './run.js';
 
 export const engineNames: Readonly<Record<Engine, string>> = {
   jit: 'Paravane, compiled',
+  again: 'Paravane, run again',
   interpreter: 'Paravane, interpreter',
   qemu: 'QEMU, TCG',
   v86: 'v86',

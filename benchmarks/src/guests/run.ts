@@ -1,6 +1,7 @@
 /**
  * Measures: in each round all machines are booted anew, then each workload runs on one after the other, with the others
  * stopped. A workload says when it is ready and waits, so both looks at the clocks fall into moments when nothing runs.
+ * Machines that rehearse have a round before, which does not count.
  */
 import { spawnSync } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -65,8 +66,17 @@ interface Running {
 export async function runGuests(options: RunOptions): Promise<Results> {
   const results: Results = { samples: [], boots: [], failures: [], restarts: [] };
   const sums = new Map<string, string>();
-  for (let round = 1; round <= options.rounds; round++) {
-    const running: Running[] = options.machines.map((machine) => ({ machine, process: undefined, boot: undefined }));
+  await runRound(
+    0,
+    options.machines.filter(({ rehearses }) => rehearses === true),
+  );
+  for (const kept of [results.samples, results.boots]) kept.length = 0;
+  for (let round = 1; round <= options.rounds; round++) await runRound(round, options.machines);
+  return results;
+
+  async function runRound(round: number, machines: readonly GuestMachine[]): Promise<void> {
+    if (machines.length === 0) return;
+    const running: Running[] = machines.map((machine) => ({ machine, process: undefined, boot: undefined }));
     try {
       for (const each of running) await boot(each, round);
       for (const workload of options.workloads) {
@@ -76,7 +86,6 @@ export async function runGuests(options: RunOptions): Promise<Results> {
       for (const each of running) await end(each);
     }
   }
-  return results;
 
   function fail(line: string): void {
     results.failures.push(line);
@@ -104,7 +113,7 @@ export async function runGuests(options: RunOptions): Promise<Results> {
   async function end({ process, boot: booted }: Running): Promise<void> {
     if (process === undefined) return;
     if (booted !== undefined) booted.peakMiB = process.use().peakMiB;
-    await process.kill();
+    await process.end();
   }
 
   async function runEverywhere(running: Running[], workload: GuestWorkload, bits: Bits, round: number): Promise<void> {
