@@ -245,11 +245,55 @@ describe('images that QEMU makes', () => {
     expect((await expectReadAlike(path))[0]).toBe(1);
   });
 
-  it('that can’t be used say why', async () => {
+  for (const clusterSize of ['16k', '64k', '2M']) {
+    it(`read alike with extended L2 entries and clusters of ${clusterSize}, and are only read`, async () => {
+      const path = fresh('qcow2');
+      const made = `extended_l2=on,cluster_size=${clusterSize}`;
+      qemuImg(['create', '-f', 'qcow2', '-F', 'raw', '-b', source, '-o', made, path, '10M']);
+      qemuIo(path, ['write -P 17 100k 6k', 'write -z 300k 8k', 'write -P 18 3M 1M', 'discard 3500k 64k']);
+      qemuImg(['snapshot', '-c', 'then', path]);
+      qemuIo(path, ['write -P 19 3600k 2k', 'write -z 2M 2M', 'write -P 20 9M 1M']);
+      const compressed = fresh('qcow2');
+      qemuImg(['convert', '-c', '-O', 'qcow2', '-o', made, path, compressed]);
+      for (const image of [path, compressed]) {
+        await expectReadAlike(image);
+        await expectClean(image);
+        await expect(openDiskImage(image)).rejects.toMatchObject({ code: 'image-unsupported' });
+      }
+      const flat = fresh('raw');
+      qemuImg(['convert', '-l', 'snapshot.name=then', '-O', 'raw', path, flat]);
+      const file = openImageFile(path, { readOnly: true });
+      const under = { openBacking: () => openDiskImage(source, { readOnly: true, format: 'raw' }) };
+      const snapshot = await openQcow2(file, { ...under, snapshot: 'then' });
+      expect(Buffer.compare(await content(snapshot), readFileSync(flat))).toBe(0);
+      await snapshot.close();
+    });
+  }
+
+  it('with extended L2 entries that contradict themselves are corrupt to us as well', async () => {
     const path = fresh('qcow2');
     qemuImg(['create', '-f', 'qcow2', '-o', 'extended_l2=on,cluster_size=64k', path, '10M']);
+    qemuIo(path, ['write -P 17 0 64k', 'write -P 18 64k 2k']);
+    const bytes = readFileSync(path);
+    const l1 = Number(bytes.readBigUInt64BE(40));
+    const l2 = Number(bytes.readBigUInt64BE(l1) & 0x00fffffffffffe00n);
+    bytes.writeUInt32BE(2, l2 + 8);
+    writeFileSync(path, bytes);
+    qemuImg(['check', path], [2]);
+    const image = await openDiskImage(path, { readOnly: true });
+    expect(await image.check?.()).toMatchObject({ corruptions: 1, leaks: 0 });
+    const into = new Uint8Array(512);
+    await expect((async () => image.read(0, into))()).rejects.toMatchObject({ code: 'image-invalid' });
+    await image.read(65536, into);
+    expect(into.every((byte) => byte === 18)).toBe(true);
+    await image.close();
+  });
+
+  it('that can’t be used say why', async () => {
+    const path = fresh('qcow2');
+    qemuImg(['create', '-f', 'qcow2', '-o', `data_file=${fresh('dat')},data_file_raw=on`, path, '10M']);
     await expect(openDiskImage(path)).rejects.toMatchObject({ code: 'image-unsupported' });
-    await expect(openDiskImage(path)).rejects.toThrow(/extended L2/);
+    await expect(openDiskImage(path)).rejects.toThrow(/in another file/);
   });
 });
 

@@ -3,6 +3,7 @@
  * it is used is a leak; one counted less often, or a reference that makes no sense, is a corruption.
  */
 import { type ImageCheck, type ImageCheckOptions, imageError } from '@paravane/image-api';
+import { arePartsSound } from './clusters.js';
 import { COMPRESSED, COPIED, compressedRun, entryOffset, incompatible, readU64 } from './layout.js';
 import type { Metadata } from './metadata.js';
 import { type Opened, readTable, setIncompatible } from './opened.js';
@@ -68,6 +69,9 @@ class Check {
       } else if (entryOffset(high, low) !== 0) {
         this.use(`the cluster of entry ${index} of ${name}`, entryOffset(high, low), clusterSize);
       }
+      if (table.entryBytes === 16 && !arePartsSound(table, index)) {
+        this.corrupt(`the parts of the cluster of entry ${index} of ${name} contradict each other`);
+      }
     }
   }
 
@@ -114,7 +118,7 @@ class Check {
     for (const snapshot of opened.snapshots) {
       const l1 = await readTable(file, snapshot.l1Offset, snapshot.l1Entries * 8);
       await this.useTree(` of snapshot ${snapshot.id}`, l1, snapshot.l1Entries, (index) =>
-        readTable(file, entryOffset(l1.high(index), l1.low(index)), clusterSize),
+        readTable(file, entryOffset(l1.high(index), l1.low(index)), clusterSize, metadata.l2EntryBytes),
       );
       end += snapshot.entryLength;
     }

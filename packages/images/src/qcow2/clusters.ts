@@ -14,7 +14,12 @@ export function kindOf(high: number, low: number): ClusterKind {
 export interface Geometry {
   readonly clusterSize: number;
   readonly l2Entries: number;
+  /** 16 where an entry tells of each part of its cluster. */
+  readonly l2EntryBytes: 8 | 16;
 }
+
+/** Extended L2 entries halve clusters five times. */
+const partsOfCluster = 32;
 
 export interface Run {
   readonly kind: ClusterKind;
@@ -36,6 +41,7 @@ export function runAt(table: Table | null, at: number, most: number, geometry: G
     length += (l2Entries - index - 1) * clusterSize;
     return { kind: 'unallocated', length: Math.min(length, most), host: 0, index };
   }
+  if (geometry.l2EntryBytes === 16) return partRunAt(table, at, most, geometry);
   const kind = kindOf(table.high(index), table.low(index));
   const host = kind === 'data' ? hostOffset(table, index, clusterSize) : 0;
   if (kind !== 'compressed') {
@@ -48,6 +54,48 @@ export function runAt(table: Table | null, at: number, most: number, geometry: G
     }
   }
   return { kind, length: Math.min(length, most), host: host + inside, index };
+}
+
+/** The same in a table of extended entries, part by part. */
+function partRunAt(table: Table, at: number, most: number, { clusterSize, l2Entries }: Geometry): Run {
+  const partSize = clusterSize / partsOfCluster;
+  const index = Math.floor(at / clusterSize) % l2Entries;
+  const first = index * partsOfCluster + Math.floor((at % clusterSize) / partSize);
+  const kind = partKind(table, first);
+  if (kind === 'compressed') {
+    return { kind, length: Math.min(clusterSize - (at % clusterSize), most), host: 0, index };
+  }
+  const hostOf = (part: number): number =>
+    hostOffset(table, Math.floor(part / partsOfCluster), clusterSize) + (part % partsOfCluster) * partSize;
+  const host = kind === 'data' ? hostOf(first) : 0;
+  let length = partSize - (at % partSize);
+  for (let part = first + 1; length < most && part < l2Entries * partsOfCluster; part++) {
+    if (partKind(table, part) !== kind) break;
+    if (kind === 'data' && hostOf(part) !== host + (part - first) * partSize) break;
+    length += partSize;
+  }
+  return { kind, length: Math.min(length, most), host: host + (at % partSize), index };
+}
+
+function partKind(table: Table, part: number): ClusterKind {
+  const index = Math.floor(part / partsOfCluster);
+  if ((table.high(index) & COMPRESSED) !== 0) return 'compressed';
+  if (!arePartsSound(table, index)) {
+    throw imageError(
+      'image-invalid',
+      `the parts of entry ${index} of the L2 table at ${table.offset} contradict each other: the image is damaged`,
+    );
+  }
+  const bit = 1 << (part % partsOfCluster);
+  if ((table.zeroParts(index) & bit) !== 0) return 'zero';
+  return (table.storedParts(index) & bit) === 0 ? 'unallocated' : 'data';
+}
+
+/** No part of a cluster is both stored and zero, and none is stored where there is no cluster, or a compressed one. */
+export function arePartsSound(table: Table, index: number): boolean {
+  const [high, stored, zero] = [table.high(index), table.storedParts(index), table.zeroParts(index)];
+  if ((high & COMPRESSED) !== 0) return stored === 0 && zero === 0;
+  return (stored & zero) === 0 && (stored === 0 || entryOffset(high, table.low(index)) !== 0);
 }
 
 /** Bytes from `at`, up to `most`, that may be written where they are: one piece of the file, with one reference. */

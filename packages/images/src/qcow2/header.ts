@@ -22,6 +22,8 @@ export interface Qcow2Header {
   /** A reference count has 2 to the power of this many bits. */
   readonly refcountOrder: number;
   readonly compression: 'zlib' | 'zstd';
+  /** 16 with extended L2 entries, which tell of each 32nd of a cluster. */
+  readonly l2EntryBytes: 8 | 16;
   readonly backing?: { readonly name: string; readonly format?: string };
   /** The directory of persistent bitmaps, which we keep but don't read. */
   readonly bitmaps?: { readonly count: number; readonly offset: number; readonly length: number };
@@ -31,6 +33,8 @@ const extension = { end: 0, backingFormat: 0xe2792aca, features: 0x6803f857, bit
 
 export const limits = {
   clusterBits: { least: 9, most: 21 },
+  /** Of images with extended L2 entries: a part of a cluster is not smaller than a sector. */
+  extendedClusterBits: 14,
   l1Bytes: 32 * 2 ** 20,
   reftableBytes: 8 * 2 ** 20,
   snapshots: 65536,
@@ -77,13 +81,18 @@ function parse(bytes: Uint8Array, fileSize: number): Qcow2Header {
   const refcountOrder = v3 ? view.getUint32(96) : 4;
   expect(refcountOrder <= 6, `its reference counts have 2^${refcountOrder} bits, and can have up to 64`);
 
+  const l2EntryBytes = v3 && (view.getUint32(76) & incompatible.extendedL2) !== 0 ? 16 : 8;
+  expect(
+    l2EntryBytes === 8 || clusterBits >= limits.extendedClusterBits,
+    `its clusters of 2^${clusterBits} bytes are too small for extended L2 entries`,
+  );
   const size = readU64(view, 24);
   expect(Number.isSafeInteger(size), 'its disk is larger than 2^53 bytes');
   const l1Entries = view.getUint32(36);
   const l1Offset = readU64(view, 40);
   expect(l1Entries * 8 <= limits.l1Bytes, `its L1 table has ${l1Entries} entries, and can have 4194304`);
   expect(
-    l1Entries >= Math.ceil(size / (clusterSize * (clusterSize / 8))),
+    l1Entries >= Math.ceil(size / (clusterSize * (clusterSize / l2EntryBytes))),
     `its L1 table of ${l1Entries} entries is too short for a disk of ${size} bytes`,
   );
   checkPlace('L1 table', l1Offset, l1Entries * 8);
@@ -121,6 +130,7 @@ function parse(bytes: Uint8Array, fileSize: number): Qcow2Header {
     autoclear: v3 ? view.getUint32(92) : 0,
     refcountOrder,
     compression: compressionType === 1 ? 'zstd' : 'zlib',
+    l2EntryBytes,
     ...(backing === undefined ? {} : { backing }),
     ...(bitmaps === undefined || bitmaps.length < 24 ? {} : { bitmaps: readBitmaps(bitmaps) }),
   };
@@ -152,10 +162,7 @@ function checkFeatures(view: DataView, names: Uint8Array | undefined): void {
   const low = view.getUint32(76);
   if ((low & incompatible.externalData) !== 0)
     throw unsupported('its data is in another file (data_file): make a copy without, with qemu-img convert -O qcow2');
-  if ((low & incompatible.extendedL2) !== 0) {
-    throw unsupported('it has extended L2 entries: make a copy without, with qemu-img convert -o extended_l2=off');
-  }
-  const known = incompatible.dirty | incompatible.corrupt | incompatible.compressionType;
+  const known = incompatible.dirty | incompatible.corrupt | incompatible.compressionType | incompatible.extendedL2;
   for (let bit = 0; bit < 64; bit++) {
     const set = ((bit < 32 ? low >>> bit : view.getUint32(72) >>> (bit - 32)) & 1) === 1;
     if (!set || (bit < 32 && ((known >>> bit) & 1) === 1)) continue;

@@ -113,6 +113,7 @@ export class Qcow2Image implements DiskImage {
         version: header.version,
         refcountBits: 2 ** header.refcountOrder,
         compression: header.compression,
+        extendedL2: header.l2EntryBytes === 16,
         lazyRefcounts: (header.compatible & 1) !== 0,
         dirty: (header.incompatible & 1) !== 0,
         corrupt: (header.incompatible & 2) !== 0,

@@ -38,6 +38,7 @@ export class Metadata {
   /** Entries of an L2 table, and the bytes of disk that it maps. */
   readonly l2Entries: number;
   readonly l2Span: number;
+  readonly l2EntryBytes: 8 | 16;
   readonly refcounts: Refcounts;
   l1: Table;
   #tables = new Map<number, Table>();
@@ -63,7 +64,8 @@ export class Metadata {
     this.file = file;
     this.clusterBits = header.clusterBits;
     this.clusterSize = 2 ** header.clusterBits;
-    this.l2Entries = this.clusterSize / 8;
+    this.l2EntryBytes = header.l2EntryBytes;
+    this.l2Entries = this.clusterSize / header.l2EntryBytes;
     this.l2Span = this.l2Entries * this.clusterSize;
     this.l1 = l1;
     this.refcounts = new Refcounts(file, header.clusterBits, header.refcountOrder, reftable);
@@ -115,7 +117,8 @@ export class Metadata {
     const bytes = new Uint8Array(this.clusterSize);
     await this.file.read(offset, bytes);
     // A table made meanwhile is the newer one.
-    if (!this.#tables.has(index) && this.tableOffset(index) === offset) this.#keep(index, new Table(offset, bytes));
+    if (!this.#tables.has(index) && this.tableOffset(index) === offset)
+      this.#keep(index, new Table(offset, bytes, this.l2EntryBytes));
   }
 
   #keep(index: number, table: Table): void {

@@ -27,8 +27,13 @@ export async function setIncompatible(opened: Opened, features: number): Promise
   await opened.metadata.commit();
 }
 
-export async function readTable(file: ImageFile, offset: number, length: number): Promise<Table> {
+export async function readTable(
+  file: ImageFile,
+  offset: number,
+  length: number,
+  entryBytes: 8 | 16 = 8,
+): Promise<Table> {
   const bytes = new Uint8Array(length);
   if (length > 0) await file.read(offset, bytes);
-  return new Table(offset, bytes);
+  return new Table(offset, bytes, entryBytes);
 }

@@ -44,7 +44,8 @@ async function readSnapshot(file: ImageFile, header: Qcow2Header, at: number, in
 
   const clusterSize = 2 ** header.clusterBits;
   const size = extraLength >= 16 ? readU64(extra, 8) : header.size;
-  const fits = l1Entries * 8 <= limits.l1Bytes && l1Entries >= Math.ceil(size / (clusterSize * (clusterSize / 8)));
+  const l2Span = clusterSize * (clusterSize / header.l2EntryBytes);
+  const fits = l1Entries * 8 <= limits.l1Bytes && l1Entries >= Math.ceil(size / l2Span);
   if (!Number.isSafeInteger(size) || !fits) throw fail(`has an L1 table of ${l1Entries} entries`);
   if (l1Offset % clusterSize !== 0 || !(l1Offset + l1Entries * 8 <= Math.ceil(file.size / clusterSize) * clusterSize)) {
     throw fail(`has an L1 table at ${l1Offset}, which is not in the file`);

@@ -20,25 +20,37 @@ export class Table {
   /** Looked at since the last round of evictions. */
   used = true;
 
+  /** `entryBytes` is 16 for L2 tables with extended entries: the entry, and what is in each part of its cluster. */
   constructor(
     readonly offset: number,
     readonly bytes: Uint8Array,
+    readonly entryBytes: 8 | 16 = 8,
   ) {
     this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   }
 
   high(index: number): number {
-    return this.view.getUint32(index * 8);
+    return this.view.getUint32(index * this.entryBytes);
   }
 
   low(index: number): number {
-    return this.view.getUint32(index * 8 + 4);
+    return this.view.getUint32(index * this.entryBytes + 4);
+  }
+
+  /** Of an extended entry: a bit for each 32nd of the cluster that reads as zeroes. */
+  zeroParts(index: number): number {
+    return this.view.getUint32(index * this.entryBytes + 8);
+  }
+
+  /** Of an extended entry: a bit for each 32nd of the cluster that is in the file. */
+  storedParts(index: number): number {
+    return this.view.getUint32(index * this.entryBytes + 12);
   }
 
   set(index: number, high: number, low: number): void {
-    this.view.setUint32(index * 8, high);
-    this.view.setUint32(index * 8 + 4, low);
-    this.touch(index * 8);
+    this.view.setUint32(index * this.entryBytes, high);
+    this.view.setUint32(index * this.entryBytes + 4, low);
+    this.touch(index * this.entryBytes);
   }
 
   touch(at: number): void {
