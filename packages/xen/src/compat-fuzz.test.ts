@@ -1,6 +1,6 @@
 /** A 32-bit guest that means harm: nothing throws, the books balance, and a guest beside it keeps what it has. */
 import { hypercall, MMUEXT } from '@paravane/abi-xen';
-import type { ExitReason } from '@paravane/engine-api';
+import { type ExitReason, Flag } from '@paravane/engine-api';
 import type { Mfn } from '@paravane/types';
 import { describe, expect, it } from 'vitest';
 import { audit } from './mm/test-domain.js';
@@ -140,6 +140,7 @@ describe('a hostile 32-bit guest', () => {
       core.regs[4] = scratch + BigInt(random(4096));
       core.rip = random(4) ? COMPAT_BASE : BigInt(value());
       core.regs[0] = BigInt(random(66));
+      core.rflags = 0x202 | (random(4) === 0 ? Flag.NT : 0);
       const reasons: ExitReason[] = [
         'interrupt',
         'interrupt',

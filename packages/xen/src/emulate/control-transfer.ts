@@ -163,7 +163,8 @@ export function nativeIret(vcpu: XenVcpu, { width }: PrivilegedInstruction): voi
   const { core } = vcpu;
   const size = bytesOf(width);
   const long = isLong(vcpu);
-  if (core.rflags & Flag.NT) return raise(vcpu, long ? generalFault(0) : { vector: Vector.TS, errorCode: 0 });
+  // Xen's processors are in long mode, where no code goes back to a task.
+  if (core.rflags & Flag.NT) return raise(vcpu, generalFault(0));
   const frame = pop(vcpu, size, 3);
   if (!frame) return;
   const [rip, cs, flags] = frame as [bigint, bigint, bigint];
