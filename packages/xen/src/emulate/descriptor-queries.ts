@@ -11,9 +11,12 @@ import { absentPage, descriptor, type SegmentFault } from '../traps/segments.js'
 /** Xen's TSS and LDT in its part of the GDT (x86/include/asm/desc.h). */
 const TSS_SELECTOR = 0xe040;
 const LDT_SELECTOR = 0xe050;
-/** Types of system descriptors that LAR and LSL know: TSS, LDT, gates; LSL only those with a limit. */
-const LAR_SYSTEM = (1 << 1) | (1 << 2) | (1 << 3) | (1 << 4) | (1 << 5) | (1 << 9) | (1 << 11) | (1 << 12);
-const LSL_SYSTEM = (1 << 1) | (1 << 2) | (1 << 3) | (1 << 9) | (1 << 11);
+/**
+ * Types of system descriptors that LAR and LSL know in long mode: LDT, TSS and call gate, none of 16 bits; LSL only those
+ * with a limit (AMD APM vol. 3, LAR; Intel's manual has LAR know no LDT there).
+ */
+const LAR_SYSTEM = (1 << 2) | (1 << 9) | (1 << 11) | (1 << 12);
+const LSL_SYSTEM = (1 << 2) | (1 << 9) | (1 << 11);
 
 /** The descriptor that a selector names, if code of this privilege may ask about it. */
 function visible(vcpu: XenVcpu, selector: number, system: number): { lo: number; hi: number } | null {
