@@ -98,6 +98,20 @@ describe('the back end', () => {
     expect(request.getUint32(0, true)).toBe(5);
   });
 
+  it('XSA-216: puts nothing of its own into a response beside what it writes', () => {
+    const { front, back, memory } = pair();
+    for (let round = 0; round < 2; round++) {
+      put(front, 0xffffffff);
+      front.publish();
+      back.take();
+      back.respond((entry) => entry.setUint8(8, round === 0 ? 0xaa : 0xbb));
+      back.publish();
+    }
+    const [one, two] = [0, 1].map((at) => [...memory[0]!.subarray(64 + 112 * at, 64 + 112 * (at + 1))]);
+    const expected = (byte: number) => Array.from({ length: 112 }, (_, at) => (at === 8 ? byte : 0));
+    expect([one, two]).toEqual([expected(0xaa), expected(0xbb)]);
+  });
+
   it.each([33, 100, 0x80000000, 0xffffffff])('stops at a producer that claims %i requests', (claim) => {
     const { back, words } = pair();
     words.setUint32(RING.req_prod, claim, true);

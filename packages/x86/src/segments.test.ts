@@ -64,6 +64,35 @@ describe('data segments with a base', () => {
   });
 });
 
+describe('code at the end of 4 GiB (XSA-186)', () => {
+  const at = (offset: bigint, ...bytes: number[]): Vcpu => {
+    const vcpu = program('nop');
+    core.writeCode(Uint8Array.from(bytes), 0xf - Number(0xffffffffn - offset));
+    vcpu.setSegment(Seg.cs, 7, { base: CODE + 0x10n, limit: 0xffffffff, rights: 0xc0fb });
+    vcpu.rip = offset;
+    return vcpu;
+  };
+  it('goes on at offset 0, in 32 bits', () => {
+    for (const bytes of [
+      [0xb0, 0x5a],
+      [0xeb, 0x00],
+      [0x74, 0x00],
+    ]) {
+      const vcpu = at(0xfffffffen, ...bytes);
+      expect([outcome(vcpu), vcpu.rip]).toEqual(['done', 0n]);
+    }
+    // A jump over the end and back.
+    const vcpu = at(0xfffffffen, 0xeb, 0x02, 0x90, 0x90, 0xeb, 0xfa);
+    expect([outcome(vcpu), vcpu.rip]).toEqual(['done', 2n]);
+    expect([outcome(vcpu), vcpu.rip]).toEqual(['done', 0xfffffffen]);
+    expect([outcome(vcpu, 1001), vcpu.rip]).toEqual(['done', 2n]);
+  });
+  it('faults where an instruction lies across it', () => {
+    const vcpu = at(0xffffffffn, 0xb0, 0x5a);
+    expect([outcome(vcpu), vcpu.rip, vcpu.regs[0]]).toEqual(['13:0', 0xffffffffn, 0n]);
+  });
+});
+
 describe('limits and rights', () => {
   const access = (segment: Segment, text: string, offset: bigint): string => {
     const vcpu = program(text);
