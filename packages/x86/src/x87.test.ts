@@ -177,6 +177,23 @@ describe('x87', () => {
 });
 
 describe('FXSAVE and FXRSTOR', () => {
+  it('show a new vCPU nothing of another (XSA-165)', () => {
+    const engine = createX86Engine({ mmu: createMmu({ frames: 64, coreBytes: CORE_BYTES }) });
+    const one = engine.createVcpu();
+    const full = new Uint8Array(512).fill(0xa5);
+    full.set([0x7f, 3, 0, 0, 0xff, 0], 0);
+    full.set([0x80, 0x1f, 0, 0], 24);
+    one.writeFxState(full);
+    expect(one.readFxState().subarray(160, 416)).toEqual(full.subarray(160, 416));
+    // FCW and MXCSR have their defaults, all else is 0; MXCSR_MASK is not the vCPU’s.
+    const expected = new Uint8Array(512);
+    expected.set([0x7f, 3], 0);
+    expected.set([0x80, 0x1f], 24);
+    const fresh = engine.createVcpu().readFxState();
+    fresh.fill(0, 28, 32);
+    expect(fresh).toEqual(expected);
+  });
+
   it('move the state and drop what is reserved', () => {
     const { vcpu, run, fx } = machine(FNINIT, FLDPI, FXSAVE64_RDI, FNINIT, FXRSTOR64_RDI);
     vcpu.writeFxState(vcpu.readFxState());
