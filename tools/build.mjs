@@ -1,5 +1,5 @@
 // Builds every package: writes the project references that `tsc -b` needs from the packages' own dependency lists
-// (so nobody keeps them by hand), then runs `tsc -b`.
+// (so nobody keeps them by hand), then runs `tsc -b`, and makes what is made of its results.
 import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -54,3 +54,4 @@ const tsc = createRequire(import.meta.url).resolve('typescript/bin/tsc');
 const built = spawnSync(process.execPath, [tsc, '-b'], { cwd: root, stdio: 'inherit' }).status ?? 1;
 if (built !== 0) process.exit(built);
 await import('./prebuild-interpreter.mjs');
+await import('./bundle-cli.mjs');

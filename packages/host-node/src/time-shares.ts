@@ -32,11 +32,18 @@ const INTERVAL_MICROSECONDS = 2000;
 /** V8 keeps every sample until it is asked for them. */
 const COLLECT_MS = 20_000;
 
+/** By packages, or by the parts that the command line's build puts them into. */
 const packages: readonly (readonly [RegExp, Part])[] = [
-  [/[/\\]x86[/\\](dist|src)[/\\]jit[/\\]|[/\\]wasm-emit[/\\]/, 'translating and compiling'],
-  [/[/\\](x86|mmu)[/\\](dist|src)[/\\]/, 'decoding, page walks, rare instructions'],
-  [/[/\\](xen|hypervisor|abi-xen|domain-builder)[/\\](dist|src)[/\\]/, 'hypercalls and traps'],
-  [/[/\\](xenstore|xenbus|ring|images|network|[a-z]+-back|host-node)[/\\](dist|src)[/\\]/, 'devices'],
+  [/[/\\]x86[/\\](dist|src)[/\\]jit[/\\]|[/\\]wasm-emit[/\\]|[/\\]part-translation\.js$/, 'translating and compiling'],
+  [/[/\\](x86|mmu)[/\\](dist|src)[/\\]|[/\\]part-core\.js$/, 'decoding, page walks, rare instructions'],
+  [
+    /[/\\](xen|hypervisor|abi-xen|domain-builder)[/\\](dist|src)[/\\]|[/\\]part-hypervisor\.js$/,
+    'hypercalls and traps',
+  ],
+  [
+    /[/\\](xenstore|xenbus|ring|images|network|[a-z]+-back|host-node)[/\\](dist|src)[/\\]|[/\\]part-devices\.js$/,
+    'devices',
+  ],
 ];
 
 export function profileTime(): TimeProfile {
