@@ -165,6 +165,17 @@ describe('a guest with an interface', () => {
     expect(hashes(two?.[0])).toEqual(hashes(one?.[0]));
   });
 
+  it.each([
+    [['--vif', 'ip=300.1.1.1'], '"300.1.1.1" in a vif\'s ip is no IP address'],
+    [['--vif', 'ip=10.0.2.20 fec0::20/64', '--vif', 'ip=10.0.2.20'], 'two interfaces on "xenbr0" have ip=10.0.2.20'],
+    [['--vif', '', '--capture', 'no-such-folder/net.pcapng'], 'there is no folder no-such-folder'],
+  ])('is refused in words: %j', (flags, words) => {
+    const run = [program, 'run', '--kernel', program, ...flags];
+    const { status, stderr } = spawnSync(process.execPath, run, { env, encoding: 'utf8' });
+    expect(status).not.toBe(0);
+    expect(stderr).toContain(words);
+  });
+
   it('is needed for what the network’s flags say', () => {
     const { status, stderr } = spawnSync(process.execPath, [program, 'run', '--kernel', program, '--publish', '1:2'], {
       env,

@@ -1,7 +1,8 @@
 /** The network of a run: a switch with the guests' interfaces, and a user-mode network behind it. */
 import { createHash } from 'node:crypto';
 import { closeSync, openSync, writeSync } from 'node:fs';
-import { hostNet, hostNetworkClock, openTap } from '@paravane/host-node';
+import { dirname } from 'node:path';
+import { fileCause, hostNet, hostNetworkClock, openTap } from '@paravane/host-node';
 import type { Link } from '@paravane/link-api';
 import {
   type Capture,
@@ -10,6 +11,7 @@ import {
   createUserNetwork,
   joinLinks,
   type NetworkClock,
+  parseIpAddress,
   parsePublish,
   type Station,
   type Switch,
@@ -53,9 +55,9 @@ function openCapture(file: string, now: () => number): { capture: Capture; close
   try {
     handle = openSync(file, 'w');
   } catch (error) {
-    throw new ParavaneError('capture-file', `cannot write the capture ${file}: ${(error as Error).message}`, {
-      cause: error,
-    });
+    const noFolder = (error as { code?: unknown }).code === 'ENOENT';
+    const why = noFolder ? `there is no folder ${dirname(file)}` : fileCause(error);
+    throw new ParavaneError('capture-file', `cannot write the capture ${file}: ${why}`, { cause: error });
   }
   return {
     capture: createCapture({
@@ -109,8 +111,9 @@ export async function openNetwork(
       .filter((other) => other.bridge === bridge)
       .map(({ mac, config: { ip } }) => ({
         mac,
-        ...(ip === undefined ? {} : { address: ip.split(' ')[0] as string }),
+        ...(ip === undefined ? {} : { address: firstAddress(ip) }),
       }));
+    checkAddresses(bridge, stations);
     const random = virtual === undefined ? Math.random : seededRandom(`${bridge} ${virtual.seed}`);
     const isFirst = networks.size === 0;
     networks.set(
@@ -202,6 +205,23 @@ function checkMacs(macs: readonly string[]): void {
   const twice = macs.find((mac, at) => macs.indexOf(mac) < at);
   if (twice === undefined) return;
   throw new ParavaneError('bad-argument', `two interfaces have the address ${twice}: give each a mac of its own`);
+}
+
+/** Of a vif's `ip`: addresses with blanks between them, each with the length of its network's prefix or without. */
+function firstAddress(ip: string): string {
+  const addresses = ip.split(' ').map((text) => ({ text, address: text.replace(/\/\d+$/, '') }));
+  for (const { text, address } of addresses) {
+    if (parseIpAddress(address) !== undefined) continue;
+    throw new ParavaneError('bad-argument', `"${text}" in a vif's ip is no IP address: write it as in ip=10.0.2.20`);
+  }
+  return addresses[0]?.address ?? '';
+}
+
+function checkAddresses(bridge: string, stations: readonly Station[]): void {
+  const given = stations.flatMap(({ address }) => (address === undefined ? [] : [address]));
+  const twice = given.find((address, at) => given.indexOf(address) < at);
+  if (twice === undefined) return;
+  throw new ParavaneError('bad-argument', `two interfaces on "${bridge}" have ip=${twice}: give each one of its own`);
 }
 
 /** Numbers of 0 to 1, the same for the same seed. */
