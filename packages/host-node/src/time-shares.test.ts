@@ -1,3 +1,7 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { otherThreadsSeconds, partsOf, profileTime } from './time-shares.js';
 
@@ -5,14 +9,15 @@ interface Node {
   readonly name: string;
   readonly url: string;
   readonly children?: readonly Node[];
+  readonly line?: number;
 }
 
 /** A profile with one sample of a second in each node. */
 function profile(root: Node): Parameters<typeof partsOf>[0] {
   const nodes: Parameters<typeof partsOf>[0]['nodes'] = [];
-  const add = ({ name, url, children = [] }: Node): number => {
+  const add = ({ name, url, line = 0, children = [] }: Node): number => {
     const id = nodes.length + 1;
-    const callFrame = { functionName: name, url, scriptId: '0', lineNumber: 0, columnNumber: 0 };
+    const callFrame = { functionName: name, url, scriptId: '0', lineNumber: line, columnNumber: 0 };
     const node = { id, callFrame, children: [] as number[] };
     nodes.push(node);
     for (const child of children) node.children.push(add(child));
@@ -24,6 +29,21 @@ function profile(root: Node): Parameters<typeof partsOf>[0] {
 }
 
 describe('shares of time', () => {
+  it('are told by what the files were that a bundler has put together', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'time-shares-'));
+    const file = join(folder, 'main.js');
+    writeFileSync(file, 'start();\n// packages/xen/dist/a.js\nf();\ng();\n// packages/x86/dist/jit/b.js\nh();\n');
+    const url = pathToFileURL(file).href;
+    const children = [0, 2, 3, 5].map((line) => ({ name: `at ${line}`, url, line }));
+    const parts = partsOf(profile({ name: '(root)', url: '', children }));
+    rmSync(folder, { recursive: true });
+    expect(Object.fromEntries(parts)).toEqual({
+      'everything else': 2,
+      'hypercalls and traps': 2,
+      'translating and compiling': 1,
+    });
+  });
+
   it('are told by files, modules and callers', () => {
     const region: Node = {
       name: 'wasm-function[2]',

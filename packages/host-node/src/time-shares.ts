@@ -32,18 +32,11 @@ const INTERVAL_MICROSECONDS = 2000;
 /** V8 keeps every sample until it is asked for them. */
 const COLLECT_MS = 20_000;
 
-/** By packages, or by the parts that the command line's build puts them into. */
 const packages: readonly (readonly [RegExp, Part])[] = [
-  [/[/\\]x86[/\\](dist|src)[/\\]jit[/\\]|[/\\]wasm-emit[/\\]|[/\\]part-translation\.js$/, 'translating and compiling'],
-  [/[/\\](x86|mmu)[/\\](dist|src)[/\\]|[/\\]part-core\.js$/, 'decoding, page walks, rare instructions'],
-  [
-    /[/\\](xen|hypervisor|abi-xen|domain-builder)[/\\](dist|src)[/\\]|[/\\]part-hypervisor\.js$/,
-    'hypercalls and traps',
-  ],
-  [
-    /[/\\](xenstore|xenbus|ring|images|network|[a-z]+-back|host-node)[/\\](dist|src)[/\\]|[/\\]part-devices\.js$/,
-    'devices',
-  ],
+  [/[/\\]x86[/\\](dist|src)[/\\]jit[/\\]|[/\\]wasm-emit[/\\]/, 'translating and compiling'],
+  [/[/\\](x86|mmu)[/\\](dist|src)[/\\]/, 'decoding, page walks, rare instructions'],
+  [/[/\\](xen|hypervisor|abi-xen|domain-builder)[/\\](dist|src)[/\\]/, 'hypercalls and traps'],
+  [/[/\\](xenstore|xenbus|ring|images|network|[a-z]+-back|host-node)[/\\](dist|src)[/\\]/, 'devices'],
 ];
 
 export function profileTime(): TimeProfile {
@@ -113,10 +106,31 @@ export function partsOf({ nodes, samples = [], timeDeltas = [] }: Profiler.Profi
   return seconds;
 }
 
-function partOfFrame({ functionName, url }: { functionName: string; url: string }): Part | undefined {
+/** Where modules begin in a file that a bundler has put them into: line, from 0, and the file that each was. */
+const bundles = new Map<string, readonly (readonly [line: number, file: string])[]>();
+
+function modulesIn(url: string): readonly (readonly [number, string])[] {
+  const known = bundles.get(url);
+  if (known !== undefined) return known;
+  let modules: (readonly [number, string])[] = [];
+  try {
+    const lines = url.startsWith('file:') ? readFileSync(new URL(url), 'utf8').split('\n') : [];
+    modules = lines.flatMap((text, line) => {
+      const file = /^\/\/ (\S+[/\\](?:dist|src)[/\\]\S+\.[jt]s)$/.exec(text)?.[1];
+      return file === undefined ? [] : [[line, file] as const];
+    });
+  } catch {
+    // What can't be read is taken for what its name says.
+  }
+  bundles.set(url, modules);
+  return modules;
+}
+
+function partOfFrame({ functionName, url, lineNumber }: Profiler.ProfileNode['callFrame']): Part | undefined {
   if (functionName === '(garbage collector)') return 'garbage collection';
   if (functionName === '(idle)') return 'idle';
-  return packages.find(([pattern]) => pattern.test(url))?.[1];
+  const file = modulesIn(url).findLast(([line]) => line <= lineNumber)?.[1] ?? url;
+  return packages.find(([pattern]) => pattern.test(file))?.[1];
 }
 
 /** Processor seconds of this process's other threads (compilers, collectors, files); undefined where it can't be known. */
