@@ -212,14 +212,24 @@ describe('watches', () => {
     expect(guest.events()).toEqual([]);
   });
 
-  it('come after the reply to the request that caused them', () => {
-    const { guest, connection } = setUp();
-    guest.ask(XS.WATCH, 'data\0t\0');
-    guest.events();
-    connection.receive(encodeMessage(XS.WRITE, 9, 0, 'data/x\0v'));
-    const bytes = new Uint8Array(connection.pending);
-    connection.drainInto(bytes);
-    expect(decodeMessages(bytes).map((message) => message.type)).toEqual([XS.WRITE, XS.WATCH_EVENT]);
+  it('come before the reply to the request that caused them, and what the host does because of it behind', () => {
+    const { guest, connection, store } = setUp();
+    store.watch('/local/domain/1/data/x', () => store.write('/local/domain/1/data/answer', '1'));
+    const types = (type: number, payload: string, transaction = 0): (string | number)[] => {
+      connection.receive(encodeMessage(type, 9, transaction, payload));
+      const bytes = new Uint8Array(connection.pending);
+      connection.drainInto(bytes);
+      return decodeMessages(bytes).map((message) => (message.type === XS.WATCH_EVENT ? message.text : message.type));
+    };
+    const [x, answer] = ['data/x\0t\0', 'data/answer\0t\0'];
+    // The event that a watch begins with is told of one that is there.
+    expect(types(XS.WATCH, 'data\0t\0')).toEqual([XS.WATCH, 'data\0t\0']);
+    expect(types(XS.WRITE, 'data/x\0v')).toEqual([x, XS.WRITE, answer]);
+    expect(types(XS.SET_PERMS, 'data/x\0n1\0')).toEqual([x, XS.SET_PERMS, answer]);
+    expect(types(XS.RM, 'data/x\0')).toEqual([x, XS.RM, answer]);
+    const id = Number.parseInt(guest.ask(XS.TRANSACTION_START, '\0'), 10);
+    expect(types(XS.MKDIR, 'data/x\0', id)).toEqual([XS.MKDIR]);
+    expect(types(XS.TRANSACTION_END, 'T\0', id)).toEqual([x, XS.TRANSACTION_END, answer]);
   });
 
   it('may be on anything that begins with @, and hear of each domain', () => {

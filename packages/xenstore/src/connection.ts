@@ -164,9 +164,12 @@ export function createConnection(core: StoreCore, domid: number, prefix: string)
     have = 0;
     underWay++;
     const cause = createCause(() => void underWay--);
-    // The reply goes out first: operate announces what the request changed when it returns.
-    const body = () => reply(type, req_id, tx_id, serve(session, type, tx_id, payload), cause);
-    core.operate(body, hasQuotas() ? cause : undefined);
+    const request = () => serve(session, type, tx_id, payload);
+    // The host hears of it behind the reply, so that this comes before all that the host then does.
+    core.operate(() => {
+      const answer = core.operate(request, hasQuotas() ? cause : undefined);
+      reply(type, req_id, tx_id, answer, cause);
+    });
   }
 
   /** Bytes that the message under way needs in all, as far as is known; undefined if it cannot be a message. */

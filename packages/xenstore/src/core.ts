@@ -1,6 +1,8 @@
 /**
  * The store's state, shared by the host's side and the connections: the live tree, its watches, and the domains that
- * are introduced. Announcements are made after the outermost operation is complete, in the order of the changes.
+ * are introduced. Domains are told of changes as soon as an operation is complete, so that events come before the reply
+ * to the request that caused them, as from Xen's daemon; the host when the outermost operation is. Both in the order of the
+ * changes.
  */
 import { type Accounts, createAccounts, type StoreClock } from './accounts.js';
 import type { Cause } from './cause.js';
@@ -48,13 +50,13 @@ export interface StoreCore {
   actorOf(domid: number): Actor;
   setTarget(domid: number, target: number): void;
   /**
-   * Runs an operation; what it changed is announced when the outermost one is done. `cause` is the request of a domain
-   * that it does.
+   * Runs an operation; domains are told what it changed when it is done, the host when the outermost one is. `cause` is
+   * the request of a domain that it does.
    */
   operate<Result>(body: () => Result, cause?: Cause): Result;
   /** Tells those that are stalled and need not be any more, unless an operation is under way, at whose end it is done. */
   wakeStalled(): void;
-  /** Puts a delivery in the queue of announcements. */
+  /** Tells a watch when the outermost operation is done. */
   announceTo(watch: Watch, path: string): void;
   /** Tells the watches on a special path. */
   announce(path: SpecialPath): void;
@@ -68,7 +70,7 @@ export function createCore(options: XenstoreOptions, onRelease: (domid: number) 
   const privileged = new Set(options.privilegedDomains ?? [0]);
   const targets = new Map<number, number>();
   const watches = createWatches();
-  const queue: { watch: Watch; path: string; cause?: Cause | undefined }[] = [];
+  const queue: { watch: Watch; path: string }[] = [];
   let generation = 0;
   let depth = 0;
   let delivering = false;
@@ -80,9 +82,14 @@ export function createCore(options: XenstoreOptions, onRelease: (domid: number) 
     generation: 0,
   };
 
-  function collect(cause: Cause | undefined): void {
+  function tell(watch: Watch, path: string, cause?: Cause): void {
+    if (watch.isHosts) queue.push({ watch, path });
+    else watch.deliver(path, cause);
+  }
+
+  function collect(cause?: Cause): void {
     for (const change of core.live.takeChanges()) {
-      for (const watch of watches.hearing(change)) queue.push({ watch, path: change.path, cause });
+      for (const watch of watches.hearing(change)) tell(watch, change.path, cause);
     }
   }
 
@@ -91,7 +98,7 @@ export function createCore(options: XenstoreOptions, onRelease: (domid: number) 
     delivering = true;
     try {
       for (let next = queue.shift(); next; next = queue.shift()) {
-        if (watches.has(next.watch)) next.watch.deliver(next.path, next.cause);
+        if (watches.has(next.watch)) next.watch.deliver(next.path);
       }
     } finally {
       delivering = false;
@@ -137,8 +144,10 @@ export function createCore(options: XenstoreOptions, onRelease: (domid: number) 
     },
     announceTo: (watch, path) => void queue.push({ watch, path }),
     announce(path) {
+      // What has changed before is told before.
+      collect();
       const permissions = core.special.get(path);
-      for (const watch of permissions ? watches.hearingSpecial(path, permissions) : []) queue.push({ watch, path });
+      for (const watch of permissions ? watches.hearingSpecial(path, permissions) : []) tell(watch, path);
     },
     introduce(domid) {
       core.introduced.add(domid);

@@ -148,6 +148,7 @@ const watch: Handler = (request) => {
   const added: Watch = {
     path: args.path,
     actor,
+    isHosts: false,
     deliver: (path, cause) =>
       session.sendEvent(isRelative ? path.slice(session.prefix.length + 1) : path, token, cause),
   };

@@ -122,7 +122,7 @@ describe('the ring', () => {
           expect(notified() - before).toBeLessThanOrEqual(1);
           // A new start sets the index to zero.
           const producer = get(XENSTORE_RING.rsp_prod);
-          expect(Math.min(producer, (producer - producerBefore) >>> 0)).toBeLessThanOrEqual(2048);
+          expect(Math.min(producer, (producer - producerBefore) >>> 0)).toBeLessThanOrEqual(1024);
         }
         store.write('/local/domain/2/x', '1');
         expect(store.read('/local/domain/2/x')).toBe('1');

@@ -137,7 +137,12 @@ export function createXenstore(options: XenstoreOptions = {}): Xenstore {
       must(at, () => core.live.setPermissions(HOST, at, parsed));
     },
     watch(path, onChange) {
-      const watch: Watch = { path: isSpecialPath(path) ? path : hostPath(path), actor: HOST, deliver: onChange };
+      const watch: Watch = {
+        path: isSpecialPath(path) ? path : hostPath(path),
+        actor: HOST,
+        isHosts: true,
+        deliver: onChange,
+      };
       core.operate(() => {
         core.watches.add(watch);
         core.announceTo(watch, watch.path);

@@ -11,7 +11,9 @@ import type { Change } from './space.js';
 export interface Watch {
   readonly path: string;
   readonly actor: Actor;
-  /** Called once per change, never from within an operation on the store; `cause` is a domain's request that made it. */
+  /** Whether it is a callback of the host, which may do anything: it is told when the operation is over. */
+  readonly isHosts: boolean;
+  /** Called once per change; `cause` is a domain's request that made it. */
   deliver(path: string, cause?: Cause): void;
 }
 
