@@ -61,6 +61,10 @@ const CR4_OSXSAVE = 0x40000;
 const XEN_VERSION = (4 << 16) | 17;
 const DEFAULT_SIGNATURE = 0x60fb1;
 
+/** Leaf 0x80000021 EAX (AMD APM vol. 3, appendix E): the core does both. */
+const LFENCE_WAITS = 1 << 2;
+const NULL_CLEARS_BASE = 1 << 6;
+
 const RDTSCP = 1 << 27;
 const RDPID = 1 << 22;
 /** Whether the guest is shown an instruction that reads IA32_TSC_AUX: only then it has that register. */
@@ -139,7 +143,7 @@ function extendedLeaf(vcpu: XenVcpu, leaf: number): CpuidResult {
     case 0x80000008:
       return [0x3028, 0, 0, 0];
     case 0x80000021:
-      return [4, 0, 0, 0];
+      return [LFENCE_WAITS | NULL_CLEARS_BASE, 0, 0, 0];
     default:
       return zero();
   }

@@ -28,6 +28,14 @@ describe('CPUID', () => {
     const [last] = cpuid(guest, 0x80000000) as [number];
     for (const leaf of [last + 1, 0x8fffffff]) expect(cpuid(guest, leaf)).toEqual([0, 0, 0, 0]);
   });
+
+  it('says that LFENCE waits and that a null selector clears the base, which it does', () => {
+    const guest = createTestGuest();
+    expect(cpuid(guest, 0x80000021)[0]! & 0x44).toBe(0x44);
+    guest.core.fsBase = 0x1234n;
+    guest.privileged({ mnemonic: 'LOAD_SEGMENT', register: 4, selector: 0, length: 2 });
+    expect(guest.core.fsBase).toBe(0n);
+  });
 });
 
 describe('in long mode', () => {
