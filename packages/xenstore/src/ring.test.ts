@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { createXenstoreRing } from './ring.js';
 import { createXenstore } from './store.js';
-import { decodeMessages, encodeMessage, type Message } from './wire-client.js';
+import { createWireClient, decodeMessages, encodeMessage, type Message } from './wire-client.js';
 
 function setUp() {
   const store = createXenstore();
@@ -173,6 +173,42 @@ describe('a domain that does not read', () => {
     const message = encodeMessage(XS.WRITE, 1, 0, 'x\0v');
     expect(other.receive(message)).toBe(message.length);
     expect(store.read('/local/domain/2/x')).toBe('v');
+  });
+
+  it('keeps no other from its answers, whatever it asks for', () => {
+    const text = fc.constantFrom(
+      'x\0v',
+      'x\0t\0',
+      '/\0t\0',
+      '@releaseDomain\0t\0',
+      'x\0n1\0',
+      'x/y/z\0',
+      '\0',
+      'T\0',
+      'x\0n1\0b2\0',
+    );
+    const request = fc.record({
+      type: fc.integer({ min: 0, max: 22 }),
+      transaction: fc.integer({ min: 0, max: 2 }),
+      text,
+    });
+    fc.assert(
+      fc.property(fc.array(request, { maxLength: 60 }), fc.boolean(), (requests, reads) => {
+        const { ring, put, take, get, store } = setUp();
+        store.mkdir('/local/domain/2', ['n2']);
+        const other = createWireClient(store.connect(2));
+        expect(other.ask(XS.WATCH, '/local/domain/1\0t\0')).toBe('OK\0');
+        requests.forEach((one, index) => {
+          const free = 1024 - (get(XENSTORE_RING.req_prod) - get(XENSTORE_RING.req_cons));
+          const message = encodeMessage(one.type, index, one.transaction, one.text);
+          if (message.length <= free) put(message);
+          ring.kick();
+          if (reads) take();
+          expect(other.ask(XS.WRITE, `own\0${index}`)).toBe('OK\0');
+          expect(other.ask(XS.READ, 'own\0')).toBe(String(index));
+        });
+      }),
+    );
   });
 
   it('holds up no other whose changes it watches for longer than their replies can wait', () => {
