@@ -32,6 +32,13 @@ extra="console=hvc0 panic=1"`);
     });
   });
 
+  it('quotes no control characters', () => {
+    expect(shown(`${base}memory = "\\x1b[2J"\n\x1b\n`)).toEqual([
+      'g.cfg:3:10: error: "memory" takes a whole number, not "\\x1b[2J"',
+      'g.cfg:4:1: error: expected a key, found "\\x1b"',
+    ]);
+  });
+
   it('fills in what a short configuration leaves out', () => {
     expect(readDomainConfig(base).config).toMatchObject({
       type: 'pv',

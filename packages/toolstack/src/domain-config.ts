@@ -103,9 +103,16 @@ export function readDomainConfig(text: string, overrides: ConfigOverrides = {}):
   return diagnostics.some(({ severity }) => severity === 'error') ? { diagnostics } : { config, diagnostics };
 }
 
-/** `file:line:column: severity: message`, as compilers write it; without the place where it is about the command line. */
+/**
+ * `file:line:column: severity: message`, as compilers write it; without the place where it is about the command line.
+ * What the file holds is quoted in messages, and goes to terminals: control characters are shown as escapes.
+ */
 export function formatDiagnostic(file: string, { line, column, severity, message }: Diagnostic): string {
-  return line === commandLine.line ? `${severity}: ${message}` : `${file}:${line}:${column}: ${severity}: ${message}`;
+  const quoted = message.replace(
+    /\p{Cc}/gu,
+    (character) => `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`,
+  );
+  return line === commandLine.line ? `${severity}: ${quoted}` : `${file}:${line}:${column}: ${severity}: ${quoted}`;
 }
 
 /** Where what a flag says is complained about: in no line of the file. */

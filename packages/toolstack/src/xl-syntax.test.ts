@@ -65,6 +65,8 @@ vif = []`),
     ['name = "a', '1:8: this string has no closing "'],
     ["name = 'a\n'", "1:8: this string has no closing '"],
     ['name = "a\\q"', '1:10: unknown escape "\\q" in a string; write "\\\\" for a backslash'],
+    ['name = "a\\\n', '1:10: a string has to end on its line; join strings by +='],
+    ['\u{1f600} = 1', '1:1: expected a key, found "\u{1f600}"'],
     ['name = "a" "b"', '1:12: expected a new line or ";" after the value of "name", found """'],
     ['disk = [ "a"\n', '1:8: this list has no closing "]"'],
     ['disk = [ "a" "b" ]', '1:14: expected "," or "]" in the list, found """'],
@@ -72,6 +74,18 @@ vif = []`),
     [`a = ${'['.repeat(100)}`, '1:69: lists are nested more than 64 deep'],
   ])('says where and what is wrong in %j', (text, complaint) => {
     expect(complaintsOf(text)[0]).toBe(complaint);
+  });
+
+  it('complains once of a file that is not text', () => {
+    expect(complaintsOf('\x7fELF\x02\x01\0\0\n\0\n')).toEqual([
+      '1:1: this is not text, so no configuration; a kernel is named in one (kernel = "FILE") or by --kernel',
+    ]);
+  });
+
+  it('ends after twenty mistakes, and says so', () => {
+    const complaints = complaintsOf('?\n'.repeat(1000));
+    expect(complaints).toHaveLength(21);
+    expect(complaints[20]).toBe('21:1: there are more than 20 mistakes; nothing is read from here on');
   });
 
   it('goes on after a mistake, so that one reading finds all', () => {

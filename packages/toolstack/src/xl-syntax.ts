@@ -69,6 +69,9 @@ const simpleEscapes: Readonly<Record<string, string>> = {
 
 const maximumNesting = 64;
 
+/** So many mistakes are told; who made more of them gave us something else than a configuration. */
+const maximumErrors = 20;
+
 class Reader {
   private offset = 0;
   private line = 1;
@@ -83,6 +86,12 @@ class Reader {
   /** The next character, or the empty string at the end. */
   peek(): string {
     return this.text.charAt(this.offset);
+  }
+
+  /** The same, but for a character of two UTF-16 units, of which `peek` gives the first. */
+  peekWhole(): string {
+    const code = this.text.codePointAt(this.offset);
+    return code === undefined ? '' : String.fromCodePoint(code);
   }
 
   next(): string {
@@ -124,6 +133,10 @@ class Reader {
 export function parseXlConfig(text: string): ParsedConfig {
   const settings = new Map<string, Setting>();
   const diagnostics: Diagnostic[] = [];
+  if (text.includes('\0')) {
+    const message = 'this is not text, so no configuration; a kernel is named in one (kernel = "FILE") or by --kernel';
+    return { settings, diagnostics: [{ severity: 'error', message, line: 1, column: 1 }] };
+  }
   const reader = new Reader(text.startsWith('\uFEFF') ? text.slice(1) : text);
   for (;;) {
     reader.skipBlanksAndNewlines();
@@ -138,6 +151,11 @@ export function parseXlConfig(text: string): ParsedConfig {
       settings.set(setting.key, earlier === undefined ? setting : append(earlier, setting));
     } catch (fault) {
       if (!(fault instanceof SyntaxFault)) throw fault;
+      if (diagnostics.length === maximumErrors) {
+        const message = `there are more than ${maximumErrors} mistakes; nothing is read from here on`;
+        diagnostics.push({ severity: 'error', message, ...fault.at });
+        break;
+      }
       diagnostics.push({ severity: 'error', message: fault.message, ...fault.at });
       reader.skipLine();
     }
@@ -234,6 +252,9 @@ function readEscape(reader: Reader, at: Position): string {
   if (hexadecimal !== '') return String.fromCharCode(Number.parseInt(hexadecimal.slice(1), 16));
   const octal = reader.take(/[0-7]{1,3}/y);
   if (octal !== '') return String.fromCharCode(Number.parseInt(octal, 8) & 0xff);
+  if (reader.peek() === '' || reader.peek() === '\n') {
+    throw new SyntaxFault('a string has to end on its line; join strings by +=', at);
+  }
   const simple = simpleEscapes[reader.peek()];
   if (simple === undefined) {
     throw new SyntaxFault(`unknown escape "\\${reader.peek()}" in a string; write "\\\\" for a backslash`, at);
@@ -246,7 +267,7 @@ function shown(reader: Reader): string {
   const character = reader.peek();
   if (character === '') return 'the end of the file';
   if (character === '\n') return 'the end of the line';
-  return `"${character}"`;
+  return `"${reader.peekWhole()}"`;
 }
 
 /** A number as xl reads one: decimal, octal after `0`, hexadecimal after `0x`. Undefined if `text` is none. */
