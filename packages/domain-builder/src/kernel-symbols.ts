@@ -23,9 +23,11 @@ export function elfSymbols(elf: ElfFile, end: Gva = 1n << 64n): KernelSymbols | 
   return sortedSymbols({
     addresses: BigUint64Array.from(found, ({ value }) => value),
     name: (index) => found[index].name,
-    isCode: (index) => {
+    isCode: (index, address) => {
       const section = sections[found[index].sectionIndex];
-      return section !== undefined && (section.flags & SHF_EXECINSTR) !== 0n;
+      if (section === undefined || (section.flags & SHF_EXECINSTR) === 0n) return false;
+      // Behind the last function of a section there is data, whose addresses are on stacks as well.
+      return address < section.addr + section.size;
     },
     end,
   });

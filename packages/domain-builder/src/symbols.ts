@@ -10,7 +10,7 @@ export interface SymbolHit {
   readonly address: Gva;
   /** How far the looked-up address is into it. */
   readonly offset: number;
-  /** Whether it names code. */
+  /** Whether it names code, and the looked-up address lies where code is. */
   readonly code: boolean;
 }
 
@@ -28,7 +28,8 @@ export interface SymbolSource {
   /** Addresses in any order. */
   readonly addresses: BigUint64Array;
   name(index: number): string;
-  isCode(index: number): boolean;
+  /** Whether the symbol names code, and an address that falls to it lies where code is. */
+  isCode(index: number, address: Gva): boolean;
   /** First address that belongs to no symbol any more. */
   readonly end: Gva;
 }
@@ -60,7 +61,8 @@ export function sortedSymbols(source: SymbolSource): KernelSymbols {
       const start = addresses[order[place]];
       while (place > 0 && addresses[order[place - 1]] === start) place--;
       const index = order[place];
-      return { name: source.name(index), address: start, offset: Number(address - start), code: source.isCode(index) };
+      const code = source.isCode(index, address);
+      return { name: source.name(index), address: start, offset: Number(address - start), code };
     },
     addressOf(name) {
       for (let index = 0; index < addresses.length; index++) {
