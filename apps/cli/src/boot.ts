@@ -68,6 +68,7 @@ export async function boot(
   const flags = withRecording(given);
   const { stdin } = context;
   const names = guests.map(({ config }) => config.name);
+  sayLeaving(context, guests, flags);
   const interruption = listenForInterruption(context.process.stdout);
   const traces = openTraces(names, flags.trace);
   const recording = openRecording(context, await context.parts.createMachine(), flags, guests.length);
@@ -97,6 +98,16 @@ export async function boot(
     for (const trace of traces) trace.close();
     recording.close();
   }
+}
+
+/** How to leave, while the terminal still listens. */
+function sayLeaving(context: CliContext, guests: readonly Guest[], { escape, stats }: MachineFlags): void {
+  if (!context.stdin.isTTY || escape.byte === undefined) return;
+  const key = escape.byte < 32 ? `Ctrl-${String.fromCharCode(escape.byte + 64)}` : String.fromCharCode(escape.byte);
+  const booted = guests.map(({ config }) => `"${config.name}" with ${config.memory} MiB`).join(', ');
+  const one = stats ? `${key} s shows figures, ${key} twice leaves` : `${key} leaves`;
+  const keys = guests.length === 1 ? one : `${key} and a number shows another guest, ${key} q ends all`;
+  say(context, `booting ${booted}; ${keys}`);
 }
 
 function openTraces(names: readonly string[], pattern: string | undefined): TraceFile[] {

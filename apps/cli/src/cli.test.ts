@@ -325,6 +325,14 @@ describe('on a terminal', () => {
     expect(status).toBe(0);
   });
 
+  it('says how to leave our own guest, too', async () => {
+    const { stdout } = await onTerminal(
+      `'${process.execPath}' '${program}' start --escape ^a`,
+      conversation(['seed', 'poweroff\r']),
+    );
+    expect(stdout).toContain('booting "paravane-guest" with 32 MiB; Ctrl-A leaves');
+  });
+
   it('leaves at Ctrl-], or at another --escape, and restores the terminal', async () => {
     const script = (flags: string): string => `stty -a >before; ${command} ${flags}; s=$?; stty -a >after; exit $s`;
     const left = await onTerminal(script(''), conversation(['seed', 'x\x1d']));

@@ -52,7 +52,6 @@ export default async function run(this: CliContext, given: RunFlags, ...whats: s
         for (const { name: channel = 'a channel', tty } of opened)
           if (tty) say(this, `${channel} of "${name}" is ${tty}`);
       }
-      sayLeaving(this, configs, flags);
       network = await openNetwork(configs, flags, conductor && { clock: conductor.clock, seed: flags.seed ?? 0n });
       const vifs = network.vifs;
       const guests = files.map((file, at) => ({
@@ -91,16 +90,6 @@ function readFiles(
   const kernel = readWhole(located(config.kernel, flags.kernel, folder), 'the kernel');
   if (config.ramdisk === undefined) return { config, kernel };
   return { config, kernel, ramdisk: readWhole(located(config.ramdisk, flags.ramdisk, folder), 'the ramdisk') };
-}
-
-/** How to leave, while the terminal still listens. */
-function sayLeaving(context: CliContext, configs: readonly DomainConfig[], { escape, stats }: RunFlags): void {
-  if (!context.stdin.isTTY || escape.byte === undefined) return;
-  const key = keyName(escape.byte);
-  const guests = configs.map(({ name, memory }) => `"${name}" with ${memory} MiB`).join(', ');
-  const one = stats ? `${key} s shows figures, ${key} twice leaves` : `${key} leaves`;
-  const keys = configs.length === 1 ? one : `${key} and a number shows another guest, ${key} q ends all`;
-  say(context, `booting ${guests}; ${keys}`);
 }
 
 function readConfig(
@@ -164,8 +153,4 @@ function overridesOf({ kernel, ramdisk, cmdline, memory, vcpus, disk, vif }: Run
     ...(disk === undefined ? {} : { disks: disk }),
     ...(vif === undefined ? {} : { vifs: vif }),
   };
-}
-
-function keyName(byte: number): string {
-  return byte < 32 ? `Ctrl-${String.fromCharCode(byte + 64)}` : String.fromCharCode(byte);
 }
