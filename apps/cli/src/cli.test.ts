@@ -194,7 +194,8 @@ describe('run', () => {
     expect(stderr).toContain('paravane: info: built guest\n');
     expect(stderr).toMatch(/^guest instructions: \d+$/m);
     expect(stderr).toMatch(/^state hash: cafe$/m);
-    expect(stderr).toMatch(/^hypercalls: 7$/m);
+    expect(stderr).toMatch(/^exits, syscall: 7$/m);
+    expect(stderr).toMatch(/^TLB hit percent: 99.5$/m);
   });
 
   it('gives equal input at equal moments in virtual time', async () => {

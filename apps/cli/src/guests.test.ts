@@ -78,7 +78,7 @@ describe('our own kernel', () => {
       const args = ['start', '--clock', 'virtual', '--stats', ...flags];
       const { status, stderr } = await paravane(args, 'memtest\rbench branches 100\rpoweroff\r');
       expect(status).toBe(0);
-      const warm = /^warmRegions: (\d+)$/m.exec(stderr)?.[1];
+      const warm = /^warm regions: (\d+)$/m.exec(stderr)?.[1];
       return {
         warm: warm === undefined ? undefined : Number(warm),
         instructions: /instructions: \d+/.exec(stderr)?.[0],

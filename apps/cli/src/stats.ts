@@ -33,6 +33,12 @@ export function createFigures(names: readonly string[]): Figures {
 }
 
 const line = ([name, value]: Row): string => `${name}: ${value}`;
+/** A counter's name in words: `tlbHitPercent`, `exits.syscall`. */
+const words = (name: string): string =>
+  name
+    .replace('.', ', ')
+    .replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`)
+    .replace(/^tlb /, 'TLB ');
 const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
 
 function guestRows(stats: DomainStats, milliseconds: number): Row[] {
@@ -40,7 +46,7 @@ function guestRows(stats: DomainStats, milliseconds: number): Row[] {
     ['guest instructions', String(stats.instructions)],
     ['guest seconds', (stats.guestMilliseconds / 1000).toFixed(3)],
     ['million instructions a second', (Number(stats.instructions) / milliseconds / 1000).toFixed(1)],
-    ...Object.entries(stats.counters).map(([name, value]): Row => [name, String(value)]),
+    ...Object.entries(stats.counters).map(([name, value]): Row => [words(name), String(value)]),
     ...(stats.stateHash === undefined ? [] : [['state hash', stats.stateHash] as const]),
     ...(stats.hottest ?? []).map(({ where, share }): Row => ['instructions in', `${percent(share)} ${where}`]),
   ];

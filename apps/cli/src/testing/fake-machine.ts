@@ -58,7 +58,7 @@ class FakeDomain implements RunningDomain {
       instructions: this.steps,
       guestMilliseconds: this.guestMilliseconds,
       stateHash: 'cafe',
-      counters: { hypercalls: 7 },
+      counters: { 'exits.syscall': 7, tlbHitPercent: 99.5 },
     };
   }
 
