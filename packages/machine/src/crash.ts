@@ -64,7 +64,8 @@ export function describeCrash(guest: PvDomain, source: SymbolSource, record: Shu
   const vcpu = guest.xen.vcpus[record.vcpu];
   const { core } = vcpu;
   const { mmu } = guest.xen;
-  const registers: [string, bigint][] = [
+  const bits = guest.xen.is64 ? 64 : 32;
+  const wide: [string, bigint][] = [
     ['rip', core.rip],
     ['rflags', BigInt(core.rflags >>> 0)],
     ['cr2', vcpu.cr2],
@@ -73,13 +74,14 @@ export function describeCrash(guest: PvDomain, source: SymbolSource, record: Shu
     ['fs base', core.fsBase],
     ['gs base', core.gsBase],
   ];
+  const registers = bits === 64 ? wide : narrow(wide);
   const symbols = source.find(guest, record.vcpu);
   const named = (address: bigint): { address: bigint; symbol?: string } | undefined => {
     const hit = symbols?.lookup(address);
     if (hit === undefined || !hit.code) return undefined;
     return { address, symbol: `${hit.name}+0x${hit.offset.toString(16)}` };
   };
-  const size = guest.xen.is64 ? 8 : 4;
+  const size = bits / 8;
   const backtrace = [named(core.rip) ?? { address: core.rip }];
   for (let word = 0; word < STACK_WORDS && backtrace.length < BACKTRACE_LENGTH; word++) {
     const at = BigInt.asUintN(64, core.regs[Gpr.rsp] + BigInt(size * word));
@@ -91,5 +93,12 @@ export function describeCrash(guest: PvDomain, source: SymbolSource, record: Shu
     const found = inside ? named(value) : undefined;
     if (found !== undefined) backtrace.push(found);
   }
-  return { reason: record.detail || record.reason, registers, backtrace };
+  return { reason: record.detail || record.reason, bits, registers, backtrace };
+}
+
+/** By the names of 32-bit code, and without what it does not have. */
+function narrow(wide: readonly [string, bigint][]): [string, bigint][] {
+  return wide
+    .filter(([name]) => !/^r\d/.test(name))
+    .map(([name, value]) => [name.replace(/^r/, 'e'), BigInt.asUintN(32, value)]);
 }

@@ -82,7 +82,8 @@ describe('startGuest', () => {
     const end = guest.waitForEnd();
     if (end.kind !== 'crash') throw new Error(`the guest ended by ${end.kind}`);
     expect(end.report.reason).toContain('crash');
-    expect(end.report.registers.find(([name]) => name === 'rip')?.[1]).toBeGreaterThan(base);
+    expect(end.report.registers.find(([name]) => name === (bits === 64 ? 'rip' : 'eip'))?.[1]).toBeGreaterThan(base);
+    expect(end.report.registers.some(([name]) => name === 'r15')).toBe(bits === 64);
     const names = end.report.backtrace.map(({ symbol }) => symbol?.replace(/\+.*/, ''));
     expect(names).toEqual(expect.arrayContaining(['command_crash', 'run_commands', 'kernel_main']));
     // Addresses of strings lie on the stack, too.

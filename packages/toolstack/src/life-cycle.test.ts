@@ -77,7 +77,7 @@ const request = (changes: Partial<DomainConfig> = {}): BootRequest => ({
 });
 
 const ended = (end: DomainEnd): StepResult => ({ state: 'ended', end });
-const crash: DomainEnd = { kind: 'crash', report: { reason: 'triple fault', registers: [], backtrace: [] } };
+const crash: DomainEnd = { kind: 'crash', report: { reason: 'triple fault', bits: 64, registers: [], backtrace: [] } };
 
 describe('runDomain', () => {
   it('runs a domain until it powers off, and gives it back', async () => {
@@ -136,6 +136,7 @@ describe('formatCrashReport', () => {
   it('gives reason, registers, addresses with names, and the console', () => {
     const report = {
       reason: 'the guest asked to be crashed (SCHEDOP_shutdown)',
+      bits: 64 as const,
       registers: [
         ['rip', 0xffffffff81000000n],
         ['rax', -1n],
@@ -154,6 +155,11 @@ describe('formatCrashReport', () => {
       '',
       'Last console lines:',
       '  | Kernel panic',
+    ]);
+    const narrow = { reason: 'x', bits: 32, registers: [['eip', 0xc0001000n]], backtrace: [{ address: 16n }] } as const;
+    expect(formatCrashReport('g', narrow, []).filter((line) => line.startsWith('  '))).toEqual([
+      '  eip c0001000',
+      '  00000010',
     ]);
   });
 });

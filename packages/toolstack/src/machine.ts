@@ -177,6 +177,8 @@ export type DomainEnd =
 export interface CrashReport {
   /** Why the domain was stopped, in a sentence. */
   readonly reason: string;
+  /** How wide registers and addresses are. */
+  readonly bits: 32 | 64;
   /** By name, in the order to print them. */
   readonly registers: readonly (readonly [name: string, value: bigint])[];
   /** Return addresses found on the stack, innermost first. */

@@ -84,6 +84,7 @@ class FakeDomain implements RunningDomain {
             kind: 'crash',
             report: {
               reason: 'the guest asked for it',
+              bits: 64,
               registers: [['rip', 0xffffffff81000000n]],
               backtrace: [{ address: 0xffffffff81000123n, symbol: 'panic+0x23/0x100' }],
             },
