@@ -44,12 +44,19 @@ function bounceException(
     trace(vcpu, `T ${vector} ${hex(Math.max(errorCode, 0))} cr2 ${hex(address)} @${hex(vcpu.core.rip)}`);
   }
   if (isUnset(vcpu, trap)) {
-    const what = vector === Vector.PF ? ` at address ${hex(address)}, error code ${hex(errorCode)}` : '';
-    vcpu.domain.crash(`exception ${vector}${what}, and the guest has no handler for it`, vcpu);
+    vcpu.domain.crash(`${described(vector, errorCode, address)}, and the guest has no handler for it`, vcpu);
     return;
   }
   const code = HAS_CODE & (1 << vector) ? Math.max(errorCode, 0) : NO_ERROR_CODE;
   enterKernel(vcpu, trap.address, trap.masksEvents, code, false, trap.cs);
+}
+
+/** For people: `exception 14 (#PF) at address 10, error code 2`. */
+function described(vector: number, errorCode: number, address: bigint): string {
+  const name = Object.entries(Vector).find(([, number]) => number === vector)?.[0];
+  const where = vector === Vector.PF ? ` at address ${hex(address)}` : '';
+  const code = HAS_CODE & (1 << vector) ? `, error code ${hex(Math.max(errorCode, 0))}` : '';
+  return `exception ${vector}${name === undefined ? '' : ` (#${name})`}${where}${code}`;
 }
 
 const isUnset = ({ domain }: XenVcpu, { address, cs = 0 }: Callback): boolean =>

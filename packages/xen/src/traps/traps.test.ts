@@ -85,7 +85,7 @@ describe('exceptions of a PV64 guest', () => {
     guest.exit({ reason: 'exception', vector: 6 });
     const { domain } = guest.pv;
     expect(domain.state).toBe('crashed');
-    expect(domain.shutdownRecord?.detail).toContain('exception 6');
+    expect(domain.shutdownRecord?.detail).toBe('exception 6 (#UD), and the guest has no handler for it');
     expect(domain.shutdownRecord?.report.join('\n')).toMatch(/RIP e033:[0-9a-f]{16}/);
   });
 
