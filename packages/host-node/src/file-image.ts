@@ -20,7 +20,6 @@ import {
   writev,
   writevSync,
 } from 'node:fs';
-import { dirname } from 'node:path';
 import { promisify } from 'node:util';
 import {
   type Buffers,
@@ -223,9 +222,7 @@ function openDescriptor(path: string, readOnly: boolean, create: ImageFileOption
     if ((cause as { code?: unknown }).code === 'EEXIST') {
       throw new ParavaneError('file-exists', `cannot make ${path}: it is there already`, { cause, data });
     }
-    const noFolder = (cause as { code?: unknown }).code === 'ENOENT';
-    const why = noFolder ? `there is no folder ${dirname(path)}` : fileCause(cause);
-    throw new ParavaneError('file-unwritable', `cannot make ${path}: ${why}`, { cause, data });
+    throw new ParavaneError('file-unwritable', `cannot make ${path}: ${fileCause(cause, path)}`, { cause, data });
   }
 }
 

@@ -14,6 +14,9 @@ it('an unreadable file is named, with the cause', () => {
     /^cannot read the kernel .*no: there is no such file$/,
   );
   expect(() => readWhole(folder, 'the kernel')).toThrow('it is a folder, not a file');
+  expect(() => openTraceFile(join(folder, 'no', 'trace'))).toThrow(
+    /^cannot write the trace to .*trace: there is no folder .*no$/,
+  );
 });
 
 it('a file is written whole, in a folder that is made, or not at all', () => {

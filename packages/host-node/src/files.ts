@@ -5,8 +5,8 @@ import { ParavaneError } from '@paravane/types';
 
 const causes: Readonly<Record<string, string>> = {
   ENOENT: 'there is no such file',
-  EACCES: 'you may not read it; check its permissions',
-  EPERM: 'you may not read it; check its permissions',
+  EACCES: 'permission denied; check the permissions of it and of its folders',
+  EPERM: 'permission denied; check the permissions of it and of its folders',
   EISDIR: 'it is a folder, not a file',
   ENOTDIR: 'a part of its path is not a folder',
   EMFILE: 'too many files are open',
@@ -15,9 +15,10 @@ const causes: Readonly<Record<string, string>> = {
   EEXIST: 'a file is where a folder should be',
 };
 
-/** The cause of a failed file operation, in words. */
-export function fileCause(error: unknown): string {
+/** The cause of a failed file operation, in words. `made` is the file if it did not have to be there. */
+export function fileCause(error: unknown, made?: string): string {
   const code = (error as { code?: unknown } | null)?.code;
+  if (made !== undefined && code === 'ENOENT') return `there is no folder ${dirname(made)}`;
   const known = typeof code === 'string' ? causes[code] : undefined;
   return known ?? (error instanceof Error ? error.message : String(error));
 }

@@ -18,7 +18,7 @@ export function openTraceFile(file: string, { what = 'the trace', gather = block
   try {
     descriptor = openSync(file, 'w');
   } catch (cause) {
-    throw new ParavaneError('trace-unwritable', `cannot write ${what} to ${file}: ${fileCause(cause)}`, {
+    throw new ParavaneError('trace-unwritable', `cannot write ${what} to ${file}: ${fileCause(cause, file)}`, {
       cause,
       data: { file },
     });

@@ -102,7 +102,8 @@ async function prepare(
     await apt('apt-get', [...options, 'update'], root);
   } catch (cause) {
     if (readdirSync(join(root, 'lists')).every((name) => !name.endsWith('_Packages') && !name.includes('_Packages.'))) {
-      throw new ParavaneError('download-failed', `apt-get update failed: ${lastLine(cause)}; check the network`, {
+      const check = suite === undefined ? 'the network' : '--suite and the network';
+      throw new ParavaneError('download-failed', `apt-get update failed: ${lastLine(cause)}; check ${check}`, {
         cause,
       });
     }
