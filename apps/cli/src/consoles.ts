@@ -4,7 +4,7 @@
  * name, and what is typed goes to the first.
  */
 import { closeSync, openSync, writeSync } from 'node:fs';
-import { openConsole } from '@paravane/host-node';
+import { type HostConsole, openConsole } from '@paravane/host-node';
 import type { DomainRun } from '@paravane/toolstack';
 import { ParavaneError } from '@paravane/types';
 import type { CliContext } from './context.js';
@@ -42,8 +42,9 @@ export function fileOf(pattern: string, names: readonly string[], name: string, 
 
 export function createConsoles(context: CliContext, names: readonly string[], flags: ConsoleFlags): Consoles {
   const { stdin, process: host } = context;
+  let terminal: HostConsole | undefined;
   const logs = openLogs(names, flags.consoleLog);
-  const show = (bytes: Uint8Array): void => void host.stdout.write(bytes);
+  const show = (bytes: Uint8Array): void => void (terminal ?? host.stdout).write(bytes);
   const terminals = stdin.isTTY && host.stdout.isTTY;
   const commands = terminals && (names.length > 1 || flags.stats === true);
   const face = commands
@@ -51,7 +52,6 @@ export function createConsoles(context: CliContext, names: readonly string[], fl
     : names.length === 1
       ? alone(show)
       : underNames(names, show);
-  let terminal: { close(): void } | undefined;
   return {
     output(guest, bytes) {
       const log = logs[guest];

@@ -23,6 +23,20 @@ describe('openConsole', () => {
     expect(String(output.read())).toContain('\x1b[?25h');
   });
 
+  it.each([
+    ['in an editor', ['\x1b[?1049h', 'text'], true],
+    ['in one whose beginning came in pieces', ['a\x1b[?10', '49htext'], true],
+    ['after an editor', ['\x1b[?1049htext\x1b[?10', '49l$ '], false],
+    ['without one', ['$ '], false],
+  ])('leaves the alternate screen where that is shown: %s', (_, written, shown) => {
+    const { input, output } = fakeTerminal();
+    const opened = openConsole({ input, output }, 0x1d, { onInput: () => undefined, onEscape: () => undefined });
+    for (const text of written) opened.write(Buffer.from(text));
+    output.read();
+    opened.close();
+    expect(String(output.read()).startsWith('\x1b[?1049l')).toBe(shown);
+  });
+
   it('passes what is typed before the escape key, and tells of the key', async () => {
     const { input, output } = fakeTerminal();
     const seen: string[] = [];

@@ -15,6 +15,7 @@ export interface ConsoleEvents {
 
 export interface HostConsole {
   readonly isTerminal: boolean;
+  /** Shows what the guest writes. The terminal can be given back as it was only after what has come this way. */
   write(bytes: Uint8Array): void;
   /** Gives the terminal back. Calling it again does nothing. */
   close(): void;
@@ -25,13 +26,35 @@ export interface ConsoleStreams {
   readonly output: NodeJS.WritableStream & { isTTY?: boolean };
 }
 
-/** Ends colours, shows the cursor, and turns off the keypad and paste modes that a guest may have turned on. */
-const resetModes = '\x1b[0m\x1b[?25h\x1b[?1l\x1b>\x1b[?2004l';
+/**
+ * Ends colours and line drawing, shows the cursor, wraps lines, and turns off the keypad, mouse and paste modes that a
+ * guest may have turned on.
+ */
+const resetModes = '\x1b[0m\x1b(B\x0f\x1b[?25h\x1b[?7h\x1b[?1l\x1b>\x1b[?1000;1002;1003;1006l\x1b[?2004l';
+
+/** Follows whether what is written went to the terminal's alternate screen, where editors are, and did not come back. */
+function watchScreen(): { see(bytes: Uint8Array): void; readonly leave: string } {
+  let before = '';
+  let leave = '';
+  return {
+    see(bytes) {
+      const text = before + Buffer.from(bytes).toString('latin1');
+      for (const [, mode, change] of text.matchAll(/\x1b\[\?(1049|1047|47)([hl])/g)) {
+        leave = change === 'h' ? `\x1b[?${mode}l` : '';
+      }
+      before = text.slice(1 - '\x1b[?1049h'.length);
+    },
+    get leave() {
+      return leave;
+    },
+  };
+}
 
 export function openConsole(streams: ConsoleStreams, escape: number | undefined, events: ConsoleEvents): HostConsole {
   const input = streams.input as ReadStream;
   const output = streams.output as WriteStream;
   const isTerminal = input.isTTY === true;
+  const screen = watchScreen();
   let open = true;
 
   const onData = (chunk: Uint8Array | string): void => {
@@ -55,7 +78,7 @@ export function openConsole(streams: ConsoleStreams, escape: number | undefined,
     input.pause();
     if (isTerminal) {
       input.setRawMode(false);
-      if (output.isTTY) output.write(resetModes);
+      if (output.isTTY) output.write(screen.leave + resetModes);
     }
     // An input that stays open (a terminal, a pipe that nobody closes) must not keep the process alive.
     (input as { unref?: () => void }).unref?.();
@@ -71,6 +94,7 @@ export function openConsole(streams: ConsoleStreams, escape: number | undefined,
   return {
     isTerminal,
     write: (bytes) => {
+      screen.see(bytes);
       output.write(bytes);
     },
     close,

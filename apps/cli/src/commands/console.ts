@@ -16,7 +16,6 @@ export default async function attach(this: CliContext, flags: ConsoleFlags, gues
   const { stdin, process: host } = this;
   await onGuest(this, guest, async (link, { name }) => {
     const interruption = listenForInterruption(host.stdout);
-    const ended = link.ask({ op: 'console' }, (text) => void host.stdout.write(textToBytes(text)));
     const terminal = openConsole({ input: stdin, output: host.stdout }, flags.escape.byte, {
       onInput(bytes) {
         for (let at = 0; at < bytes.length; at += pieceLength) {
@@ -28,6 +27,7 @@ export default async function attach(this: CliContext, flags: ConsoleFlags, gues
       onEscape: interruption.now,
     });
     try {
+      const ended = link.ask({ op: 'console' }, (text) => terminal.write(textToBytes(text)));
       const how = await Promise.race([ended, interruption.done]);
       if (host.stdout.isTTY) host.stdout.write('\r\n');
       if (how !== undefined) say(this, `"${name}" has ended: ${how.end}`);
