@@ -9,6 +9,7 @@ import {
   hasApt,
   mirrorSource,
   type PackageSource,
+  pulledBy,
   pullGuest,
   usualSuite,
 } from '@paravane/host-node';
@@ -47,7 +48,9 @@ export default async function pull(this: CliContext, flags: PullFlags, name: Gue
         : {}),
     });
     for (const found of packages) this.process.stdout.write(`${found.name} ${found.version}\n`);
-    this.process.stdout.write(`${name} is ready in ${folder}; start it with: paravane run ${name}\n`);
+    const runs = Object.keys(pulledBy).filter((guest) => pulledBy[guest] === name);
+    const start = runs.map((guest) => `paravane run ${guest}`).join(' or ');
+    this.process.stdout.write(`${name} is ready in ${folder}; start it with: ${start}\n`);
     return exitStatus.shutdown;
   });
 }
