@@ -62,7 +62,9 @@ describe('a channel at a socket', () => {
     await expect(at(path)).rejects.toMatchObject({ code: 'channel-socket', message: expect.stringContaining(path) });
     channel?.close();
     writeFileSync(path, 'mine');
-    await expect(at(path)).rejects.toMatchObject({ code: 'channel-socket' });
+    await expect(at(path)).rejects.toThrow('something else is there: remove it, or give another path');
+    await expect(at(join(path, 'under'))).rejects.toMatchObject({ code: 'channel-socket' });
+    await expect(at(join(folder, 'none', 'one'))).rejects.toThrow(`there is no folder ${join(folder, 'none')}`);
     expect(readFileSync(path, 'latin1')).toBe('mine');
   });
 });

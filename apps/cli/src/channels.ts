@@ -1,6 +1,7 @@
 /** The host's ends of guests' channels: Unix sockets and pseudo-terminals. */
-import { chmodSync, lstatSync, rmSync } from 'node:fs';
+import { chmodSync, existsSync, lstatSync, rmSync, statSync } from 'node:fs';
 import { connect, createServer, type Socket } from 'node:net';
+import { dirname } from 'node:path';
 import { fileCause, openPty } from '@paravane/host-node';
 import type { BootChannel, ChannelConfig } from '@paravane/toolstack';
 import { ParavaneError } from '@paravane/types';
@@ -43,11 +44,15 @@ async function socket(config: ChannelConfig, path: string): Promise<OpenChannel>
     client.on('close', () => clients.delete(client));
     client.unref();
   });
+  const folder = dirname(path);
+  // Node.js says of a socket in a folder that is not there that access was denied.
+  if (!existsSync(folder) || !statSync(folder).isDirectory()) throw cannotOpen(path, `there is no folder ${folder}`);
   if (await isLeftOver(path)) rmSync(path, { force: true });
   await new Promise<void>((resolve, reject) => {
     server.once('error', (cause) => {
-      const message = `cannot open the socket ${path} of a channel: ${fileCause(cause)}`;
-      reject(new ParavaneError('channel-socket', message, { cause }));
+      const inTheWay = (cause as NodeJS.ErrnoException).code === 'EADDRINUSE';
+      const why = inTheWay ? 'something else is there: remove it, or give another path' : fileCause(cause);
+      reject(cannotOpen(path, why, cause));
     });
     server.listen(path, resolve);
   });
@@ -69,6 +74,9 @@ async function socket(config: ChannelConfig, path: string): Promise<OpenChannel>
     },
   };
 }
+
+const cannotOpen = (path: string, why: string, cause?: Error): ParavaneError =>
+  new ParavaneError('channel-socket', `cannot open the socket ${path} of a channel: ${why}`, { cause });
 
 /** Whether it is the socket of a process that is gone: nobody answers there any more. */
 async function isLeftOver(path: string): Promise<boolean> {
