@@ -2,6 +2,7 @@
 import { mkdirSync, renameSync, rmSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { bootstrapDone, hostTime, openImageFile, type Progress, type RootfsMaker } from '@paravane/host-node';
+import type { ImageFile } from '@paravane/image-api';
 import { createMemoryFile, createRawImage } from '@paravane/images';
 import { type DomainConfig, readDisk, runDomain } from '@paravane/toolstack';
 import { ParavaneError } from '@paravane/types';
@@ -31,7 +32,7 @@ export function rootfsMaker(parts: Parts, progress: Progress, listen: () => Inte
           ramdisk,
           disks: [
             { config: disk('xvda', 'rw'), image },
-            { config: disk('xvdb', 'r'), image: createRawImage(createMemoryFile(archive)) },
+            { config: disk('xvdb', 'r'), image: createRawImage(followed(archive, progress)) },
           ],
           onOutput: console.take,
           clock: 'virtual',
@@ -80,6 +81,23 @@ const config = (): DomainConfig => ({
 });
 
 const disk = (vdev: string, access: string) => readDisk(`target,raw,${vdev},${access}`).disk!;
+
+/** The archive as a file; how far the guest has read becomes progress, in tenths. */
+function followed(archive: Uint8Array, progress: Progress): ImageFile {
+  const file = createMemoryFile(archive);
+  let tenths = 0;
+  return {
+    ...file,
+    read(offset, into) {
+      const read = Math.floor((10 * offset) / archive.length);
+      if (read > tenths) {
+        tenths = read;
+        progress(`unpacking, ${tenths * 10} % done`);
+      }
+      return file.read(offset, into);
+    },
+  };
+}
 
 /** Follows the guest's console: its own reports and dpkg's become progress. */
 function createReport(progress: Progress, packages: number) {

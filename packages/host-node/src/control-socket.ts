@@ -3,13 +3,14 @@
  * has died is removed by whoever finds it.
  */
 import { randomBytes } from 'node:crypto';
-import { chmodSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { chmodSync, readdirSync, rmSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { type ControlClient, type ControlledGuest, createControlClient, serveControl } from '@paravane/toolstack';
 import { ParavaneError } from '@paravane/types';
 import { checkControlFolder, makeControlFolder } from './control-folder.js';
 import { fileCause } from './files.js';
+import { isAlive, isStopped } from './processes.js';
 
 /** Bytes that a client may be behind before it is let go: a viewer that stands still must not fill our memory. */
 const mostBehind = 8 * 1024 * 1024;
@@ -153,22 +154,4 @@ export async function openControlLinks(folder: string): Promise<ControlLink[]> {
     }),
   );
   return links.filter((link) => link !== undefined);
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code !== 'ESRCH';
-  }
-}
-
-/** By proc(5), where there is one. */
-function isStopped(pid: number): boolean {
-  try {
-    return /^State:\s+[Tt]/m.test(readFileSync(`/proc/${pid}/status`, 'latin1'));
-  } catch {
-    return false;
-  }
 }

@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { ParavaneError } from '@paravane/types';
 import { fileCause } from '../files.js';
+import { isAlive } from '../processes.js';
 import { architectureOf, type FetchedPackage, type PackageSource, type Progress, wanted } from './source.js';
 
 const run = promisify(execFile);
@@ -57,7 +58,7 @@ export function aptSource({ folder, suite, progress }: AptOptions): PackageSourc
     const prepared = ready.get(architecture) ?? prepare(folder, suite, architecture, progress);
     ready.set(architecture, prepared);
     const options = await prepared;
-    const place = mkdtempSync(join(folder, 'download-'));
+    const place = mkdtempSync(join(folder, `download-${process.pid}-`));
     try {
       progress(`apt-get download ${what}`);
       await apt('apt-get', [...options, 'download', ...targets], place);
@@ -92,6 +93,7 @@ async function prepare(
   } catch (cause) {
     throw new ParavaneError('file-unwritable', `cannot make the folder ${root}: ${fileCause(cause)}`, { cause });
   }
+  removeLeftOver(folder);
   const options = privateFolders(root, architecture);
   if (suite !== undefined) {
     writeFileSync(join(root, 'sources', 'suite.list'), await sourcesFor(suite));
@@ -110,6 +112,14 @@ async function prepare(
     progress(`apt-get update failed (${lastLine(cause)}); going on with the lists of last time`);
   }
   return options;
+}
+
+/** What processes that were interrupted had begun to download. */
+function removeLeftOver(folder: string): void {
+  for (const name of readdirSync(folder)) {
+    const [, pid] = /^download-(\d+)-/.exec(name) ?? [];
+    if (pid !== undefined && !isAlive(Number(pid))) rmSync(join(folder, name), { recursive: true, force: true });
+  }
 }
 
 function privateFolders(root: string, architecture: string): string[] {

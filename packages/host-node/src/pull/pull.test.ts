@@ -1,4 +1,5 @@
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -175,11 +176,14 @@ describe('guests of 32 bits', () => {
 });
 
 describe('apt', () => {
-  it("fetches GRUB's PV64 image by name, in private folders", async () => {
+  it("fetches GRUB's PV64 image by name, in private folders, and leaves no download behind, not even another's", async () => {
+    const gone = spawnSync(process.execPath, ['-e', '']).pid;
+    mkdirSync(join(home, 'apt', `download-${gone}-abc`), { recursive: true });
     const source = aptSource({ folder: join(home, 'apt'), progress });
     const { folder: made, packages: fetched } = await pullGuest({ guest: 'grub', source, home, progress });
     expect(fetched[0]?.name).toBe('grub-xen-host');
     expect(readFileSync(join(made, 'grub.bin')).subarray(1, 4).toString()).toBe('ELF');
+    expect(readdirSync(join(home, 'apt'))).toEqual(['system']);
   });
 
   it('says what is wrong where it has no such version', async () => {

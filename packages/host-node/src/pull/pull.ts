@@ -213,11 +213,10 @@ async function makeRootfs(
   for (const { name, version, architecture, file, bytes } of packages) {
     shelf.remember({ name, version, architecture, ...lockedFile(file, bytes) });
   }
-  progress(`unpacking ${packages.length} packages`);
   await rootfs({
     kernel: kernel.vmlinuz,
     ramdisk: buildBootstrap(kernel.shell, kernel.modules, packages),
-    archive: buildArchive(packages),
+    archive: buildArchive(packages, progress),
     file: join(folder, rootfsFile),
     packages: packages.length,
   });

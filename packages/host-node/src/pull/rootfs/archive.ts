@@ -3,6 +3,7 @@
  * modes as packed, and dpkg's records of them (dpkg(1), deb(5)). Documentation and translations are left out.
  */
 import { createHash } from 'node:crypto';
+import type { Progress } from '../source.js';
 import { readTar } from '../tar.js';
 import type { SystemPackage } from './packages.js';
 
@@ -10,12 +11,13 @@ const block = 512;
 /** As Debian's own small images have it; what licences say stays. */
 const leftOut = /^\.?\/?usr\/share\/(?:(?:man|info|locale|lintian|doc-base)\/|doc\/(?!.*\/copyright$)).*[^/]$/;
 
-export function buildArchive(packages: readonly SystemPackage[]): Uint8Array {
+export function buildArchive(packages: readonly SystemPackage[], progress: Progress = () => undefined): Uint8Array {
   const parts: Uint8Array[] = [];
   const status: string[] = [];
   const write = (path: string, content: string | Uint8Array, mode = 0o644): void =>
     void parts.push(...tarFile(path, typeof content === 'string' ? Buffer.from(content) : content, mode));
-  for (const found of packages) {
+  for (const [at, found] of packages.entries()) {
+    progress(`unpacking ${at + 1} of ${packages.length}: ${found.name}`);
     const { archive, list, digests } = keepFiles(found);
     parts.push(archive);
     const base = `./var/lib/dpkg/info/${found.name}${found.fields.get('multi-arch') === 'same' ? `:${found.architecture}` : ''}`;

@@ -46,7 +46,7 @@ export async function fetchSystem(source: PackageSource, progress: Progress): Pr
   while (wanted.length > 0) {
     const missing = wanted.filter((alternatives) => !alternatives.some(there));
     const first = [...new Set(missing.map(([name]) => name!))];
-    progress(`fetching ${first.length} packages`);
+    progress(`fetching ${first.length} ${first.length === 1 ? 'package' : 'packages'} of the system`);
     for (const fetched of await fetchAll(source, first)) add(fetched);
     for (const alternatives of missing) {
       if (!alternatives.some(there)) add(await fetchOne(source, alternatives));

@@ -97,7 +97,10 @@ describe('the archive', () => {
 
   it('holds files, without documentation, and what dpkg knows of them', async () => {
     const { source } = sourceOf(special);
-    const archive = buildArchive(await fetchSystem(source, quiet));
+    const said: string[] = [];
+    const archive = buildArchive(await fetchSystem(source, quiet), (line) => said.push(line));
+    expect(said).toHaveLength(systemRoots.length);
+    expect(said[0]).toMatch(/^unpacking 1 of \d+: base-files$/);
     expect(paths(archive)).toEqual(expect.arrayContaining(['bin/bash', 'usr/share/doc/bash/copyright']));
     expect(paths(archive).filter((path) => /man1|changelog/.test(path))).toEqual([]);
     expect(textOf(archive, 'bin/bash')).toBe('the shell');
