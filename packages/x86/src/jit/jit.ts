@@ -30,10 +30,10 @@ export const SAMPLE_INTERVAL = 12_000;
 /** Instructions that a report of a block as hot stands for: it was entered `HOT_ENTRIES` times. */
 const HOT_WEIGHT = 50_000;
 /**
- * Interpreted instructions for each instruction of a region after which it is compiled: about as many as the host's
- * optimizing compiler could have been paid with, which takes nearly all of the time.
+ * Interpreted instructions for each instruction of a region after which it is compiled: about as many as making and
+ * compiling WebAssembly of it could have been paid with (docs/performance.md, "When to compile").
  */
-const COMPILE_AFTER = 4_000;
+const COMPILE_AFTER = 16_000;
 /** Looks at a block's region that was not worth it yet are so much further apart at most. */
 const GROWTH = 2;
 /** Regions in a module; fewer when this many samples have passed since the first was queued. */
