@@ -44,8 +44,8 @@ const PATIENCE = 80;
  * been seen to end with some 30,000 modules alive, those of all guests of a process.
  */
 const LIMITS: LiveCodeLimits = { regions: 4000, modules: 1000, bytes: 16 << 20 };
-/** Bytes of compiled code that are kept for later runs at most. */
-const MOST_STORED = 8 << 20;
+/** Part of the bytes that may live that is kept for later runs at most. */
+const KEPT = 0.5;
 
 interface Queued extends RegionEntry {
   region: Region;
@@ -120,7 +120,8 @@ export function createJit(
   const places = { ...areas, tlbBase: mmu.tlb.base };
   const seen = { 64: new Map<Mfn, Seen>(), 32: new Map<Mfn, Seen>() };
   const code = { bytes: machine.u8, place: (mfn: Mfn): number => machine.frameBase + mfn * 4096 };
-  const live = new LiveCode(cache, table, firstSlot, { ...LIMITS, ...limits });
+  const bounds = { ...LIMITS, ...limits };
+  const live = new LiveCode(cache, table, firstSlot, bounds);
   let queue: Queued[] = [];
   let waited = 0;
   let resets = cache.resets;
@@ -129,6 +130,8 @@ export function createJit(
   let instructions = 0;
   let bytesOut = 0;
   const made: StoredModule[] = [];
+  /** Bytes of `made` that may still be kept. */
+  let roomToKeep = KEPT * bounds.bytes;
 
   const hostCompile = (bytes: Uint8Array, regions: number): RegionCode[] => {
     const { exports } = new WebAssembly.Instance(new WebAssembly.Module(bytes as Uint8Array<ArrayBuffer>), {
@@ -202,14 +205,16 @@ export function createJit(
     for (const [i, { uop, mfn, offset, mode, beside, generation }] of batch.entries()) {
       live.place(module, i, { uop, mfn, offset, mode, beside, generation });
     }
-    if (warm !== null) {
+    if (warm !== null && roomToKeep > 0) {
       const regions = batch.map(({ mfn, offset, mode, region }) => ({
         entry: offset,
         mode,
         side: region.neighbour?.side ?? (0 as const),
         pieces: piecesOf(mfn, region),
       }));
-      made.push({ bytes, regions });
+      const stored = { bytes, regions };
+      roomToKeep -= storedLength(stored);
+      if (roomToKeep >= 0) made.push(stored);
     }
   }
   /** The code that a region was made from. */
@@ -307,7 +312,7 @@ export function createJit(
     }),
     stored() {
       if (warm === null || made.length === 0) return null;
-      let room = MOST_STORED;
+      let room = KEPT * bounds.bytes;
       return [...warm.storedModules(true), ...made, ...warm.storedModules(false)].filter(
         (module) => (room -= storedLength(module)) >= 0,
       );

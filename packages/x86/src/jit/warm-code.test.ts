@@ -150,6 +150,20 @@ describe('compiled code of an earlier run', () => {
     }
   });
 
+  it('is kept up to half of what may live, however long the run', () => {
+    const limits = { bytes: 12_000 };
+    const core = createCore(true, 3, { code: null, limits });
+    const lengths = new Set<number>();
+    for (let value = 1; value < 12; value++) {
+      load(core, 0, 0, loopAt(0, value));
+      run(core, CODE);
+      lengths.add(core.engine.compiledCode()!.length);
+    }
+    expect(stat(core, 'compiledRegions')).toBe(11);
+    expect(lengths.size).toBeGreaterThan(1);
+    expect(Math.max(...lengths)).toBeLessThan(limits.bytes / 2 + 300);
+  });
+
   it('counts as none where it is damaged or of another build, and broken modules are left alone', () => {
     const code = codeOf(loopAt(0, 7));
     const otherBuild = code.map((byte, i) => (i === 6 ? byte ^ 1 : byte));
