@@ -4,10 +4,10 @@
  *
  * A descriptor per frame and mode holds, for each page offset, the micro-
  * operation of the block that begins there (0: none; negative where a compiled
- * region stands for it), and a generation at 0x4000. Invariants: a frame with live blocks has `mmu.hasCode` set, so no write
- * tag for it exists; a change to any 64 bytes that code was made from drops every
- * block of the frame; micro-operations are not reused before everything is
- * dropped (`reset`).
+ * region stands for it), and a generation at 0x4000. Invariants: a frame with
+ * live blocks has `mmu.hasCode` set, so no write tag for it exists; a change to
+ * any 64 bytes that code was made from drops every block of the frame; micro-
+ * operations are not reused before everything is dropped (`reset`).
  */
 import type { CodeMode } from '@paravane/engine-api';
 import type { MachineMemory, Mmu } from '@paravane/mmu';
@@ -144,6 +144,8 @@ export function createCodeCache(
     },
   };
 
+  /** Micro-operation of the block at an offset by a descriptor, 0 if there is none. */
+  const blockIn = (table: number, offset: number): number => Math.abs(i32[(table >> 2) + offset]!);
   const wordOf = (uop: number): number => (regionWords >> 2) + ((uop - arena) >> 4);
 
   function reset(): void {
@@ -305,8 +307,8 @@ export function createCodeCache(
         instructions.length > MAX_UOPS;
       if (full) reset();
       const table = descriptor(mfn, mode);
-      const known = i32[(table >> 2) + offset]!;
-      if (known !== 0) return Math.abs(known);
+      const known = blockIn(table, offset);
+      if (known !== 0) return known;
       const at = nextUop;
       sink.at = at;
       if (!decodeInto(mfn, offset, mode, MAX_BLOCK, false, second)) return null;
@@ -322,7 +324,7 @@ export function createCodeCache(
     once(mfn, offset, mode, count, second) {
       sink.at = arena;
       const table = descriptors[mode][mfn]!;
-      const block = table === 0 ? 0 : Math.abs(i32[(table >> 2) + offset]!);
+      const block = table === 0 ? 0 : blockIn(table, offset);
       if (block !== 0 && copyOnce(block, count)) return arena;
       nextOnce = 0;
       const whole = decodeInto(mfn, offset, mode, count, true, second);
@@ -350,7 +352,7 @@ export function createCodeCache(
       // Blocks over two pages begin near the end of their page: few entries to look at.
       const offset = offsets[(uop - arena) >> 4]!;
       for (let at = pool; at < nextDescriptor; at += DESCRIPTOR_BYTES) {
-        if (Math.abs(i32[(at >> 2) + offset]!) === uop) i32[(at >> 2) + offset] = 0;
+        if (blockIn(at, offset) === uop) i32[(at >> 2) + offset] = 0;
       }
     },
     invalidate(mfn, offset, length) {
