@@ -204,7 +204,7 @@ async function measure(machine: Machine, format: string): Promise<void> {
     }
     child.stdin.write('poweroff -f\n');
     if (child.exitCode === null) await new Promise((resolve) => child.once('close', resolve));
-    for (const line of errors.split('\n')) if (/^(?:disk\.xvdb|exits)\./.test(line)) told.push(`${format} ${line}`);
+    for (const line of errors.split('\n')) if (/^(?:disk xvdb|exits), /.test(line)) told.push(`${format} ${line}`);
   } finally {
     child.kill('SIGKILL');
   }

@@ -66,7 +66,7 @@ try {
     }
   }
   await guest.powerOff();
-  console.log(guest.told.match(/^disk\.xvd[bc]\..*$/gm)?.join('\n') ?? guest.told);
+  console.log(guest.told.match(/^disk xvd[bc], .*$/gm)?.join('\n') ?? guest.told);
   host('qemu-img', ['check', '-q', '-f', 'qcow2', file('some.qcow2')]);
   host('qemu-img', ['convert', '-f', 'qcow2', '-O', 'raw', file('some.qcow2'), file('other.img')]);
   host('qemu-img', ['compare', '-q', file('other.img'), file('some.qcow2')]);

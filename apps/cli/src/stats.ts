@@ -33,12 +33,12 @@ export function createFigures(names: readonly string[]): Figures {
 }
 
 const line = ([name, value]: Row): string => `${name}: ${value}`;
-/** A counter's name in words: `tlbHitPercent`, `exits.syscall`. */
-const words = (name: string): string =>
-  name
-    .replace('.', ', ')
-    .replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`)
-    .replace(/^tlb /, 'TLB ');
+/** A counter's name in words: `tlbHitPercent`, `exits.syscall`, `disk.xvda.bytesRead`. */
+function words(name: string): string {
+  const of = name.split('.');
+  const figure = of.pop()!.replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
+  return of.length === 0 ? figure.replace(/^tlb /, 'TLB ') : `${of.join(' ')}, ${figure}`;
+}
 const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
 
 function guestRows(stats: DomainStats, milliseconds: number): Row[] {
