@@ -61,11 +61,6 @@ echo '@@ finishing'
 echo debian >/mnt/etc/hostname
 printf '127.0.0.1 localhost\\n127.0.1.1 debian\\n' >/mnt/etc/hosts
 printf '/dev/xvda / ext4 defaults,errors=remount-ro 0 1\\n' >/mnt/etc/fstab
-# Where apt in the guest finds more of the same suite.
-suite=$(. /mnt/etc/os-release && echo "$VERSION_CODENAME")
-for place in "debian $suite" "debian $suite-updates" "debian-security $suite-security"; do
-  echo "deb http://deb.debian.org/$place main"
-done >/mnt/etc/apt/sources.list
 # Every interface that is there when the system starts; IPv6 addresses come by themselves.
 printf 'auto lo /eth*\niface lo inet loopback\n' >/mnt/etc/network/interfaces
 for number in 0 1 2 3; do
