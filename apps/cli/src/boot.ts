@@ -135,7 +135,7 @@ function start(
       onOutput: (bytes) => consoles.output(number, bytes),
       clock: flags.clock,
       engine: flags.engine,
-      ...(flags.codeCache ? { code: keptCode(context, flags, kernel) } : {}),
+      ...(flags.codeCache && flags.engine === 'jit' ? { code: keptCode(context, flags, kernel) } : {}),
       // Each guest has random numbers of its own.
       seed: (flags.seed ?? (virtual ? 0n : randomBytes(8).readBigUInt64LE())) + BigInt(number),
       epoch: virtual ? virtualEpoch : Date.now(),
