@@ -60,6 +60,26 @@ export function eflagsInline(f: FunctionBuilder, kind: number, a: Expr, b: Expr)
     op('i32.or', op('i32.or', bits, zeroBit(at(result))), op('i32.or', parityBit(result), negative(result, 7))),
   );
 }
+/** The same where the kind is not known: without branches and calls, so that it costs nothing where nobody asks. */
+export function eflagsOfAnyKind(f: FunctionBuilder, kind: Expr, a: Expr, b: Expr): Expr {
+  const shift = f.let(
+    op('i64.extend_i32_u', op('i32.sub', i32(64), op('i32.shl', i32(8), op('i32.and', kind, i32(3))))),
+  );
+  const at = (value: Expr): Expr => op('i64.shl', value, shift);
+  const negative = (value: Expr, bit: number): Expr => op('i32.shl', op('i64.lt_s', at(value), i64(0)), i32(bit));
+  const isDifference = f.let(op('i32.lt_u', kind, i32(FlagKind.add)));
+  const isPlain = f.let(op('i32.ge_u', kind, i32(FlagKind.result)));
+  const result = f.let(select(isDifference, op('i64.sub', a, b), select(isPlain, a, op('i64.add', a, b))));
+  // a of a difference, the result of a sum: what is less than the other operand where it carries.
+  const least = f.let(select(isDifference, a, result));
+  const carry = op('i64.lt_u', at(least), at(select(isDifference, b, a)));
+  const half = op('i32.and', op('i32.wrap_i64', op('i64.xor', op('i64.xor', a, b), result)), i32(16));
+  const overflow = op('i64.and', op('i64.xor', least, b), op('i64.xor', a, result));
+  const bits = op('i32.wrap_i64', b);
+  const own = select(isPlain, bits, op('i32.or', op('i32.or', carry, half), negative(overflow, 11)));
+  const ofResult = op('i32.or', op('i32.or', zeroBit(at(result)), parityBit(result)), negative(result, 7));
+  return f.let(select(op('i32.ge_u', kind, i32(FlagKind.bits)), bits, op('i32.or', own, ofResult)));
+}
 const zeroBit = (value: Expr): Expr => op('i32.shl', op('i64.eqz', value), i32(6));
 const parityBit = (value: Expr): Expr => {
   const ones = op('i32.popcnt', op('i32.and', op('i32.wrap_i64', value), i32(255)));

@@ -334,10 +334,7 @@ export abstract class Sem {
   condition(code: number): Expr {
     const kind = this.flagKind();
     const [a, b] = [this.flagA(), this.flagB()];
-    if (kind.kind === 'const') {
-      const known = this.knownCondition(kind.value as number, a, b, code);
-      if (known) return known;
-    }
+    if (kind.kind === 'const') return this.let(this.knownCondition(kind.value as number, a, b, code));
     const general = (): Expr => this.conditionOf(kind, a, b, code);
     const direct = DIRECT[code];
     if (!direct) return this.let(general());
@@ -354,20 +351,44 @@ export abstract class Sem {
           : general(),
     );
   }
-  /** A condition on flags whose kind is known, where it has a short form. */
-  private knownCondition(kind: number, a: Expr, b: Expr, code: number): Expr | null {
+  /** A condition on flags whose kind is known: without calls, and of what it asks for only. */
+  private knownCondition(kind: number, a: Expr, b: Expr, code: number): Expr {
     const width = 8 << (kind & 3);
-    const sign = code === 8 ? 'i64.lt_s' : 'i64.ge_s';
-    if (kind < FlagKind.add) {
-      const direct = DIRECT[code];
-      if (direct && width === 32) return this.let(op(NARROW[direct], op('i32.wrap_i64', a), op('i32.wrap_i64', b)));
-      if (direct) return this.let(op(direct, a, b));
-      if (code === 8 || code === 9) return this.let(op(sign, this.signExtend(op('i64.sub', a, b), width), i64(0)));
-    } else if (kind >= FlagKind.result && kind < FlagKind.bits) {
-      if (code === 4 || code === 5) return this.let(op(DIRECT[code]!, a, i64(0)));
-      if (code === 8 || code === 9) return this.let(op(sign, a, i64(0)));
+    const direct = DIRECT[code];
+    if (kind < FlagKind.add && direct) {
+      if (width === 32) return op(NARROW[direct], op('i32.wrap_i64', a), op('i32.wrap_i64', b));
+      return op(direct, a, b);
     }
-    return null;
+    const negated = (code & 1) !== 0;
+    const either = (value: Expr): Expr => (negated ? op('i32.eqz', value) : value);
+    if (kind >= FlagKind.bits) return either(conditionOfBits(op('i32.wrap_i64', b), code >> 1));
+    const isPlain = kind >= FlagKind.result;
+    const isSum = !isPlain && kind >= FlagKind.add;
+    const result = isPlain ? a : this.let(this.signExtend(op(isSum ? 'i64.add' : 'i64.sub', a, b), width));
+    if (code === 4 || code === 5) return op(DIRECT[code]!, result, i64(0));
+    if (code === 8 || code === 9) return op(negated ? 'i64.ge_s' : 'i64.lt_s', result, i64(0));
+    const zero = (): Expr => op('i64.eqz', result);
+    const carry = (): Expr => this.knownCarry(kind);
+    const bitsOverflow = op('i32.and', op('i32.shr_u', op('i32.wrap_i64', b), i32(11)), i32(1));
+    const changed = op('i64.and', op('i64.xor', a, result), op('i64.xor', b, isSum ? result : a));
+    const overflow = (): Expr => (isPlain ? bitsOverflow : this.negative(changed));
+    const less = (): Expr => op('i32.xor', this.negative(result), overflow());
+    switch (code >> 1) {
+      case 0:
+        return either(overflow());
+      case 1:
+        return either(carry());
+      case 3:
+        return either(op('i32.or', carry(), zero()));
+      case 5: {
+        const ones = op('i32.popcnt', op('i32.and', op('i32.wrap_i64', result), i32(255)));
+        return op('i32.and', negated ? ones : op('i32.xor', ones, i32(1)), i32(1));
+      }
+      case 6:
+        return either(less());
+      default:
+        return either(op('i32.or', less(), zero()));
+    }
   }
   bit(condition: Expr, bit: number): Expr {
     return op('i32.shl', condition, i32(Math.log2(bit)));
@@ -389,6 +410,31 @@ export abstract class Sem {
   drop(bytes: number | Expr): void {
     const amount = typeof bytes === 'number' ? i64(bytes) : bytes;
     this.setGpr(4, this.stackAddress(op('i64.add', this.gpr(4), amount)), this.mode);
+  }
+}
+
+/** Condition `code >> 1` of bits of RFLAGS, as 0 or 1. */
+function conditionOfBits(flags: Expr, condition: number): Expr {
+  const bit = (position: number): Expr => op('i32.and', op('i32.shr_u', flags, i32(position)), i32(1));
+  const any = (bits: number): Expr => op('i32.ne', op('i32.and', flags, i32(bits)), i32(0));
+  const less = (): Expr => op('i32.xor', bit(7), bit(11));
+  switch (condition) {
+    case 0:
+      return bit(11);
+    case 1:
+      return bit(0);
+    case 2:
+      return bit(6);
+    case 3:
+      return any(EFL.CF | EFL.ZF);
+    case 4:
+      return bit(7);
+    case 5:
+      return bit(2);
+    case 6:
+      return less();
+    default:
+      return op('i32.or', less(), bit(6));
   }
 }
 

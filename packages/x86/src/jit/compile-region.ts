@@ -39,7 +39,6 @@ export const RegionStop = {
 } as const;
 
 interface RegionFunctions {
-  eflags: number;
   condition: number;
   /** `findRegionFunction` */
   find: number;
@@ -65,12 +64,10 @@ export function regionModule(regions: readonly Region[], places: RegionPlaces, s
   const module = new ModuleBuilder({ ...ANY_MEMORY, shared }, true);
   const type = module.type(REGION.params, REGION.results);
   const routines = importRoutines(module);
-  const eflags = module.add(eflagsFunction());
   const functions = {
     type,
     routines,
-    eflags,
-    condition: module.add(conditionFunction(eflags)),
+    condition: module.add(conditionFunction(module.add(eflagsFunction()))),
     find: module.add(findRegionFunction(places)),
   };
   for (const [i, region] of regions.entries()) {

@@ -16,7 +16,7 @@ import {
   op,
   select,
 } from '@paravane/wasm-emit';
-import { eflagsInline } from '../flag-functions.js';
+import { eflagsInline, eflagsOfAnyKind } from '../flag-functions.js';
 import { formsOf } from '../handlers.js';
 import type { Operand } from '../operands.js';
 import { callRoutine, type Routine, type Routines } from '../routines.js';
@@ -46,7 +46,6 @@ export interface RegionSite {
   readonly behind: number;
   readonly tlbBase: number;
   readonly functions: {
-    eflags: number;
     condition: number;
     routines: Routines;
   };
@@ -219,7 +218,7 @@ export class RegionSem extends Sem {
   }
   protected eflagsOf(kind: Expr, a: Expr, b: Expr): Expr {
     if (kind.kind === 'const') return eflagsInline(this.f, kind.value as number, a, b);
-    return callExpr('i', this.site.functions.eflags, kind, a, b);
+    return eflagsOfAnyKind(this.f, kind, a, b);
   }
   protected conditionOf(kind: Expr, a: Expr, b: Expr, code: number): Expr {
     return callExpr('i', this.site.functions.condition, kind, a, b, i32(code));
