@@ -278,11 +278,14 @@ export abstract class Sem {
 
   // Arithmetic.
   zeroExtend(value: Expr, width: number = this.width): Expr {
+    if (width === 32) return op('i64.extend_i32_u', op('i32.wrap_i64', value));
     return width === 64 ? value : op('i64.and', value, i64((1n << BigInt(width)) - 1n));
   }
   signExtend(value: Expr, width: number = this.width): Expr {
     if (width === 64) return value;
-    return op(width === 32 ? 'i64.extend32_s' : width === 16 ? 'i64.extend16_s' : 'i64.extend8_s', value);
+    // By two operators, as hosts see through those where only the low half is used in the end.
+    if (width === 32) return op('i64.extend_i32_s', op('i32.wrap_i64', value));
+    return op(width === 16 ? 'i64.extend16_s' : 'i64.extend8_s', value);
   }
   /** A mask of -1 or 0 sign-bit style test: the bit `width - 1` of a sign-extended value. */
   negative(value: Expr): Expr {
