@@ -26,7 +26,7 @@ import { KnownVectors } from './known-vectors.js';
 import type { RegionCode } from './live-code.js';
 import { FLAGS, Liveness } from './liveness.js';
 import { pagesOf } from './pages.js';
-import { type BasicBlock, DISPATCH, NOWHERE, type Region, successors } from './region.js';
+import { type BasicBlock, branchTarget, DISPATCH, NOWHERE, type Region, successors } from './region.js';
 import { RegionSem, type RegionSite } from './region-sem.js';
 import { emitStructured } from './structure.js';
 
@@ -72,7 +72,7 @@ export function regionModule(regions: readonly Region[], places: RegionPlaces, s
   };
   for (const [i, region] of regions.entries()) {
     const beside = region.neighbour && globalGet('i', module.global(`b${i}`));
-    module.add(compileRegion(region, places, functions, beside), `r${i}`);
+    module.add(compileRegion(region, places, functions, functions.find + 1 + i, beside), `r${i}`);
   }
   return module.encode();
 }
@@ -127,6 +127,8 @@ function compileRegion(
   region: Region,
   { tlbBase }: RegionPlaces,
   functions: RegionFunctions,
+  /** Number of the function that it becomes. */
+  own: number,
   /** Descriptor of the page beside its own that the region has code in. */
   beside: Expr | null,
 ): FunctionBuilder {
@@ -179,12 +181,18 @@ function compileRegion(
     if (from !== NOWHERE) f.set(origin, i32(placeInPages(from)));
     f.br(label);
   };
-  const callTo = (block: BasicBlock, address: Expr, from: number): void => {
+  /** A region that calls itself need not be looked up: it goes with any of its code, and nothing can change that here. */
+  const callTo = (block: BasicBlock, address: Expr, from: number, isOwn: boolean): void => {
     saveFlags(block);
     f.set(target, address);
     f.set(origin, i32(placeInPages(from)));
-    findOrLeave();
-    f.set(slot, callIndirect('i', functions.type, slot, cpu, left, tag, pageOf(target), room));
+    if (isOwn) {
+      f.brIfUnlikely(op('i32.or', op('i32.lt_s', left, i32(MAX_REGION)), op('i32.lt_s', room, i32(0))), exit);
+      f.set(slot, callExpr('i', own, cpu, left, tag, pcBase, room));
+    } else {
+      findOrLeave();
+      f.set(slot, callIndirect('i', functions.type, slot, cpu, left, tag, pageOf(target), room));
+    }
     f.set(left, load('i32.load', cpu, State.left));
     const elsewhere = op('i64.ne', load('i64.load', cpu, State.rip), inPage(block.next));
     const tooLong = op('i32.lt_s', left, i32(MAX_REGION));
@@ -287,8 +295,9 @@ function compileRegion(
             return goOn(DISPATCH);
           }
           settle();
-          if (insn.mnemonic === 'CALL' && block.next !== NOWHERE) callTo(block, address, offset);
-          else leaveTo(block, address, insn.mnemonic === 'RET' ? exit : hop, offset);
+          if (insn.mnemonic === 'CALL' && block.next !== NOWHERE) {
+            callTo(block, address, offset, branchTarget({ insn, offset }) === region.entry);
+          } else leaveTo(block, address, insn.mnemonic === 'RET' ? exit : hop, offset);
         },
         taken: block.taken,
         branchNear() {
