@@ -1,5 +1,6 @@
-/** `pnpm bench:core [--json] [--seconds S] [--core interpreter|compiler|both] [WORD…]`: runs the workloads whose names contain one of the words, or all. */
+/** `pnpm bench:core`: the core alone, with the settings of V8 that guests run with. */
 import { parseArgs } from 'node:util';
+import { prepareV8 } from '@paravane/host-node';
 import { generateProgram } from './generated-program.js';
 import { createLoops } from './loops.js';
 import type { Core } from './machine.js';
@@ -11,23 +12,21 @@ const cores: Record<string, Core[]> = {
   compiler: ['compiler'],
   both: ['interpreter', 'compiler'],
 };
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    json: { type: 'boolean' },
-    seconds: { type: 'string', default: '2' },
-    core: { type: 'string', default: 'both' },
-  },
-});
-const seconds = Number(values.seconds);
-const chosen = cores[values.core];
-if (!(seconds > 0) || chosen === undefined) {
-  console.error('--seconds takes a number above zero, --core interpreter, compiler or both');
-  process.exit(2);
+const USAGE = `bench:core [--json] [--seconds S] [--core interpreter|compiler|both] [WORD…]
+Runs the workloads whose names contain one of the words, or all: processor seconds to measure each (2), on which core.`;
+const { values, positionals } = readArguments();
+if (values.help) {
+  console.log(USAGE);
+  process.exit(0);
 }
+const seconds = Number(values.seconds);
+if (!(seconds > 0)) fail('--seconds takes a number above zero');
+const chosen = cores[values.core] ?? fail('--core takes interpreter, compiler or both');
 const workloads = [generateProgram(PROGRAM_RESULT), ...createLoops()].filter(
   ({ name }) => positionals.length === 0 || positionals.some((word) => name.includes(word)),
 );
+if (workloads.length === 0) fail(`no workload has ${positionals.join(' or ')} in its name`);
+prepareV8();
 const before = hostReference();
 const measurements: Measurement[] = [];
 for (const workload of workloads) {
@@ -38,6 +37,27 @@ const host = { before, after: hostReference() };
 if (values.json) console.log(JSON.stringify({ host, measurements }, null, 2));
 else printTable(measurements);
 process.exitCode = measurements.some(({ wrong }) => wrong.length > 0) ? 1 : 0;
+
+function fail(message: string): never {
+  console.error(`${message}\n${USAGE}`);
+  process.exit(2);
+}
+
+function readArguments() {
+  try {
+    return parseArgs({
+      allowPositionals: true,
+      options: {
+        json: { type: 'boolean' },
+        help: { type: 'boolean', short: 'h' },
+        seconds: { type: 'string', default: '2' },
+        core: { type: 'string', default: 'both' },
+      },
+    });
+  } catch (error) {
+    return fail((error as Error).message);
+  }
+}
 
 function printTable(rows: Measurement[]): void {
   const base = rows[0]?.mips ?? 1;
@@ -67,7 +87,7 @@ function printTable(rows: Measurement[]): void {
   console.log(`\n${show(header)}\n${widths.map((n) => '-'.repeat(n)).join('  ')}`);
   for (const line of lines) console.log(show(line));
   console.log('');
-  for (const core of chosen!) {
+  for (const core of chosen) {
     const loops = rows.filter((row) => row.group === 'loops' && row.core === core);
     if (loops.length < 2) continue;
     const mean = Math.exp(loops.reduce((sum, { mips }) => sum + Math.log(mips), 0) / loops.length);
