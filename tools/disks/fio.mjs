@@ -6,11 +6,11 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
+import { readOptions } from '../options.mjs';
 import { bootDebian, host } from './guest.mjs';
 import { makeToolsImage } from './tools-image.mjs';
 
-const { values } = parseArgs({
+const { values } = readOptions({
   options: { size: { type: 'string', default: '16' }, seed: { type: 'string', default: '1' } },
 });
 const size = Number(values.size);

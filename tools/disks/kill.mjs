@@ -10,10 +10,10 @@
 import { copyFileSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
+import { readOptions } from '../options.mjs';
 import { bootDebian, host } from './guest.mjs';
 
-const { values } = parseArgs({
+const { values } = readOptions({
   options: { rounds: { type: 'string', default: '50' }, seed: { type: 'string', default: String(Date.now() % 1e6) } },
 });
 const rounds = Number(values.rounds);

@@ -10,7 +10,7 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
+import { readOptions } from '../options.mjs';
 import { link } from './link.mjs';
 import { CODE, createEqualityMachine, DATA_BYTES } from './machine.mjs';
 import { writeProgram } from './program.mjs';
@@ -27,7 +27,7 @@ const GENERATION = 16;
 /** Stops that are not the budget's, in one run of a program. */
 const MOST_STOPS = 24;
 
-const { values } = parseArgs({
+const { values } = readOptions({
   options: {
     programs: { type: 'string', default: '100000' },
     from: { type: 'string' },

@@ -10,9 +10,9 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
 import { FrameFlag, FrameType } from '../../packages/mmu/dist/index.js';
 import { choices } from '../equality/random.mjs';
+import { readOptions } from '../options.mjs';
 import { audit } from './audit.mjs';
 import { createActor } from './hostile.mjs';
 import { createWorld } from './world.mjs';
@@ -24,7 +24,7 @@ const MOST_MILLISECONDS = 100;
 const MOST_INSTRUCTIONS = 10_000_000;
 const SAY_EVERY = 25;
 
-const { values } = parseArgs({
+const { values } = readOptions({
   options: {
     events: { type: 'string', default: '1000000' },
     from: { type: 'string' },

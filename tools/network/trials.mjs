@@ -22,11 +22,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ReadStream as Terminal } from 'node:tty';
-import { parseArgs } from 'node:util';
 import { bootDebian, dataFolder, host } from '../disks/guest.mjs';
+import { readOptions } from '../options.mjs';
 import { startNameServer, textOf } from './name-server.mjs';
 
-const { values, positionals } = parseArgs({
+const { values, positionals } = readOptions({
   options: { size: { type: 'string', default: '1000' }, flags: { type: 'string' } },
   allowPositionals: true,
 });

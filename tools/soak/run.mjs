@@ -12,17 +12,17 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
-import { parseArgs } from 'node:util';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { guestKernel } from '../../packages/guest-stubs/dist/index.js';
 import { dataFolder, decompressors, hostTime, prepareV8 } from '../../packages/host-node/dist/index.js';
 import { createMachine } from '../../packages/machine/dist/index.js';
 import { runDomain } from '../../packages/toolstack/dist/index.js';
+import { readOptions } from '../options.mjs';
 import { growth } from './growth.mjs';
 
 const MIB = 1 << 20;
-const { values } = parseArgs({
+const { values } = readOptions({
   options: {
     guest: { type: 'string', default: 'ours' },
     cycles: { type: 'string', default: 'Infinity' },
