@@ -2,41 +2,15 @@
 import { callExpr, type Expr, FunctionBuilder, i32, i64, op, select } from '@paravane/wasm-emit';
 import { FlagKind } from './state.js';
 
+/** Bits of RFLAGS. */
+export const EFL = { CF: 1, PF: 4, AF: 16, ZF: 64, SF: 128, OF: 2048 } as const;
+
 /** (kind, a, b) → CF, PF, AF, ZF, SF, OF at their places in RFLAGS. */
 export function eflagsFunction(): FunctionBuilder {
   const f = new FunctionBuilder(['i', 'l', 'l'], ['i']);
   const [kind, a, b] = [f.param(0), f.param(1), f.param(2)];
   f.if(op('i32.ge_u', kind, i32(FlagKind.bits)), () => f.return(op('i32.wrap_i64', b)));
-  const shift = f.let(
-    op('i64.extend_i32_u', op('i32.sub', i32(64), op('i32.shl', i32(8), op('i32.and', kind, i32(3))))),
-  );
-  const result = f.local('l');
-  const bits = f.local('i');
-  const at = (value: Expr): Expr => op('i64.shl', value, shift);
-  const negative = (value: Expr, bit: number): Expr => op('i32.shl', op('i64.lt_s', at(value), i64(0)), i32(bit));
-  const af = (): Expr => op('i32.and', op('i32.wrap_i64', op('i64.xor', op('i64.xor', a, b), result)), i32(16));
-  f.if(
-    op('i32.lt_u', kind, i32(FlagKind.add)),
-    () => {
-      f.set(result, op('i64.sub', a, b));
-      const overflow = op('i64.and', op('i64.xor', a, b), op('i64.xor', a, result));
-      f.set(bits, op('i32.or', op('i32.or', op('i64.lt_u', at(a), at(b)), af()), negative(overflow, 11)));
-    },
-    () =>
-      f.if(
-        op('i32.lt_u', kind, i32(FlagKind.result)),
-        () => {
-          f.set(result, op('i64.add', a, b));
-          const overflow = op('i64.and', op('i64.xor', a, result), op('i64.xor', b, result));
-          f.set(bits, op('i32.or', op('i32.or', op('i64.lt_u', at(result), at(a)), af()), negative(overflow, 11)));
-        },
-        () => {
-          f.set(result, a);
-          f.set(bits, op('i32.wrap_i64', b));
-        },
-      ),
-  );
-  f.return(op('i32.or', op('i32.or', bits, zeroBit(at(result))), op('i32.or', parityBit(result), negative(result, 7))));
+  f.return(eflagsOfAnyKind(f, kind, a, b));
   return f;
 }
 
@@ -91,27 +65,36 @@ export function conditionFunction(eflags: number): FunctionBuilder {
   const f = new FunctionBuilder(['i', 'l', 'l', 'i'], ['i']);
   const flags = f.let(callExpr('i', eflags, f.param(0), f.param(1), f.param(2)));
   const code = f.param(3);
-  const bit = (position: number): Expr => op('i32.and', op('i32.shr_u', flags, i32(position)), i32(1));
-  const less = op('i32.xor', bit(7), bit(11));
-  const base = f.let(op('i32.shr_u', code, i32(1)));
-  const pick = (n: number, value: Expr, otherwise: Expr): Expr => select(op('i32.eq', base, i32(n)), value, otherwise);
-  const value = pick(
-    0,
-    bit(11),
-    pick(
-      1,
-      bit(0),
-      pick(
-        2,
-        bit(6),
-        pick(
-          3,
-          op('i32.or', bit(0), bit(6)),
-          pick(4, bit(7), pick(5, bit(2), pick(6, less, op('i32.or', less, bit(6))))),
-        ),
-      ),
-    ),
+  const condition = f.let(op('i32.shr_u', code, i32(1)));
+  const value = [0, 1, 2, 3, 4, 5, 6].reduceRight(
+    (otherwise, n) => select(op('i32.eq', condition, i32(n)), conditionOfBits(flags, n), otherwise),
+    conditionOfBits(flags, 7),
   );
   f.return(op('i32.xor', value, op('i32.and', code, i32(1))));
   return f;
+}
+
+/** A condition, by its code without the lowest bit, which negates it, of bits of RFLAGS: 0 or 1. */
+export function conditionOfBits(flags: Expr, condition: number): Expr {
+  const bit = (position: number): Expr => op('i32.and', op('i32.shr_u', flags, i32(position)), i32(1));
+  const any = (bits: number): Expr => op('i32.ne', op('i32.and', flags, i32(bits)), i32(0));
+  const less = (): Expr => op('i32.xor', bit(7), bit(11));
+  switch (condition) {
+    case 0:
+      return bit(11);
+    case 1:
+      return bit(0);
+    case 2:
+      return bit(6);
+    case 3:
+      return any(EFL.CF | EFL.ZF);
+    case 4:
+      return bit(7);
+    case 5:
+      return bit(2);
+    case 6:
+      return less();
+    default:
+      return op('i32.or', less(), bit(6));
+  }
 }

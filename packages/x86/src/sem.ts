@@ -10,6 +10,7 @@
  * on a run-time value. Integers travel sign-extended to 64 bits.
  */
 import { type Expr, type FunctionBuilder, f32, f64, i32, i64, load, op, select } from '@paravane/wasm-emit';
+import { conditionOfBits, EFL } from './flag-functions.js';
 import type { Routine } from './routines.js';
 import { FlagKind, State, widthNumber } from './state.js';
 
@@ -39,8 +40,6 @@ export const CONDITIONS = [
   'LE',
   'NLE',
 ] as const;
-
-export const EFL = { CF: 1, PF: 4, AF: 16, ZF: 64, SF: 128, OF: 2048 } as const;
 
 const SIGNED_LOAD = { 8: 'i64.load8_s', 16: 'i64.load16_s', 32: 'i64.load32_s', 64: 'i64.load' } as const;
 const UNSIGNED_LOAD = { 8: 'i64.load8_u', 16: 'i64.load16_u', 32: 'i64.load32_u', 64: 'i64.load' } as const;
@@ -416,31 +415,6 @@ export abstract class Sem {
   }
 }
 
-/** Condition `code >> 1` of bits of RFLAGS, as 0 or 1. */
-function conditionOfBits(flags: Expr, condition: number): Expr {
-  const bit = (position: number): Expr => op('i32.and', op('i32.shr_u', flags, i32(position)), i32(1));
-  const any = (bits: number): Expr => op('i32.ne', op('i32.and', flags, i32(bits)), i32(0));
-  const less = (): Expr => op('i32.xor', bit(7), bit(11));
-  switch (condition) {
-    case 0:
-      return bit(11);
-    case 1:
-      return bit(0);
-    case 2:
-      return bit(6);
-    case 3:
-      return any(EFL.CF | EFL.ZF);
-    case 4:
-      return bit(7);
-    case 5:
-      return bit(2);
-    case 6:
-      return less();
-    default:
-      return op('i32.or', less(), bit(6));
-  }
-}
-
 type Comparison = 'lt_u' | 'ge_u' | 'eq' | 'ne' | 'le_u' | 'gt_u' | 'lt_s' | 'ge_s' | 'le_s' | 'gt_s';
 
 /** Comparisons that answer a condition directly from a − b. */
@@ -463,4 +437,4 @@ const NARROW = Object.fromEntries(Object.values(DIRECT).map((name) => [name, nam
 >;
 
 export type { Expr };
-export { f32, f64, i32, i64, load, op, select };
+export { EFL, f32, f64, i32, i64, load, op, select };
