@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { type Exit, Flag, Gpr, Seg, type VcpuCore, Vector } from './index.js';
+import { type Exit, Flag, Gpr, Seg, timeStamp, type VcpuCore, Vector } from './index.js';
 import { serve } from './testing/readme-example.js';
 
 /** A core that stops for the reasons given, one a run. */
@@ -36,4 +36,9 @@ describe('numbers', () => {
     const bits = Object.values(Flag);
     expect(bits.reduce((a: number, b) => a + b, 0)).toBe(bits.reduce((a: number, b) => a | b, 0));
   });
+});
+
+it('the time-stamp counter is the count by ratio and offset, rounded down', () => {
+  expect(timeStamp({ count: 1_000_001, tscRatio: 2.75, tscOffset: 2 ** 40 + 0.5 })).toBe(2n ** 40n + 2_750_003n);
+  expect(timeStamp({ count: 0, tscRatio: 1, tscOffset: 7.99 })).toBe(7n);
 });

@@ -215,7 +215,7 @@ export interface VcpuCore {
   mode: CodeMode;
   /** Instructions retired since creation; exact. */
   readonly count: number;
-  /** Adds to the time-stamp counter: TSC = count × tscRatio + tscOffset. */
+  /** What `count` makes of the time-stamp counter: see `timeStamp`. */
   tscRatio: number;
   tscOffset: number;
   /** Value of the IA32_TSC_AUX register for RDTSCP and RDPID. */
@@ -268,3 +268,10 @@ export interface Engine {
   /** Figures for `--stats`, by name. */
   stats(): Record<string, number>;
 }
+
+/**
+ * The time-stamp counter of a vCPU that has done `count` instructions. What a core has of this rule for RDTSC while it
+ * runs gives the same.
+ */
+export const timeStamp = ({ count, tscRatio, tscOffset }: Pick<VcpuCore, 'count' | 'tscRatio' | 'tscOffset'>): bigint =>
+  BigInt(Math.floor(count * tscRatio + tscOffset));

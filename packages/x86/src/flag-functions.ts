@@ -14,46 +14,37 @@ export function eflagsFunction(): FunctionBuilder {
   return f;
 }
 
-/** RFLAGS bits of lazy flags whose kind is known, in place: nothing of it is left in the code where nothing needs it. */
-export function eflagsInline(f: FunctionBuilder, kind: number, a: Expr, b: Expr): Expr {
-  if (kind >= FlagKind.bits) return op('i32.wrap_i64', b);
-  const shift = i64(64 - (8 << (kind & 3)));
-  const at = (value: Expr): Expr => op('i64.shl', value, shift);
-  const negative = (value: Expr, bit: number): Expr => op('i32.shl', op('i64.lt_s', at(value), i64(0)), i32(bit));
-  const [added, plain] = [kind >= FlagKind.add, kind >= FlagKind.result];
-  const result = plain ? a : f.let(op(added ? 'i64.add' : 'i64.sub', a, b));
-  let bits = op('i32.wrap_i64', b);
-  if (!plain) {
-    const carry = added ? op('i64.lt_u', at(result), at(a)) : op('i64.lt_u', at(a), at(b));
-    const half = op('i32.and', op('i32.wrap_i64', op('i64.xor', op('i64.xor', a, b), result)), i32(16));
-    const changed = op('i64.xor', a, result);
-    const overflow = op('i64.and', op('i64.xor', added ? result : a, b), changed);
-    bits = op('i32.or', op('i32.or', carry, half), negative(overflow, 11));
-  }
-  return f.let(
-    op('i32.or', op('i32.or', bits, zeroBit(at(result))), op('i32.or', parityBit(result), negative(result, 7))),
-  );
+/** One of two, neither of which has an effect: where the condition is known, nothing is left of it and of the other. */
+function choose(condition: Expr, yes: Expr, no: Expr): Expr {
+  if (condition.kind !== 'const') return select(condition, yes, no);
+  return condition.value === 0 ? no : yes;
 }
-/** The same where the kind is not known: without branches and calls, so that it costs nothing where nobody asks. */
+
+/**
+ * RFLAGS bits of lazy flags, in place: without branches and calls, so that it costs nothing where nobody asks. Of a kind
+ * that is a constant, only what it needs is in the code.
+ */
 export function eflagsOfAnyKind(f: FunctionBuilder, kind: Expr, a: Expr, b: Expr): Expr {
-  const shift = f.let(
+  const named = (value: Expr): Expr => (value.kind === 'get' ? value : f.let(value));
+  const shift = named(
     op('i64.extend_i32_u', op('i32.sub', i32(64), op('i32.shl', i32(8), op('i32.and', kind, i32(3))))),
   );
   const at = (value: Expr): Expr => op('i64.shl', value, shift);
   const negative = (value: Expr, bit: number): Expr => op('i32.shl', op('i64.lt_s', at(value), i64(0)), i32(bit));
-  const isDifference = f.let(op('i32.lt_u', kind, i32(FlagKind.add)));
-  const isPlain = f.let(op('i32.ge_u', kind, i32(FlagKind.result)));
-  const result = f.let(select(isDifference, op('i64.sub', a, b), select(isPlain, a, op('i64.add', a, b))));
+  const isDifference = named(op('i32.lt_u', kind, i32(FlagKind.add)));
+  const isPlain = named(op('i32.ge_u', kind, i32(FlagKind.result)));
+  const result = named(choose(isDifference, op('i64.sub', a, b), choose(isPlain, a, op('i64.add', a, b))));
   // a of a difference, the result of a sum: what is less than the other operand where it carries.
-  const least = f.let(select(isDifference, a, result));
-  const carry = op('i64.lt_u', at(least), at(select(isDifference, b, a)));
+  const least = named(choose(isDifference, a, result));
+  const carry = op('i64.lt_u', at(least), at(choose(isDifference, b, a)));
   const half = op('i32.and', op('i32.wrap_i64', op('i64.xor', op('i64.xor', a, b), result)), i32(16));
   const overflow = op('i64.and', op('i64.xor', least, b), op('i64.xor', a, result));
   const bits = op('i32.wrap_i64', b);
-  const own = select(isPlain, bits, op('i32.or', op('i32.or', carry, half), negative(overflow, 11)));
+  const own = choose(isPlain, bits, op('i32.or', op('i32.or', carry, half), negative(overflow, 11)));
   const ofResult = op('i32.or', op('i32.or', zeroBit(at(result)), parityBit(result)), negative(result, 7));
-  return f.let(select(op('i32.ge_u', kind, i32(FlagKind.bits)), bits, op('i32.or', own, ofResult)));
+  return choose(op('i32.ge_u', kind, i32(FlagKind.bits)), bits, op('i32.or', own, ofResult));
 }
+
 const zeroBit = (value: Expr): Expr => op('i32.shl', op('i64.eqz', value), i32(6));
 const parityBit = (value: Expr): Expr => {
   const ones = op('i32.popcnt', op('i32.and', op('i32.wrap_i64', value), i32(255)));

@@ -7,7 +7,7 @@ import type { MemoryOperand } from './operands.js';
 import { baseSlot } from './segments.js';
 import { SLOW_DEFINITIONS } from './slow/definitions.js';
 import { SEGMENTED_DEFINITIONS } from './slow/near-control.js';
-import { State, UOP_BYTES, Uop } from './state.js';
+import { State, UOP_BYTES, Uop, widthNumber } from './state.js';
 
 /** Where micro-operations are written: `at` moves on; the engine remembers the instruction of a slow one by number. */
 export interface UopSink {
@@ -130,15 +130,18 @@ const findHandler = (insn: Instruction, near: boolean, handlers: ReadonlyMap<str
 
 /** Number of the handler of an instruction, or -1 where TypeScript does it; remembered by all that it depends on. */
 function handlerOf(sink: UopSink, insn: Instruction, near: boolean, handlers: ReadonlyMap<string, number>): number {
-  if (insn.addressWidth !== insn.mode || insn.segment >= 4) return findHandler(insn, near, handlers);
   let known = sink.known.get(insn.entry);
   if (known === undefined) {
     known = [];
     sink.known.set(insn.entry, known);
   }
-  let kinds = (insn.memory ? 1 : 0) | (near ? 2 : 0);
-  for (const operand of insn.operands) if (operand.kind === 'i' && operand.wide !== undefined) kinds |= 4;
-  const index = insn.width | kinds | (insn.mode === 64 ? 0 : insn.mode === 32 ? 128 : 256) | (insn.rep ? 512 : 0);
+  let index = widthNumber(insn.width) | (insn.mode === 64 ? 0 : insn.mode === 32 ? 4 : 8);
+  if (insn.memory) index |= 16;
+  if (near) index |= 32;
+  for (const operand of insn.operands) if (operand.kind === 'i' && operand.wide !== undefined) index |= 64;
+  if (insn.rep) index |= 128;
+  if (insn.addressWidth !== insn.mode) index |= 256;
+  if (insn.segment >= 4) index |= 512;
   known[index] ??= findHandler(insn, near, handlers);
   return known[index];
 }

@@ -116,7 +116,7 @@ export abstract class Sem {
   let(value: Expr): Expr {
     return this.f.let(value);
   }
-  /** The time-stamp counter, i64. */
+  /** The time-stamp counter, i64: `timeStamp` of engine-api. */
   timeStamp(): Expr {
     const [ratio, offset] = [State.tscRatio, State.tscOffset].map((at) => load('f64.load', this.statePlace(), at));
     const ticks = op('f64.floor', op('f64.add', op('f64.mul', this.count(), ratio!), offset!));

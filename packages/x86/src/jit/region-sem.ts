@@ -16,7 +16,7 @@ import {
   op,
   select,
 } from '@paravane/wasm-emit';
-import { eflagsInline, eflagsOfAnyKind } from '../flag-functions.js';
+import { eflagsOfAnyKind } from '../flag-functions.js';
 import { formsOf } from '../handlers.js';
 import type { Operand } from '../operands.js';
 import { callRoutine, type Routine, type Routines } from '../routines.js';
@@ -217,7 +217,6 @@ export class RegionSem extends Sem {
     if (always || this.knownKind !== kind) this.knownKind = always ? kind : null;
   }
   protected eflagsOf(kind: Expr, a: Expr, b: Expr): Expr {
-    if (kind.kind === 'const') return eflagsInline(this.f, kind.value as number, a, b);
     return eflagsOfAnyKind(this.f, kind, a, b);
   }
   protected conditionOf(kind: Expr, a: Expr, b: Expr, code: number): Expr {

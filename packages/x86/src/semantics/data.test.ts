@@ -1,3 +1,4 @@
+import { timeStamp } from '@paravane/engine-api';
 import { expect, it } from 'vitest';
 import { assembleProgram } from '../assemble.js';
 import { CODE, createCore, DATA } from '../testing/jit-core.js';
@@ -19,7 +20,8 @@ it.each([true, false])('the time-stamp counter follows the count of instructions
     vcpu.run(6 * turns - 2 - vcpu.count);
     expect(vcpu.count).toBe(6 * turns - 2);
     const stored = new DataView(mmu.readVirtual(vcpu.space, DATA, 8)!.buffer).getBigUint64(0, true);
-    expect(stored).toBe(BigInt(Math.floor(6 * (turns - 1) * 2.75 + 2 ** 40 + 0.5)));
+    const { tscRatio, tscOffset } = vcpu;
+    expect(stored).toBe(timeStamp({ count: 6 * (turns - 1), tscRatio, tscOffset }));
     expect(vcpu.regs[1]).toBe(0xfedc_ba98n);
   }
   expect((engine.stats().doneInCompiledCode ?? 0) > 500_000).toBe(jit);

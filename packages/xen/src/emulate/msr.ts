@@ -5,7 +5,7 @@
  */
 import { XEN_HYPERCALL_MSR } from '@paravane/abi-xen';
 import { hypercallPage32, hypercallPage64 } from '@paravane/domain-builder';
-import { Gpr, Vector } from '@paravane/engine-api';
+import { Gpr, timeStamp, Vector } from '@paravane/engine-api';
 import { FrameType } from '@paravane/mmu';
 import type { Mfn } from '@paravane/types';
 import type { XenVcpu } from '../domain.js';
@@ -13,7 +13,6 @@ import { getPageAndType, putPageAndType } from '../mm/index.js';
 import { hex, trace } from '../trace.js';
 import { isCanonical } from '../traps/segments.js';
 import { hasTscAux } from './cpuid.js';
-import { timeStamp } from './time-stamp.js';
 
 export const Msr = {
   TSC: 0x10,
@@ -114,7 +113,7 @@ function readMsr(vcpu: XenVcpu, index: number): bigint | null {
   const { core, domain } = vcpu;
   switch (index) {
     case Msr.TSC:
-      return timeStamp(vcpu);
+      return timeStamp(core);
     case Msr.APIC_BASE:
       return APIC_ENABLED_BASE | (vcpu.id === 0 ? BOOT_PROCESSOR : 0n);
     case Msr.PLATFORM_INFO:

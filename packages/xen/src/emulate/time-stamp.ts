@@ -2,7 +2,7 @@
  * RDTSC and RDTSCP of a kernel that has set CR4.TSD: what it keeps from its programs faults in the kernel too, which has
  * no ring of its own, and is carried out there (arch/x86/pv/emul-priv-op.c).
  */
-import { Gpr } from '@paravane/engine-api';
+import { Gpr, timeStamp } from '@paravane/engine-api';
 import type { XenVcpu } from '../domain.js';
 import { readGuest } from '../guest-memory.js';
 import { hasTscAux } from './cpuid.js';
@@ -10,12 +10,6 @@ import { hasTscAux } from './cpuid.js';
 const CR4_TSD = 4;
 const RDTSC = [0x0f, 0x31];
 const RDTSCP = [0x0f, 0x01, 0xf9];
-
-/**
- * The time-stamp counter of a vCPU now: the rule of `VcpuCore.tscRatio`. The core has it as generated code (`timeStamp`
- * of x86's `sem.ts`), which counts from what is left of a run; here the run has ended, and no part of the core is known.
- */
-export const timeStamp = ({ core }: XenVcpu): bigint => BigInt(Math.floor(core.count * core.tscRatio + core.tscOffset));
 
 /** At #GP: carries the instruction out, if it is one of these, and goes on behind it. */
 export function emulateTimeStamp(vcpu: XenVcpu): boolean {
@@ -28,7 +22,7 @@ export function emulateTimeStamp(vcpu: XenVcpu): boolean {
   const isPlain = isAt(RDTSC);
   // Xen reads TSC_AUX as RDMSR does.
   if (!isPlain && !(hasTscAux(vcpu.domain.cpu) && isAt(RDTSCP))) return false;
-  const value = timeStamp(vcpu);
+  const value = timeStamp(core);
   core.regs[Gpr.rax] = value & 0xffffffffn;
   core.regs[Gpr.rdx] = (value >> 32n) & 0xffffffffn;
   if (!isPlain) core.regs[Gpr.rcx] = BigInt(core.tscAux >>> 0);
