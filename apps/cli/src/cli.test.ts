@@ -124,6 +124,10 @@ describe('2: bad configuration or arguments', () => {
     [['run', 'guest.cfg', '--console-log', 'nowhere/log'], /cannot write the console to nowhere\/log/],
     [['run', 'guest.cfg', 'other.cfg', '--vif', 'mac=00:16:3e:00:00:01'], /two interfaces have the address 00:16:3e/],
     [['run', 'debian'], /"debian" has not been pulled yet: run paravane pull debian/],
+    [
+      ['run', 'nosuch'],
+      /nosuch: there is no such file, nor a pulled guest .*\. Pulled already: none\. To fetch one: .*grub/,
+    ],
     [['run'], /say what to run/],
     [['walk'], /No command registered for `walk`/],
     [['pull', 'windows'], /it is one of debian, grub/],
@@ -173,6 +177,9 @@ describe('run', () => {
     mkdirSync(join(home, 'grub'), { recursive: true });
     writeFileSync(join(home, 'grub', 'grub.cfg'), `name = "grub"\nkernel = "${join(folder, 'vmlinuz')}"\n`);
     expect((await paravane(['run', 'grub'], { input: 'poweroff\n' })).status).toBe(0);
+    const { status, stderr } = await paravane(['run', 'grab'], { input: '' });
+    expect(stderr).toContain('Pulled already: grub. To fetch one: paravane pull debian, paravane pull grub');
+    expect(status).toBe(2);
   });
 
   it('restarts the domain as on_reboot says', async () => {

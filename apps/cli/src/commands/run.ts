@@ -1,7 +1,7 @@
 /** `paravane run`: boots what xl configuration files, or the names of pulled guests, say. */
 import { existsSync, statSync } from 'node:fs';
 import { basename, dirname, isAbsolute, join } from 'node:path';
-import { dataFolder, guestConfigFile, hostTime, pulledBy, readWhole } from '@paravane/host-node';
+import { dataFolder, guestConfigFile, guestNames, hostTime, pulledBy, readWhole } from '@paravane/host-node';
 import {
   type BootDisk,
   type Conductor,
@@ -123,17 +123,23 @@ function configText(context: CliContext, flags: RunFlags, what: string | undefin
 /** A file of this name, else the configuration of the pulled guest of this name. */
 function configFile(context: CliContext, what: string): string {
   if (existsSync(what) && !statSync(what).isDirectory()) return what;
-  if (/^[A-Za-z0-9_.+-]+$/.test(what)) {
-    const pulled = guestConfigFile(dataFolder(context.process.env), what);
-    if (existsSync(pulled)) return pulled;
-    const name = Object.hasOwn(pulledBy, what) ? pulledBy[what] : undefined;
-    if (name !== undefined) {
-      throw new ParavaneError('guest-missing', `"${what}" has not been pulled yet: run paravane pull ${name}`, {
-        data: { file: pulled },
-      });
-    }
+  if (!/^[A-Za-z0-9_.+-]+$/.test(what)) return what;
+  const home = dataFolder(context.process.env);
+  const file = guestConfigFile(home, what);
+  if (existsSync(file)) return file;
+  const name = Object.hasOwn(pulledBy, what) ? pulledBy[what] : undefined;
+  if (name !== undefined) {
+    throw new ParavaneError('guest-missing', `"${what}" has not been pulled yet: run paravane pull ${name}`, {
+      data: { file },
+    });
   }
-  return what;
+  if (existsSync(what)) return what;
+  const pulled = Object.keys(pulledBy).filter((guest) => existsSync(guestConfigFile(home, guest)));
+  const fetching = guestNames.map((guest) => `paravane pull ${guest}`).join(', ');
+  throw new ParavaneError(
+    'guest-missing',
+    `cannot read the configuration ${what}: there is no such file, nor a pulled guest of this name. Pulled already: ${pulled.join(', ') || 'none'}. To fetch one: ${fetching}`,
+  );
 }
 
 /** xl takes file names from where it is started; beside the configuration is where they are looked for next. */
