@@ -69,7 +69,7 @@ export async function boot(
   const { stdin } = context;
   const names = guests.map(({ config }) => config.name);
   sayLeaving(context, guests, flags);
-  const interruption = listenForInterruption(context.process.stdout);
+  const interruption = listenForInterruption(context.output);
   const traces = openTraces(names, flags.trace);
   const recording = openRecording(context, await context.parts.createMachine(), flags, guests.length);
   const { machine } = recording;
@@ -206,6 +206,8 @@ function connect(
 
 function report(context: CliContext, config: DomainConfig, flags: MachineFlags, outcome: RunOutcome): void {
   const { stderr, stdout } = context.process;
+  // It ended because of that, which is told for all of them.
+  if (outcome.kind === 'interrupted' && context.output.failure !== undefined) return;
   if (outcome.kind !== 'shutdown' && stdout.isTTY) stdout.write('\n');
   if (outcome.kind === 'crash') {
     for (const line of formatCrashReport(config.name, outcome.report, outcome.consoleTail)) stderr.write(`${line}\n`);

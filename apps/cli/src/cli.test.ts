@@ -1,5 +1,5 @@
-import { spawn } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -46,6 +46,18 @@ function paravane(args: string[], { input, cwd = folder, env = {}, signal }: Cal
   });
 }
 
+/** Status and standard error of a process that was started otherwise. */
+function ended(child: ChildProcess): Promise<[status: number | null, stderr: string]> {
+  let stderr = '';
+  child.stderr?.on('data', (chunk) => {
+    stderr += chunk;
+  });
+  return new Promise((resolve, reject) => {
+    child.on('error', reject);
+    child.on('close', (status) => resolve([status, stderr]));
+  });
+}
+
 function write(name: string, text: string): string {
   writeFileSync(join(folder, name), text);
   return name;
@@ -84,6 +96,26 @@ describe('exit statuses', () => {
     expect(stderr).toContain('ffffffff81000123  panic+0x23/0x100');
     expect(stderr).toContain('| $ got hello');
     expect(status).toBe(3);
+  });
+
+  it.each([['run', 'guest.cfg'], ['start', '--clock', 'virtual'], ['--help']])(
+    '1: standard output is full (%j)',
+    async (...args) => {
+      const full = openSync('/dev/full', 'w');
+      const child = spawn(process.execPath, [program, ...args], { cwd: folder, stdio: ['pipe', full, 'pipe'] });
+      closeSync(full);
+      child.stdin?.end('spin\n');
+      expect(await ended(child)).toEqual([1, 'paravane: cannot write to standard output: the disk is full\n']);
+    },
+  );
+
+  it('1: whoever read standard output has gone', async () => {
+    const child = spawn(process.execPath, [program, 'run', 'guest.cfg'], { cwd: folder });
+    child.stdout.once('data', () => {
+      child.stdout.destroy();
+      child.stdin.write('spin\n');
+    });
+    expect(await ended(child)).toEqual([1, 'paravane: cannot write to standard output: whoever read it has gone\n']);
   });
 
   it.each(['nothing', 'spin\n'])('4: --timeout passed (%j)', async (input) => {

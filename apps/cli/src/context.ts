@@ -2,6 +2,7 @@
 import type { Machine } from '@paravane/toolstack';
 import { isParavaneError } from '@paravane/types';
 import { statusOfError } from './exit-status.js';
+import type { Output } from './output.js';
 
 /** Our own guest, which `start` boots. */
 export interface OwnGuest {
@@ -26,6 +27,8 @@ export interface CliContext {
     exitCode?: number | string | null;
   };
   readonly stdin: NodeJS.ReadStream;
+  /** What becomes of the writes to `process.stdout`. */
+  readonly output: Output;
   readonly parts: Parts;
 }
 

@@ -1,8 +1,10 @@
 /**
- * Ctrl-C and its like as the ordinary end of a command that would go on for ever. The handlers stay until the process
+ * Ctrl-C and its like as the ordinary end of a command that would go on for ever; where its output can't be written any
+ * more, it need not go on either. The handlers stay until the process
  * exits: a signal that comes once the command is done, while disks and files are closed, must not take its exit status.
  */
 import { exitStatus } from './exit-status.js';
+import type { Output } from './output.js';
 
 const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
@@ -13,12 +15,12 @@ const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 const patience = 1000;
 
 export interface Interruption {
-  /** Resolves at the first signal, or at `now`. */
+  /** Resolves at the first signal, at `now`, or when the output is lost. */
   readonly done: Promise<undefined>;
   now(): void;
 }
 
-export function listenForInterruption(output: NodeJS.WritableStream): Interruption {
+export function listenForInterruption(output: Output): Interruption {
   let now = (): void => undefined;
   let asked: number | undefined;
   const done = new Promise<undefined>((resolve) => {
@@ -31,7 +33,6 @@ export function listenForInterruption(output: NodeJS.WritableStream): Interrupti
     now();
   };
   for (const signal of signals) process.on(signal, onSignal);
-  // Whoever read our output has gone: there is nobody left to run for.
-  output.on('error', now);
+  void output.lost.then(now);
   return { done, now };
 }

@@ -15,7 +15,7 @@ const pieceLength = 4096;
 export default async function attach(this: CliContext, flags: ConsoleFlags, guest: string): Promise<void> {
   const { stdin, process: host } = this;
   await onGuest(this, guest, async (link, { name }) => {
-    const interruption = listenForInterruption(host.stdout);
+    const interruption = listenForInterruption(this.output);
     const terminal = openConsole({ input: stdin, output: host.stdout }, flags.escape.byte, {
       onInput(bytes) {
         for (let at = 0; at < bytes.length; at += pieceLength) {

@@ -43,9 +43,7 @@ export default async function pull(this: CliContext, flags: PullFlags, name: Gue
       home,
       progress,
       ...(flags.version === undefined ? {} : { version: flags.version }),
-      ...(flags.rootfs
-        ? { rootfs: rootfsMaker(this.parts, progress, () => listenForInterruption(this.process.stdout)) }
-        : {}),
+      ...(flags.rootfs ? { rootfs: rootfsMaker(this.parts, progress, () => listenForInterruption(this.output)) } : {}),
     });
     for (const found of packages) this.process.stdout.write(`${found.name} ${found.version}\n`);
     const runs = Object.keys(pulledBy).filter((guest) => pulledBy[guest] === name);

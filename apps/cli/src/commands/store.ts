@@ -56,7 +56,7 @@ export async function rm(this: CliContext, _flags: object, guest: string, path: 
 export async function watch(this: CliContext, { count }: WatchFlags, guest: string, path: string): Promise<void> {
   const { stdout } = this.process;
   await onGuest(this, guest, async (link) => {
-    const interruption = listenForInterruption(stdout);
+    const interruption = listenForInterruption(this.output);
     let left = count ?? Number.POSITIVE_INFINITY;
     const ended = link.ask({ op: 'store-watch', path }, (changed) => {
       if (left === 0) return;
