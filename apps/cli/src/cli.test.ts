@@ -365,12 +365,13 @@ describe('on a terminal', () => {
     expect(status).toBe(0);
   });
 
-  it('says how to leave our own guest, too', async () => {
+  it('says of our own guest what this is, and how to leave', async () => {
     const { stdout } = await onTerminal(
       `'${process.execPath}' '${program}' start --escape ^a`,
       conversation(['seed', 'poweroff\r']),
     );
-    expect(stdout).toContain('booting "paravane-guest" with 32 MiB; Ctrl-A leaves');
+    expect(stdout).toMatch(/^paravane: a paravirtualizing x86 hypervisor .*`poweroff` ends it\r?\n/);
+    expect(stdout).toContain('paravane: booting "paravane-guest" with 32 MiB; Ctrl-A leaves');
   });
 
   it('leaves at Ctrl-], or at another --escape, and restores the terminal', async () => {
