@@ -22,7 +22,13 @@ const formatFlag = {
   optional: true,
   brief: "The image's format; where it is not given, the file's first bytes tell",
 } as const;
-const newFormat = (brief: string) => ({ kind: 'enum', values: formats, default: 'qcow2', brief }) as const;
+const newFormat = (which: string) =>
+  ({
+    kind: 'enum',
+    values: formats,
+    optional: true,
+    brief: `The format of ${which}; where it is not given, its name tells: raw for .img and .raw, else qcow2`,
+  }) as const;
 const clusterSize = {
   kind: 'parsed',
   parse: parseClusterSize,
@@ -39,7 +45,7 @@ const create = buildCommand<CreateFlags, [string, SizeArgument?], CliContext>({
   loader: async () => (await load()).create,
   parameters: {
     flags: {
-      format: newFormat('The format of the new image'),
+      format: newFormat('the new image'),
       backing: {
         kind: 'parsed',
         parse: fileName,
@@ -63,7 +69,8 @@ const create = buildCommand<CreateFlags, [string, SizeArgument?], CliContext>({
   docs: {
     brief: 'Make a disk image',
     fullDescription: `Makes a disk image that reads as zeroes, or as the image under it. It takes space only as it is written.
-Sizes are in bytes, or with K, M, G or T.`,
+Sizes are in bytes, or with K, M, G or T. Where --format is not given, a name that ends in .img or .raw makes a raw
+image, and any other a qcow2 one; qemu-img looks at no name, and makes raw ones.`,
   },
 });
 
@@ -78,7 +85,7 @@ const convert = buildCommand<ConvertFlags, [string, string], CliContext>({
   parameters: {
     flags: {
       from: { ...formatFlag, brief: 'The format of the first image; where it is not given, its first bytes tell' },
-      to: newFormat('The format of the second image'),
+      to: newFormat('the second image'),
       snapshot: {
         kind: 'parsed',
         parse: String,
@@ -95,7 +102,8 @@ const convert = buildCommand<ConvertFlags, [string, string], CliContext>({
   docs: {
     brief: 'Copy an image into another format',
     fullDescription: `Copies a disk into a new image that stands alone. Zeroes take no space in it.
-The new image is there when it is complete, or not at all.`,
+The new image is there when it is complete, or not at all. Where --to is not given, a name that ends in .img or .raw
+makes a raw image, and any other a qcow2 one; qemu-img looks at no name, and makes raw ones.`,
   },
 });
 

@@ -1,5 +1,5 @@
-/** Readers of sizes of disks and clusters. */
-import type { SizeArgument } from './commands/image.js';
+/** Readers of sizes of disks and clusters, and of what a name says of an image's format. */
+import type { ImageFormat, SizeArgument } from './commands/image.js';
 
 const units: Readonly<Record<string, number>> = { '': 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30, T: 2 ** 40 };
 
@@ -31,3 +31,6 @@ export function parseClusterSize(text: string): number {
   if (!whole) throw new RangeError('a cluster has 512 bytes to 2M, a power of two');
   return bytes;
 }
+
+/** The format of a new image that nobody has told. */
+export const formatOfName = (path: string): ImageFormat => (/\.(img|raw)$/i.test(path) ? 'raw' : 'qcow2');

@@ -37,6 +37,20 @@ describe('paravane image', () => {
     expect(image('info', 'new.qcow2').stdout).toMatch(/size: 1 GiB \(1073741824 bytes\)\n(.*\n)cluster size: 4 KiB\n/);
   });
 
+  it('makes the format that the name of a new image says, unless it is told one', () => {
+    expect(image('create', 'named.img', '1M').stdout).toBe('named.img: raw, 1 MiB\n');
+    expect(readFileSync(file('named.img')).equals(Buffer.alloc(2 ** 20))).toBe(true);
+    expect(image('create', 'named.RAW', '1M').stdout).toBe('named.RAW: raw, 1 MiB\n');
+    expect(image('create', 'named', '1M').stdout).toBe('named: qcow2, 1 MiB\n');
+    expect(image('create', '--force', '--format', 'qcow2', 'named.img', '1M').stdout).toContain('qcow2');
+    expect(image('convert', 'named.img', 'other.img').stdout).toBe('other.img: raw, 1 MiB\n');
+    expect(image('convert', '--to', 'qcow2', 'other.img', 'third.img').stdout).toBe('third.img: qcow2, 1 MiB\n');
+    expect(image('create', '--backing', 'disk.raw', 'over.img')).toMatchObject({
+      status: 2,
+      stderr: expect.stringContaining('a raw image has no image under it'),
+    });
+  });
+
   it('makes an image over another, of its size', () => {
     expect(image('create', '--backing', 'disk.raw', 'over.qcow2').stdout).toBe('over.qcow2: qcow2, 3 MiB\n');
     expect(image('info', 'over.qcow2').stdout).toContain('backing: disk.raw (raw)');

@@ -6,13 +6,14 @@ import { createQcow2, openQcow2, type Qcow2CreateOptions } from '@paravane/image
 import { ParavaneError } from '@paravane/types';
 import { type CliContext, carryOut, say } from '../context.js';
 import { exitStatus } from '../exit-status.js';
+import { formatOfName } from '../image-flags.js';
 import { bytesInWords, createProgress } from '../progress.js';
 import { backingOf, inFormatOf } from './image-backing.js';
 
 export type ImageFormat = 'qcow2' | 'raw';
 
 export interface CreateFlags {
-  readonly format: ImageFormat;
+  readonly format?: ImageFormat;
   readonly backing?: string;
   readonly backingFormat?: ImageFormat;
   readonly clusterSize?: number;
@@ -27,7 +28,7 @@ export interface InfoFlags {
 
 export interface ConvertFlags {
   readonly from?: ImageFormat;
-  readonly to: ImageFormat;
+  readonly to?: ImageFormat;
   readonly snapshot?: string;
   readonly clusterSize?: number;
   readonly version?: '2' | '3';
@@ -56,23 +57,27 @@ const checkStatus = { sound: 0, corrupt: 2, leaks: 3 } as const;
 
 export async function create(this: CliContext, flags: CreateFlags, path: string, size?: SizeArgument): Promise<void> {
   await carryOut(this, async () => {
+    const format = flags.format ?? formatOfName(path);
     const backing = flags.backing === undefined ? undefined : await backingOf(path, flags.backing, flags.backingFormat);
-    if (backing !== undefined && flags.format === 'raw') {
-      throw new ParavaneError('bad-argument', 'a raw image has no image under it: leave out --backing or --format raw');
+    if (backing !== undefined && format === 'raw') {
+      throw new ParavaneError(
+        'bad-argument',
+        'a raw image has no image under it: leave out --backing or make a qcow2 one',
+      );
     }
     const bytes = size?.bytes ?? backing?.size;
     if (bytes === undefined) {
       throw new ParavaneError('bad-argument', 'give the size of the disk, such as 2G; only one over --backing has one');
     }
     await makeImage(path, flags.force, {
-      format: flags.format,
+      format,
       options: {
         ...formatOptions(flags),
         size: bytes,
         ...(backing === undefined ? {} : { backing: backing.reference }),
       },
     });
-    this.process.stdout.write(`${path}: ${flags.format}, ${bytesInWords(bytes)}\n`);
+    this.process.stdout.write(`${path}: ${format}, ${bytesInWords(bytes)}\n`);
     return exitStatus.shutdown;
   });
 }
@@ -111,12 +116,13 @@ function describe(
 
 export async function convert(this: CliContext, flags: ConvertFlags, from: string, to: string): Promise<void> {
   await carryOut(this, async () => {
+    const format = flags.to ?? formatOfName(to);
     const source = await openSource(from, flags);
     const part = `${to}.${process.pid}.part`;
     try {
       expectFree(to, flags.force);
-      await makeImage(part, true, { format: flags.to, options: { ...formatOptions(flags), size: source.size } });
-      const target = await openDiskImage(part, { format: flags.to, blocking: true });
+      await makeImage(part, true, { format, options: { ...formatOptions(flags), size: source.size } });
+      const target = await openDiskImage(part, { format, blocking: true });
       try {
         await copyImage(this, source, target);
         await target.flush();
@@ -124,7 +130,7 @@ export async function convert(this: CliContext, flags: ConvertFlags, from: strin
         await target.close();
       }
       renameSync(part, to);
-      this.process.stdout.write(`${to}: ${flags.to}, ${bytesInWords(source.size)}\n`);
+      this.process.stdout.write(`${to}: ${format}, ${bytesInWords(source.size)}\n`);
     } finally {
       rmSync(part, { force: true });
       await source.close();
