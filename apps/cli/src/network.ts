@@ -6,9 +6,12 @@ import { fileCause, hostNet, hostNetworkClock, openTap } from '@paravane/host-no
 import type { Link } from '@paravane/link-api';
 import {
   type Capture,
+  canBeLeased,
   createCapture,
   createSwitch,
   createUserNetwork,
+  type Forward,
+  guestAddresses,
   joinLinks,
   type NetworkClock,
   parseIpAddress,
@@ -18,7 +21,7 @@ import {
   tapLink,
   type UserNetwork,
 } from '@paravane/network';
-import type { BootVif, DomainConfig, VifConfig } from '@paravane/toolstack';
+import type { BootVif, ConfigOverrides, DomainConfig, VifConfig } from '@paravane/toolstack';
 import { ParavaneError } from '@paravane/types';
 import { virtualEpoch } from './boot.js';
 
@@ -81,6 +84,7 @@ export async function openNetwork(
   virtual?: VirtualNetworkTime,
 ): Promise<RunNetwork> {
   const forwards = (flags.publish ?? []).map(parsePublish);
+  checkForwards(forwards);
   if (configs.every(({ vifs = [] }) => vifs.length === 0)) {
     if (forwards.length === 0 && flags.capture === undefined && flags.tap === undefined) {
       return { vifs: [], waitsForHost: false, close: () => undefined };
@@ -111,7 +115,7 @@ export async function openNetwork(
       .filter((other) => other.bridge === bridge)
       .map(({ mac, config: { ip } }) => ({
         mac,
-        ...(ip === undefined ? {} : { address: firstAddress(ip) }),
+        ...(ip === undefined ? {} : { address: addressesOf(ip)[0] as string }),
       }));
     checkAddresses(bridge, stations);
     const random = virtual === undefined ? Math.random : seededRandom(`${bridge} ${virtual.seed}`);
@@ -207,14 +211,43 @@ function checkMacs(macs: readonly string[]): void {
   throw new ParavaneError('bad-argument', `two interfaces have the address ${twice}: give each a mac of its own`);
 }
 
-/** Of a vif's `ip`: addresses with blanks between them, each with the length of its network's prefix or without. */
-function firstAddress(ip: string): string {
-  const addresses = ip.split(' ').map((text) => ({ text, address: text.replace(/\/\d+$/, '') }));
-  for (const { text, address } of addresses) {
-    if (parseIpAddress(address) !== undefined) continue;
-    throw new ParavaneError('bad-argument', `"${text}" in a vif's ip is no IP address: write it as in ip=10.0.2.20`);
+/** A port of the host leads to one guest: the same one twice, or one that another has for all addresses, is a mistake. */
+function checkForwards(forwards: readonly Forward[]): void {
+  const covers = (one: string, other: string): boolean =>
+    one === other || one === '::' || (one === '0.0.0.0' && !other.includes(':'));
+  const twice = forwards.find(({ protocol, hostAddress, hostPort }, at) =>
+    forwards
+      .slice(0, at)
+      .some(
+        (other) =>
+          other.protocol === protocol &&
+          hostPort !== 0 &&
+          other.hostPort === hostPort &&
+          (covers(hostAddress, other.hostAddress) || covers(other.hostAddress, hostAddress)),
+      ),
+  );
+  if (twice === undefined) return;
+  const { protocol, hostPort } = twice;
+  throw new ParavaneError(
+    'bad-argument',
+    `--publish has the host's ${protocol} port ${hostPort} twice: give each forward a port or an address of its own`,
+  );
+}
+
+/** Addresses with blanks between them, each with the length of its network's prefix or without. */
+const addressesOf = (ip: string): string[] => ip.split(' ').map((text) => text.replace(/\/\d+$/, ''));
+
+/** What is to be said of a vif's `ip`. The first of its addresses is the one that DHCP gives. */
+export function checkIp(ip: string, tapped: boolean): ReturnType<NonNullable<ConfigOverrides['checkIp']>> {
+  const addresses = addressesOf(ip);
+  const wrong = addresses.findIndex((address) => parseIpAddress(address) === undefined);
+  if (wrong >= 0) {
+    const message = `"${ip.split(' ')[wrong]}" in a vif's ip is no IP address: write it as in ip=10.0.2.20`;
+    return { severity: 'error', message };
   }
-  return addresses[0]?.address ?? '';
+  if (tapped || canBeLeased(addresses[0] as string)) return undefined;
+  const message = `the network gives its guests ${guestAddresses}: this one gets such an address, not ${addresses[0]}`;
+  return { severity: 'warning', message };
 }
 
 function checkAddresses(bridge: string, stations: readonly Station[]): void {

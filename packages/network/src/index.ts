@@ -30,9 +30,11 @@ export {
   type TcpUser,
 } from './tcp/connection.js';
 export { DnsCode, type DnsQuestion, type DnsRecord, DnsType, dnsAnswer, parseDnsQuestion } from './user/dns.js';
+export { guestAddresses } from './user/plan.js';
 export { type Forward, type NetworkErrorCode, parsePublish } from './user/publish.js';
 export type { TcpLimits } from './user/tcp-relay.js';
 export {
+  canBeLeased,
   createUserNetwork,
   type Station,
   type UserNetwork,

@@ -61,6 +61,8 @@ export interface ConfigOverrides {
   readonly disks?: readonly string[];
   /** Network specifications, in addition to those of the file. */
   readonly vifs?: readonly string[];
+  /** What the network that there will be says of a vif's `ip`; undefined for nothing. */
+  checkIp?(ip: string): Pick<Diagnostic, 'severity' | 'message'> | undefined;
 }
 
 export interface ReadConfig {
@@ -140,7 +142,7 @@ class ConfigReader {
     const memory = this.amount('memory', limits.memory, overrides.memory) ?? defaults.memory;
     const ramdisk = overrides.ramdisk ?? this.file('ramdisk');
     const disks = this.disks(overrides.disks ?? []);
-    const vifs = this.vifs(overrides.vifs ?? []);
+    const vifs = this.vifs(overrides);
     const channels = this.channels();
     const cpuWeight = this.amount('cpu_weight', limits.cpuWeight);
     const cap = this.amount('cap', limits.cap);
@@ -326,13 +328,16 @@ class ConfigReader {
     }
   }
 
-  private vifs(added: readonly string[]): VifConfig[] {
+  private vifs({ vifs: added = [], checkIp }: ConfigOverrides): VifConfig[] {
     const vifs: VifConfig[] = [];
     const add = (text: string, at: Position, source: string): void => {
       const { vif, errors, warnings } = readVif(text);
       for (const message of errors) this.error(at, `${source}: ${message}`);
       for (const message of warnings) this.warn(at, `${source}: ${message}`);
       if (vif === undefined) return;
+      const complaint = vif.ip === undefined ? undefined : checkIp?.(vif.ip);
+      if (complaint !== undefined)
+        this[complaint.severity === 'error' ? 'error' : 'warn'](at, `${source}: ${complaint.message}`);
       for (const key of ['mac', 'devid'] as const) {
         if (vif[key] !== undefined && vifs.some((other) => other[key] === vif[key])) {
           this.error(at, `${source}: another interface has ${key}=${vif[key]} already`);

@@ -62,6 +62,12 @@ describe('network specifications', () => {
     expect(readDomainConfig(`${base}vif = []`).config?.vifs).toBeUndefined();
     const wrong = (line: string): string[] =>
       readDomainConfig(base + line).diagnostics.map(({ line: at, message }) => `${at} ${message}`);
+    const checkIp = (ip: string) => ({ severity: ip === 'x' ? 'error' : 'warning', message: `${ip}?` }) as const;
+    const checked = readDomainConfig(`${base}vif = ["", "ip=y"]`, { vifs: ['ip=x'], checkIp }).diagnostics;
+    expect(checked.map(({ severity, line, column, message }) => [severity, line, column, message])).toEqual([
+      ['error', 0, 0, '--vif ip=x: x?'],
+      ['warning', 3, 12, 'vif "ip=y": y?'],
+    ]);
     expect(wrong('vif = "mac=1"')[0]).toMatch(/^3 "vif" takes a list/);
     expect(wrong('vif = ["mac=1"]')[0]).toMatch(/^3 vif "mac=1": "1" is no address/);
     expect(wrong('vif = ["mac=00:16:3e:00:00:01","mac=00:16:3e:00:00:01"]')[0]).toContain('another interface has');

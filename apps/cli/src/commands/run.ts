@@ -18,7 +18,7 @@ import { type CliContext, carryOut, say } from '../context.js';
 import { closeDisks, openDisks } from '../disks.js';
 import { exitStatus } from '../exit-status.js';
 import type { MachineFlags } from '../machine-flags.js';
-import { type NetworkFlags, openNetwork, type RunNetwork } from '../network.js';
+import { checkIp, type NetworkFlags, openNetwork, type RunNetwork } from '../network.js';
 import { withRecording } from '../recording.js';
 
 export interface RunFlags extends MachineFlags, NetworkFlags {
@@ -149,7 +149,7 @@ function located(file: string, fromCommandLine: string | undefined, folder: stri
   return existsSync(beside) ? beside : file;
 }
 
-function overridesOf({ kernel, ramdisk, cmdline, memory, vcpus, disk, vif }: RunFlags): ConfigOverrides {
+function overridesOf({ kernel, ramdisk, cmdline, memory, vcpus, disk, vif, tap }: RunFlags): ConfigOverrides {
   return {
     ...(kernel === undefined ? {} : { kernel }),
     ...(ramdisk === undefined ? {} : { ramdisk }),
@@ -158,5 +158,6 @@ function overridesOf({ kernel, ramdisk, cmdline, memory, vcpus, disk, vif }: Run
     ...(vcpus === undefined ? {} : { vcpus }),
     ...(disk === undefined ? {} : { disks: disk }),
     ...(vif === undefined ? {} : { vifs: vif }),
+    checkIp: (ip) => checkIp(ip, tap !== undefined),
   };
 }

@@ -35,6 +35,9 @@ export const isLocal = (candidate: IpAddress): boolean =>
     ? inPrefix(candidate, plan.prefix4, plan.prefix4Bits)
     : inPrefix(candidate, plan.prefix6, plan.prefix6Bits) || isLinkLocal6(candidate);
 
+/** The IPv4 addresses that guests can have, in words. */
+export const guestAddresses = '10.0.2.4 to 10.0.2.254';
+
 /** Whether a guest can have it. */
 export const isGuestAddress = (candidate: IpAddress): boolean =>
   isLocal(candidate) &&

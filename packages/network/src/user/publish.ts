@@ -1,7 +1,7 @@
 /** Forwards as people write them: `[address:]host:[guest-address:]guest[/udp]`, as `--publish` takes them. */
 import { ParavaneError } from '@paravane/types';
 import { type IpAddress, parseIpAddress } from '../address.js';
-import { isGuestAddress } from './plan.js';
+import { guestAddresses, isGuestAddress } from './plan.js';
 
 export interface Forward {
   readonly protocol: 'tcp' | 'udp';
@@ -43,7 +43,7 @@ export function forwardGuest({ guestAddress }: Forward): IpAddress | undefined {
   if (!parsed || parsed.version !== 4 || !isGuestAddress(parsed)) {
     throw new ParavaneError<NetworkErrorCode>(
       'publish-syntax',
-      `"${guestAddress}" is no guest's address: guests are 10.0.2.4 to 10.0.2.254`,
+      `"${guestAddress}" is no guest's address: guests are ${guestAddresses}`,
     );
   }
   return parsed;

@@ -14,7 +14,7 @@ import { setUp } from '../testing/set-up.js';
 import { arpFrame } from './arp.js';
 import { dnsAnswer, parseDnsQuestion } from './dns.js';
 import { parsePublish } from './publish.js';
-import { createUserNetwork, type UserNetworkOptions } from './user-network.js';
+import { canBeLeased, createUserNetwork, type UserNetworkOptions } from './user-network.js';
 
 const text = (bytes: Uint8Array): string => Buffer.from(bytes).toString();
 const bytesOf = (value: string): Uint8Array => new Uint8Array(Buffer.from(value));
@@ -519,6 +519,12 @@ describe('addresses', () => {
     for (const wrong of ['', '22', 'a:22', '1:2:3:4', '70000:22', '22:0', '22:22/sctp', 'host:22:22']) {
       expect(() => parsePublish(wrong)).toThrow(/--publish/);
     }
+  });
+  it('can be a guest’s where DHCP can give them', () => {
+    expect(['10.0.2.4', '10.0.2.254'].every(canBeLeased)).toBe(true);
+    expect(['10.0.2.0', '10.0.2.2', '10.0.2.3', '10.0.2.255', '10.0.3.4', 'fec0::20', 'x'].some(canBeLeased)).toBe(
+      false,
+    );
   });
   it('keep a 32-bit word as it is', () => {
     expect(get32(Uint8Array.of(0xff, 0, 0, 1), 0)).toBe(0xff000001);

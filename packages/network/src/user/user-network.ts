@@ -83,13 +83,21 @@ export interface UserNetwork extends Link {
   stats(): UserNetworkStats;
 }
 
+/** Of an address that DHCP can give. */
+function lastByteOf(text: string): number | undefined {
+  const wanted = parseIpAddress(text);
+  return wanted?.version === 4 && isGuestAddress(wanted) ? wanted.bytes[3] : undefined;
+}
+
+/** Whether a `Station` can have this address: IPv4, and of the network's. Another one is passed over. */
+export const canBeLeased = (address: string): boolean => lastByteOf(address) !== undefined;
+
 /** The leases that are kept, by the last byte of the address, with the key of the station. */
 function stationsOf(stations: readonly Station[]): Map<number, number> {
   const kept = new Map<number, number>();
   const keyOf = ({ mac }: Station): number => macKey(parseMac(mac), 0);
   for (const station of stations) {
-    const wanted = station.address === undefined ? undefined : parseIpAddress(station.address);
-    const last = wanted?.version === 4 && isGuestAddress(wanted) ? wanted.bytes[3] : undefined;
+    const last = station.address === undefined ? undefined : lastByteOf(station.address);
     if (last !== undefined && !kept.has(last)) kept.set(last, keyOf(station));
   }
   const named = new Set(kept.values());
