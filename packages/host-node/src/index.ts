@@ -41,4 +41,4 @@ export {
 export { hostTime } from './time.js';
 export { otherThreadsSeconds, type Part, profileTime, type TimeProfile, type TimeShares } from './time-shares.js';
 export { openTraceFile, type TraceFile } from './trace-file.js';
-export { prepareV8, v8Flags } from './v8.js';
+export { prepareV8, v8Flags, withoutBaselineAtOnce } from './v8.js';

@@ -1,6 +1,6 @@
 /**
- * Compiled code between runs: a file for each kernel, SHA-256 of its content first (32 bytes). What is not whole is not
- * used. Where it can't be read or written, a guest runs without it.
+ * Compiled code between runs: a file for each kernel or script that it was made from, BLAKE2b of its content first
+ * (64 bytes). What is not whole is not used. Where it can't be read or written, all runs without it.
  *
  * The code that is kept runs in later processes as it is, so the folder is its owner's alone (0700). A file that somebody
  * else owns, or may write, is not read.
@@ -10,12 +10,12 @@ import { chmodSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync } fro
 import { join } from 'node:path';
 import { writeWhole } from './files.js';
 
-const DIGEST_BYTES = 32;
+const DIGEST_BYTES = 64;
 /** Of all files; those that were written first go. */
 const MOST_BYTES = 64 << 20;
 const OTHERS_WRITE = 0o022;
 
-const digest = (bytes: Uint8Array): Buffer => createHash('sha256').update(bytes).digest();
+const digest = (bytes: Uint8Array): Buffer => createHash('blake2b512').update(bytes).digest();
 
 export interface KeptCode {
   /** What was kept last; null where there is none. */
@@ -23,9 +23,9 @@ export interface KeptCode {
   keep(bytes: Uint8Array): void;
 }
 
-/** Compiled code of the guests that a kernel has run. `failed` hears why it could not be kept. */
-export function openKeptCode(folder: string, kernel: Uint8Array, failed: (cause: string) => void): KeptCode {
-  const file = join(folder, `${digest(kernel).toString('hex').slice(0, 32)}.code`);
+/** Compiled code of what a kernel or a script has run. `failed` hears why it could not be kept. */
+export function openKeptCode(folder: string, of: Uint8Array, failed: (cause: string) => void): KeptCode {
+  const file = join(folder, `${digest(of).toString('hex').slice(0, 32)}.code`);
   return {
     get bytes() {
       return read(file);

@@ -24,7 +24,7 @@ const TCSETS = 0x5402;
 const flags = constants.O_RDWR | constants.O_NOCTTY | constants.O_NONBLOCK;
 
 export async function openPty(onInput: (bytes: Uint8Array) => void): Promise<Pty> {
-  const ioctl = (await loadLibc('a pseudo-terminal')).func(ioctlPrototype);
+  const ioctl = loadLibc('a pseudo-terminal').func(ioctlPrototype);
   const number = new Uint32Array(1);
   try {
     const master = openSync('/dev/ptmx', flags);

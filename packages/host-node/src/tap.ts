@@ -111,7 +111,7 @@ export async function openTap(name: string): Promise<Link> {
       `"${name}" cannot be a device's name: use 1 to ${longestName} letters and digits`,
     );
   }
-  const libc = await loadLibc('a TAP device');
+  const libc = loadLibc('a TAP device');
   const device = openDevice();
   const request = new Uint8Array(ifreqBytes);
   request.set(new TextEncoder().encode(name));

@@ -1,5 +1,7 @@
 import { setFlagsFromString } from 'node:v8';
 
+const AT_ONCE = '--always-sparkplug';
+
 /**
  * What a process that runs guests asks of V8 of a version (`process.versions.v8`); figures are in docs/performance.md.
  *
@@ -18,7 +20,7 @@ export function v8Flags(version: string): string[] {
   return [
     '--heap-growing-percent=10',
     '--max-inlined-bytecode-size-cumulative=300',
-    '--always-sparkplug',
+    AT_ONCE,
     '--wasm-tiering-budget=30000000',
     // Node.js 21, with 11.8, has no such flag.
     ...(isBefore(11, 8) ? ['--interrupt-budget=400000'] : []),
@@ -29,4 +31,18 @@ export function v8Flags(version: string): string[] {
 /** Sets V8 up for a process that runs guests; to be called before a machine is made. */
 export function prepareV8(): void {
   for (const flag of v8Flags(process.versions.v8)) setFlagsFromString(flag);
+}
+
+/**
+ * Runs `work` without the setting that has the baseline compiler compile all JavaScript at once, which is dear for what
+ * runs once. V8 takes code that was cached under other settings for unusable, so with this settings are the same
+ * where code is cached and where it is used.
+ */
+export function withoutBaselineAtOnce<T>(work: () => T): T {
+  setFlagsFromString(AT_ONCE.replace('--', '--no-'));
+  try {
+    return work();
+  } finally {
+    setFlagsFromString(AT_ONCE);
+  }
 }

@@ -16,18 +16,19 @@ const each = (make: (name: Routine) => number): Routines =>
   Object.fromEntries(NAMES.map((name) => [name, make(name)])) as Record<Routine, number>;
 
 export const addRoutines = (module: ModuleBuilder): Routines => each((name) => module.add(ROUTINES[name](), name));
-/** Types of the routines, which many modules import. */
-const TYPES = new Map(
-  NAMES.map((name) => {
-    const { params, results } = ROUTINES[name]();
-    return [name, { params, results }];
-  }),
-);
+type RoutineType = Pick<ReturnType<(typeof ROUTINES)[Routine]>, 'params' | 'results'>;
+/** Types of the routines, which many modules import; made when the first does, since all of them are built for that. */
+const types = new Map<Routine, RoutineType>();
 /** The routines of another module, which `routineImports` gives. */
 export const importRoutines = (module: ModuleBuilder): Routines =>
   each((name) => {
-    const { params, results } = TYPES.get(name)!;
-    return module.import(name, params, results);
+    let type = types.get(name);
+    if (type === undefined) {
+      const { params, results } = ROUTINES[name]();
+      type = { params, results };
+      types.set(name, type);
+    }
+    return module.import(name, type.params, type.results);
   });
 /** What a module with imported routines takes of the one that has them. */
 export const routineImports = (exports: WebAssembly.Exports): Record<string, WebAssembly.ExportValue> =>

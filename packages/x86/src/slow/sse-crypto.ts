@@ -13,14 +13,17 @@ function times(a: number, b: number): number {
   }
   return product;
 }
-const SBOX = Uint8Array.from({ length: 256 }, (_, value) => {
-  // The inverse is the 254th power.
-  let inverse = 1;
-  for (let i = 0; i < 254; i++) inverse = times(inverse, value);
-  if (value === 0) inverse = 0;
-  const turned = (by: number): number => ((inverse << by) | (inverse >> (8 - by))) & 0xff;
-  return inverse ^ turned(1) ^ turned(2) ^ turned(3) ^ turned(4) ^ 0x63;
-});
+const SBOX = new Uint8Array(256);
+SBOX[0] = 0x63;
+// Powers of 3 are all elements but zero, and those of 0xf6 their inverses.
+for (
+  let element = 3, inverse = 0xf6, i = 0;
+  i < 255;
+  i++, element = times(element, 3), inverse = times(inverse, 0xf6)
+) {
+  const turned = (by: number): number => (inverse << by) | (inverse >> (8 - by));
+  SBOX[element] = inverse ^ turned(1) ^ turned(2) ^ turned(3) ^ turned(4) ^ 0x63;
+}
 const INVERSE_SBOX = new Uint8Array(256);
 for (const [value, substituted] of SBOX.entries()) INVERSE_SBOX[substituted] = value;
 
