@@ -1,10 +1,13 @@
 /** The commands that act on running guests, over the built command line and our own guest kernel. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { once } from 'node:events';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { openControlLinks } from '@paravane/host-node';
+import type { GuestInfo } from '@paravane/toolstack';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 const program = fileURLToPath(new URL('../dist/main.js', import.meta.url));
@@ -166,6 +169,44 @@ describe('guests that are not there', () => {
     expect((await paravane('store', 'watch', 'nobody', 'x', '--count', '0'))[2]).toBe(2);
     expect((await paravane('store', 'read', 'nobody'))[2]).toBe(2);
     expect(await paravane('list')).toEqual([expect.stringMatching(/^Name [^\n]*\n$/), '', 0]);
+  });
+});
+
+describe('a process that is slow to answer', () => {
+  /** Answers to `info` after so many milliseconds, and to all else at once. */
+  const serve = async (milliseconds: number): Promise<Server> => {
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    const info: GuestInfo = {
+      ...{ name: 'slow', domid: 1, pid: process.pid, state: 'blocked', memory: 32, vcpus: 1 },
+      ...{ cpuSeconds: 1, uptimeSeconds: 1 },
+    };
+    const server = createServer((socket) => {
+      socket.write(`${JSON.stringify({ hello: 'paravane', protocol: 1 })}\n`);
+      socket.on('error', () => undefined);
+      socket.on('data', (text) => {
+        const { id, op } = JSON.parse(String(text)) as { id: number; op: string };
+        const answer = (result: unknown): void => void socket.write(`${JSON.stringify({ id, result })}\n`);
+        if (op === 'info') setTimeout(() => answer(info), milliseconds).unref();
+        else answer(null);
+      });
+    });
+    server.listen(join(folder, `${process.pid}-00000000.sock`));
+    await once(server, 'listening');
+    return server;
+  };
+
+  it('is named, and not waited for for long', async () => {
+    const server = await serve(60_000);
+    const [stdout, stderr, status] = await paravane('list');
+    server.close();
+    expect(stderr).toBe(`paravane: left out process ${process.pid}, which gave no answer in 1 s\n`);
+    expect([stdout, status]).toEqual([expect.stringMatching(/^Name [^\n]*\n$/), 0]);
+  });
+
+  it('is waited for where the command is for its guest', async () => {
+    const server = await serve(1500);
+    expect(await paravane('pause', 'slow')).toEqual(['', '', 0]);
+    server.close();
   });
 });
 
