@@ -147,6 +147,22 @@ describe('4-level walks', () => {
     setEntry(tables[0]!, index(4), entry(tables[1]!, P | W | U | PS));
     expect(walk(VA, 0, false, wide)).toBe(code(PfError.user, PfError.present, PfError.reserved));
   });
+
+  it.each([4, 3, 2, 1])('find address bits reserved that a processor does not have, at level %i', (level) => {
+    const { tables } = path();
+    const table = tables[4 - level]!;
+    const before = getEntry(table, index(level));
+    const reserved = code(PfError.user, PfError.present, PfError.reserved);
+    setEntry(table, index(level), before | (1n << 36n));
+    expect(walk(VA, 0, false, { ...space, physicalBits: 36 })).toBe(reserved);
+    expect(getEntry(table, index(level))).toBe(before | (1n << 36n));
+    expect(walk(VA, 0, false, { ...space, physicalBits: 37 })).toBe(code(PfError.user));
+    setEntry(table, index(level), before | (1n << 51n));
+    expect(walk(VA, 0, false, { ...space, physicalBits: 51 })).toBe(reserved);
+    expect(walk(VA)).toBe(code(PfError.user));
+    setEntry(table, index(level), (before | (1n << 36n)) & ~1n);
+    expect(walk(VA, 0, false, { ...space, physicalBits: 36 })).toBe(code(PfError.user));
+  });
 });
 
 describe('32-bit paging', () => {

@@ -41,6 +41,8 @@ export interface AddressSpace {
   paging: 'long' | 'pae' | '32-bit';
   /** CR4.PSE: pages of 4 MiB in 32-bit paging, with PSE-36. The other kinds always have large pages. */
   pse?: boolean;
+  /** MAXPHYADDR, 33 to 52: address bits from here on are reserved. Not given: 52, and none is. */
+  physicalBits?: number;
   /** CPL 3: the user bit is required. */
   user: boolean;
   /** CR0.WP: supervisor writes respect the read/write bit. */
@@ -160,6 +162,7 @@ export function createWalker(machine: MachineMemory, frames: FrameTable, holds: 
     const write = (access & AccessBit.write) !== 0;
     const { paging } = space;
     const entryBytes = paging === '32-bit' ? 4 : 8;
+    const reserved = 2 ** ((space.physicalBits ?? 52) - 12);
     let table: number = space.root;
     let level = paging === 'long' ? 4 : paging === 'pae' ? 3 : 2;
     let writable = true;
@@ -184,7 +187,7 @@ export function createWalker(machine: MachineMemory, frames: FrameTable, holds: 
       }
       const large = level > 1 && (lo & Pte.pse) !== 0 && (paging !== '32-bit' || space.pse === true);
       const frame = large ? largeFrame(paging, level, lo, hi, vaLo, vaHi) : (hi & 0xfffff) * 0x100000 + (lo >>> 12);
-      if (frame < 0) return fail(space, access, true, true);
+      if (frame < 0 || frame >= reserved) return fail(space, access, true, true);
       const leaf = level === 1 || large;
       if (leaf) {
         if (space.user && !user) return fail(space, access, true);
