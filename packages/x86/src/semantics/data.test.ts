@@ -1,4 +1,4 @@
-import { timeStamp } from '@paravane/engine-api';
+import { Seg, timeStamp } from '@paravane/engine-api';
 import { expect, it } from 'vitest';
 import { assembleProgram } from '../assemble.js';
 import { CODE, createCore, DATA } from '../testing/jit-core.js';
@@ -25,10 +25,17 @@ it.each([true, false])('the time-stamp counter follows the count of instructions
     expect(vcpu.regs[1]).toBe(0xfedc_ba98n);
   }
   expect((engine.stats().doneInCompiledCode ?? 0) > 500_000).toBe(jit);
-  // With CR4.TSD it is for TypeScript, which refuses.
+  // With CR4.TSD it is for TypeScript, which refuses above CPL 0.
   vcpu.cr4 = 4;
+  vcpu.selectors[Seg.cs] = 0x33;
   const exit = vcpu.run(100);
   expect([exit.reason, exit.vector, exit.errorCode]).toEqual(['exception', 13, 0]);
+  vcpu.selectors[Seg.cs] = 0;
+  vcpu.regs[1] = 0n;
+  const ticks = timeStamp(vcpu);
+  expect(vcpu.run(4).reason).toBe('budget');
+  expect(new DataView(mmu.readVirtual(vcpu.space, DATA, 8)!.buffer).getBigUint64(0, true)).toBe(ticks);
+  expect(vcpu.regs[1]).toBe(0xfedc_ba98n);
 });
 
 it('a selector is read into a register of any width', () => {

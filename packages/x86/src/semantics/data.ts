@@ -38,7 +38,7 @@ const ARITHMETIC = EFL.CF | EFL.PF | EFL.AF | EFL.ZF | EFL.SF | EFL.OF;
 /** Flags that POPF may change beside the arithmetic ones (Intel SDM vol. 2, POPF). */
 const POPF_SYSTEM = Flag.TF | Flag.IF | Flag.DF | Flag.IOPL | Flag.NT | Flag.AC | Flag.ID;
 
-/** EDX:EAX. Where CR4.TSD forbids it, TypeScript raises the exception. */
+/** EDX:EAX. Where CR4.TSD is set, TypeScript asks for CPL 0. */
 const CR4_TSD = 4;
 function readTsc(s: Sem): void {
   s.if(op('i32.and', load('i32.load', s.statePlace(), State.cr4), i32(CR4_TSD)), () => s.bail());

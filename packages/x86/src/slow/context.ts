@@ -1,5 +1,5 @@
 /** The one implementation of `SlowCpu`: a vCPU's state seen by a definition in TypeScript. */
-import { type PrivilegedInstruction, Seg, Vector } from '@paravane/engine-api';
+import { type PrivilegedInstruction, Seg, timeStamp, Vector } from '@paravane/engine-api';
 import { type Instruction, memorySegment } from '../decode.js';
 import { baseSlot } from '../segments.js';
 import { MAX_BLOCK, SCRATCH_TOP, State } from '../state.js';
@@ -53,6 +53,10 @@ export class SlowContext implements SlowCpu {
   }
   get pointerWidth(): 64 | 32 {
     return this.vcpu.mode;
+  }
+  get timeStamp(): bigint {
+    const { tscRatio, tscOffset } = this.vcpu;
+    return BigInt.asUintN(64, timeStamp({ count: this.count, tscRatio, tscOffset }));
   }
   get bulk(): boolean {
     const { access } = this.vcpu.parts;

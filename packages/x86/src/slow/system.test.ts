@@ -1,4 +1,4 @@
-import { Flag } from '@paravane/engine-api';
+import { Flag, Seg } from '@paravane/engine-api';
 import { describe, expect, it } from 'vitest';
 import { assembleProgram } from '../assemble.js';
 import { CODE, createCore, DATA } from '../testing/core.js';
@@ -46,6 +46,7 @@ describe('instructions on tables that the core does not own', () => {
 
 describe('CLAC and STAC', () => {
   it.each(['clac', 'stac'])('%s is undefined above CPL 0', (name) => {
+    vcpu.selectors[Seg.cs] = 0x33;
     expect(run(name)).toMatchObject({ reason: 'exception', vector: 6, errorCode: -1 });
   });
 });

@@ -11,7 +11,6 @@ import { push, stackPointer } from './stack.js';
 
 const CR4_FSGSBASE = 1 << 16;
 const CR4_UMIP = 1 << 11;
-const CR4_SMAP = 1 << 21;
 
 const gprOf = (c: SlowCpu, i: number): number => {
   const operand = c.insn.operands[i];
@@ -96,16 +95,23 @@ const askDescriptor =
   (c) =>
     c.privileged({ mnemonic, selector: Number(c.operand(c.insn.operands.length - 1) & 0xffffn), gpr: gprOf(c, 0) });
 
+/** Generated code leaves it where CR4.TSD is set: then it is for CPL 0 (Intel SDM vol. 2, RDTSC). */
+const readTimeStamp: SlowDefinition = (c) => {
+  if (c.cpl !== 0) c.raise(13, 0);
+  c.setGpr(0, c.timeStamp & 0xffffffffn, 64);
+  c.setGpr(2, c.timeStamp >> 32n, 64);
+};
+
 const random: SlowDefinition = (c) => {
   c.setOperand(0, c.random());
   c.eflags = (c.eflags & ~(Flag.OF | Flag.SF | Flag.ZF | Flag.AF | Flag.PF)) | Flag.CF;
 };
 
-/** CLAC and STAC: for CPL 0 with CR4.SMAP, undefined elsewhere. */
+/** CLAC and STAC: for CPL 0, whatever CR4.SMAP is, and undefined elsewhere (Intel SDM vol. 2, CLAC). */
 const setAc =
   (flag: number): SlowDefinition =>
   (c) => {
-    if (c.cpl !== 0 || !(c.view.getUint32(c.base + State.cr4, true) & CR4_SMAP)) c.raise(6, -1);
+    if (c.cpl !== 0) c.raise(6, -1);
     c.eflags = (c.eflags & ~Flag.AC) | flag;
   };
 
@@ -126,9 +132,11 @@ export const systemSlow: SlowDefinitions = {
   UD0: (c) => c.raise(6, -1),
   UD1: (c) => c.raise(6, -1),
   UD2: (c) => c.raise(6, -1),
-  // Generated code leaves these where CR4.TSD is set, which goes for every ring that a guest has.
-  RDTSC: (c) => c.raise(13, 0),
-  RDTSCP: (c) => c.raise(13, 0),
+  RDTSC: readTimeStamp,
+  RDTSCP: (c) => {
+    readTimeStamp(c);
+    c.setGpr(1, BigInt(c.view.getUint32(c.base + State.tscAux, true)), 64);
+  },
   RDRAND: random,
   RDSEED: random,
   RDFSBASE: segmentBase(State.fsBase, false),

@@ -122,8 +122,13 @@ describe('SMAP', () => {
     vcpu.rip = CODE;
     expect(vcpu.run(10)).toMatchObject({ reason: 'exception', vector: 14, errorCode: 1 });
     expect(vcpu.rip).toBe(CODE + 8n);
-    expect(outcome([0x0f, 0x01, 0xcb])).toBe(6);
-    expect(outcome([0x0f, 0x01, 0xcb], { cpl: 0 })).toBe(6);
+  });
+  it.each([
+    ['CLAC', 0xca],
+    ['STAC', 0xcb],
+  ])('lets CPL 0 have %s before CR4.SMAP is set, and nobody else', (_name, last) => {
+    expect(outcome([0x0f, 0x01, last], { cr4: OSFXSR, cpl: 0 })).toBe('budget');
+    expect(outcome([0x0f, 0x01, last])).toBe(6);
   });
 });
 
