@@ -8,6 +8,8 @@ export interface StateHash {
   bytes(data: Uint8Array): void;
   /** `length` words of `words` from `start`. */
   words(words: Uint32Array, start: number, length: number): void;
+  /** As `words`, of words that are all zero. */
+  zeroes(length: number): void;
   /** Sixteen hexadecimal digits. */
   digest(): string;
 }
@@ -37,6 +39,9 @@ export function createStateHash(): StateHash {
     },
     words(words, start, length) {
       for (let index = start; index < start + length; index++) word(words[index]!);
+    },
+    zeroes(length) {
+      for (let index = 0; index < length; index++) word(0);
     },
     digest: () => finish(a) + finish(b ^ a),
   };

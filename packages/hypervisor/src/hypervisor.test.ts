@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import type { Engine, Exit, VcpuCore } from '@paravane/engine-api';
 import { createMmu, emptySpace } from '@paravane/mmu';
 import { type Domain, PERSONALITY_API_VERSION, type Personality, type Vcpu } from '@paravane/personality-api';
-import type { DomId } from '@paravane/types';
+import type { DomId, Mfn } from '@paravane/types';
 import { describe, expect, it } from 'vitest';
 import { createHypervisor, createStateHash, type HypervisorOptions, type InputRecord } from './index.js';
 import { runOne } from './testing/readme-example.js';
@@ -379,6 +379,23 @@ describe('the state hash', () => {
     b.bytes(new Uint8Array([1, 2, 4]));
     expect(a.digest()).not.toBe(b.digest());
     expect(a.digest()).toMatch(/^[0-9a-f]{16}$/);
+  });
+
+  it('is that of zeroes for a frame that was never written, without a look at it', () => {
+    const { hypervisor, start } = createMachine();
+    const { mmu } = hypervisor;
+    const domain = start('a');
+    const frame = mmu.frames.allocate(domain.id) as Mfn;
+    const unread = hypervisor.stateHash(domain);
+    const place = mmu.machine.frameBase + frame * 4096 + 100;
+    // Nothing else can write past the mark.
+    mmu.machine.u8[place] = 1;
+    expect(hypervisor.stateHash(domain)).toBe(unread);
+    mmu.machine.u8[place] = 0;
+    mmu.write(frame, 100, new Uint8Array(1));
+    expect(hypervisor.stateHash(domain)).toBe(unread);
+    mmu.write(frame, 100, Uint8Array.of(1));
+    expect(hypervisor.stateHash(domain)).not.toBe(unread);
   });
 });
 

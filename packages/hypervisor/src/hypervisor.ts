@@ -12,7 +12,7 @@
  * the inbox; no guest instruction runs between an input and its effects.
  */
 import type { Engine, Exit } from '@paravane/engine-api';
-import type { Mmu } from '@paravane/mmu';
+import { FrameFlag, type Mmu } from '@paravane/mmu';
 import {
   type Domain,
   PERSONALITY_API_VERSION,
@@ -418,13 +418,15 @@ export function createHypervisor(options: HypervisorOptions): Hypervisor {
     },
     stateHash(domain) {
       const hash = createStateHash();
-      const { owner, frames, type } = mmu.frames;
+      const { owner, frames, type, flags } = mmu.frames;
       const { u32, frameBase } = mmu.machine;
       for (let mfn = 1; mfn < frames; mfn++) {
         if (owner[mfn] !== domain.id) continue;
         hash.word(mfn);
         hash.word(type[mfn]!);
-        hash.words(u32, (frameBase + mfn * 4096) / 4, 1024);
+        // A frame is handed out full of zeroes. Reading one would make the host give it memory.
+        if (flags[mfn]! & FrameFlag.dirty) hash.words(u32, (frameBase + mfn * 4096) / 4, 1024);
+        else hash.zeroes(1024);
       }
       for (const vcpu of domain.vcpus) {
         hash.bytes(vcpu.core.save());

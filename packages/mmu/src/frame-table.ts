@@ -20,7 +20,7 @@ export const FrameFlag = {
   pinned: 1,
   /** The contents were validated for the type (`PGT_validated`). */
   validated: 2,
-  /** Written since the dirty log was started. */
+  /** Written since it was handed out. Nothing is written without this mark, so a frame that has none is full of zeroes. */
   dirty: 4,
   /** Readable through any domain's tables: the hypervisor's M2P. */
   worldReadable: 8,
