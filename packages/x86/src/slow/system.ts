@@ -48,12 +48,15 @@ const portAccess =
     else c.privileged({ mnemonic, width });
   };
 
-/** A selector and an offset in memory (LDS and its like, far branches). */
-function farPointer(c: SlowCpu): { selector: number; offset: bigint } {
+/**
+ * A selector and an offset in memory (LDS and its like, far branches). REX.W has no meaning there, as on AMD's processors,
+ * which CPUID shows: with it the operand has 32 bits.
+ */
+function farPointer(c: SlowCpu): { selector: number; offset: bigint; width: number } {
   const at = c.address();
-  const size = c.insn.width / 8;
-  const offset = c.load(at, size);
-  return { offset, selector: Number(c.load(at + BigInt(size), 2)) };
+  const width = Math.min(c.insn.width, 32);
+  const offset = c.load(at, width / 8);
+  return { offset, selector: Number(c.load(at + BigInt(width / 8), 2)), width };
 }
 const loadFar =
   (segment: number): SlowDefinition =>

@@ -14,7 +14,7 @@ const IRETQ = [0x48, 0xcf];
 const RETF = [0xcb];
 const RETFQ = [0x48, 0xcb];
 /** Through the pointer behind it. */
-const CALL_FAR = [0x48, 0xff, 0x1d, 0, 0, 0, 0];
+const CALL_FAR = [0xff, 0x1d, 0, 0, 0, 0];
 
 let guest: TestGuest;
 let code: bigint;
@@ -43,7 +43,7 @@ beforeAll(() => {
 /** Runs one instruction of a program with this stack pointer; the fault that its kernel sees: vector, error code, CR2. */
 function fault(instruction: readonly number[], rsp: bigint): unknown[] {
   const { core, vcpu, personality } = guest;
-  const pointer = [0, 0, 0, 0, 0, 0, 0, 0, 0x33, 0xe0];
+  const pointer = [0, 0, 0, 0, 0x33, 0xe0];
   expect(guest.hypervisor.mmu.writeVirtual(core.space, code, Uint8Array.from([...instruction, ...pointer]))).toBe(true);
   core.regs[Gpr.rsp] = guest.put(0, 0, 0, 0, code, 0xe033, Flag.IF | 2, rsp, 0xe02b);
   guest.call(hypercall.iret);
@@ -73,9 +73,9 @@ describe('a page fault is told where it is', () => {
     expect(fault(IRETQ, beyond + 16n)).toEqual([PF, READ, beyond + 16n]);
   });
   it('of what is pushed: at the first word below', () => {
-    expect(fault(CALL_FAR, high + 8n)).toEqual([PF, WRITE, high - 8n]);
-    expect(fault(CALL_FAR, high)).toEqual([PF, WRITE, high - 8n]);
-    expect(fault(CALL_FAR, high + 12n)).toEqual([PF, WRITE, high - 4n]);
+    expect(fault(CALL_FAR, high + 4n)).toEqual([PF, WRITE, high - 4n]);
+    expect(fault(CALL_FAR, high)).toEqual([PF, WRITE, high - 4n]);
+    expect(fault(CALL_FAR, high + 6n)).toEqual([PF, WRITE, high - 2n]);
   });
 });
 
