@@ -118,6 +118,8 @@ describe('opcodes without an instruction raise #UD', () => {
       'ff 38',
       'c6 c8 00',
       'c7 c8 00 00 00 00',
+      'c6 f8 00',
+      'c7 f8 00 00 00 00',
       '8f c8',
       '0f ba c0 00',
       '0f ba d8 00',
