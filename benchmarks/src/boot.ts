@@ -2,15 +2,13 @@
  * Boots real guests with the command line of this clone and, where it is installed, QEMU's emulation with the same
  * Debian kernel: processor seconds to the prompt, seconds to the first output, peak memory of the process. Linux only
  * (it reads /proc). Guests are those that `paravane pull` made.
- *
- * `node benchmarks/dist/boot.js [--json] [--repeat N] [WORD…]`
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
+import { above, readArguments } from './arguments.js';
 import { hostReference } from './measure.js';
 
 const TICKS_PER_SECOND = 100;
@@ -79,10 +77,13 @@ const boots: Boot[] = [
   ...(spawnSync('qemu-system-x86_64', ['--version']).status === 0 ? [qemu(256)] : []),
 ];
 
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: { json: { type: 'boolean' }, repeat: { type: 'string', default: '1' } },
-});
+const { given, fail } = readArguments(
+  `node benchmarks/dist/boot.js [--json] [--repeat N] [WORD…]
+Boots the guests whose names contain one of the words, or all, so many times (1): ${boots.map(({ name }) => name).join(', ')}.`,
+  { allowPositionals: true, options: { json: { type: 'boolean' }, repeat: { type: 'string', default: '1' } } },
+);
+const { values, positionals } = given;
+const repeat = above('repeat', values.repeat, { fail });
 const before = hostReference();
 const results: Figures[] = [];
 for (const boot of boots) {
@@ -93,7 +94,7 @@ for (const boot of boots) {
     console.error(`${boot.name}: left out, there is no ${missing}; run paravane pull debian and paravane pull grub`);
     continue;
   }
-  for (let i = 0; i < Number(values.repeat); i++) {
+  for (let i = 0; i < repeat; i++) {
     const figures = await run(boot);
     results.push(figures);
     if (!values.json) console.error(describe(figures));

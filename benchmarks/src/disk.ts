@@ -4,15 +4,14 @@
  * Sequential: 64 KiB, per GB. Random: 4 KiB, per 100,000. fio does all, directly (no page cache in the guest), 32 deep
  * and one at a time; what it costs to start fio is measured with a single request and taken off. Linux only.
  *
- * `paravane pull debian` first. `node benchmarks/dist/disk.js [--json] [--formats raw,qcow2] [--machines here,QEMU]
- * [--scale N]`
+ * `paravane pull debian` first.
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
+import { above, readArguments } from './arguments.js';
 import { paravane } from './command-line.js';
 import { hostReference } from './measure.js';
 
@@ -47,15 +46,20 @@ interface Figures {
   readonly perUnit: number;
 }
 
-const { values } = parseArgs({
-  options: {
-    json: { type: 'boolean' },
-    formats: { type: 'string', default: 'raw,qcow2' },
-    machines: { type: 'string', default: 'here,QEMU' },
-    scale: { type: 'string', default: '1' },
+const { given, fail } = readArguments(
+  `node benchmarks/dist/disk.js [--json] [--formats raw,qcow2] [--machines here,QEMU] [--scale N]
+Disks of these formats on these machines, with so many times the requests.`,
+  {
+    options: {
+      json: { type: 'boolean' },
+      formats: { type: 'string', default: 'raw,qcow2' },
+      machines: { type: 'string', default: 'here,QEMU' },
+      scale: { type: 'string', default: '1' },
+    },
   },
-});
-const scale = Number(values.scale);
+);
+const { values } = given;
+const scale = above('scale', values.scale, { fail });
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const data =
   process.env.PARAVANE_HOME ?? join(process.env.XDG_DATA_HOME ?? join(homedir(), '.local/share'), 'paravane');

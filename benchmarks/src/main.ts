@@ -1,6 +1,6 @@
 /** `pnpm bench:core`: the core alone, with the settings of V8 that guests run with. */
-import { parseArgs } from 'node:util';
 import { prepareV8 } from '@paravane/host-node';
+import { above, readArguments } from './arguments.js';
 import { generateProgram } from './generated-program.js';
 import { createLoops } from './loops.js';
 import type { Core } from './machine.js';
@@ -12,15 +12,20 @@ const cores: Record<string, Core[]> = {
   compiler: ['compiler'],
   both: ['interpreter', 'compiler'],
 };
-const USAGE = `bench:core [--json] [--seconds S] [--core interpreter|compiler|both] [WORD…]
-Runs the workloads whose names contain one of the words, or all: processor seconds to measure each (2), on which core.`;
-const { values, positionals } = readArguments();
-if (values.help) {
-  console.log(USAGE);
-  process.exit(0);
-}
-const seconds = Number(values.seconds);
-if (!(seconds > 0)) fail('--seconds takes a number above zero');
+const { given, fail } = readArguments(
+  `bench:core [--json] [--seconds S] [--core interpreter|compiler|both] [WORD…]
+Runs the workloads whose names contain one of the words, or all: processor seconds to measure each (2), on which core.`,
+  {
+    allowPositionals: true,
+    options: {
+      json: { type: 'boolean' },
+      seconds: { type: 'string', default: '2' },
+      core: { type: 'string', default: 'both' },
+    },
+  },
+);
+const { values, positionals } = given;
+const seconds = above('seconds', values.seconds, { fail });
 const chosen = cores[values.core] ?? fail('--core takes interpreter, compiler or both');
 const workloads = [generateProgram(PROGRAM_RESULT), ...createLoops()].filter(
   ({ name }) => positionals.length === 0 || positionals.some((word) => name.includes(word)),
@@ -37,27 +42,6 @@ const host = { before, after: hostReference() };
 if (values.json) console.log(JSON.stringify({ host, measurements }, null, 2));
 else printTable(measurements);
 process.exitCode = measurements.some(({ wrong }) => wrong.length > 0) ? 1 : 0;
-
-function fail(message: string): never {
-  console.error(`${message}\n${USAGE}`);
-  process.exit(2);
-}
-
-function readArguments() {
-  try {
-    return parseArgs({
-      allowPositionals: true,
-      options: {
-        json: { type: 'boolean' },
-        help: { type: 'boolean', short: 'h' },
-        seconds: { type: 'string', default: '2' },
-        core: { type: 'string', default: 'both' },
-      },
-    });
-  } catch (error) {
-    return fail((error as Error).message);
-  }
-}
 
 function printTable(rows: Measurement[]): void {
   const base = rows[0]?.mips ?? 1;

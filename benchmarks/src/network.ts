@@ -5,26 +5,30 @@
  * what it costs to start the program is measured with next to no load and taken off. Linux only.
  *
  * `paravane pull debian --rootfs` first: the programs are a few lines of Perl in that system.
- * `node benchmarks/dist/network.js [--json] [--machines here,QEMU] [--scale N]`
  */
 import { spawnSync } from 'node:child_process';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
+import { above, readArguments } from './arguments.js';
 import { paravane } from './command-line.js';
 import { hostReference } from './measure.js';
 import { type MeasuredGuest, startGuest } from './measured-guest.js';
 
-const { values } = parseArgs({
-  options: {
-    json: { type: 'boolean' },
-    machines: { type: 'string', default: 'here,QEMU' },
-    scale: { type: 'string', default: '1' },
+const { given, fail } = readArguments(
+  `node benchmarks/dist/network.js [--json] [--machines here,QEMU] [--scale N]
+The network of these machines, with so many times the load.`,
+  {
+    options: {
+      json: { type: 'boolean' },
+      machines: { type: 'string', default: 'here,QEMU' },
+      scale: { type: 'string', default: '1' },
+    },
   },
-});
-const scale = Number(values.scale);
+);
+const { values } = given;
+const scale = above('scale', values.scale, { fail });
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const data =
   process.env.PARAVANE_HOME ?? join(process.env.XDG_DATA_HOME ?? join(homedir(), '.local/share'), 'paravane');

@@ -8,7 +8,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
+import { readArguments } from '../arguments.js';
 import { hostReference } from '../measure.js';
 import { engineOrder, tables } from './figures.js';
 import { runKernelLoops } from './kernel-loops.js';
@@ -20,18 +20,22 @@ import { runGuests } from './run.js';
 import { guestWorkloads } from './workloads.js';
 
 const root = fileURLToPath(new URL('../../../', import.meta.url));
-const { values } = parseArgs({
-  options: {
-    quick: { type: 'boolean', default: false },
-    only: { type: 'string', multiple: true, default: [] },
-    bits: { type: 'string', multiple: true, default: ['64', '32'] },
-    engines: { type: 'string', default: engineOrder.join(',') },
-    rounds: { type: 'string' },
-    scale: { type: 'string' },
-    out: { type: 'string', default: join(root, '.cache/bench') },
-    help: { type: 'boolean', default: false },
+const { given, fail } = readArguments(
+  `pnpm bench [--quick] [--only WORD]… [--bits 64|32]… [--engines ${engineOrder.join(',')}] [--rounds N] [--scale X] [--out FOLDER]
+workloads: ${guestWorkloads.map(({ name }) => name).join(' ')}`,
+  {
+    options: {
+      quick: { type: 'boolean', default: false },
+      only: { type: 'string', multiple: true, default: [] },
+      bits: { type: 'string', multiple: true, default: ['64', '32'] },
+      engines: { type: 'string', default: engineOrder.join(',') },
+      rounds: { type: 'string' },
+      scale: { type: 'string' },
+      out: { type: 'string', default: join(root, '.cache/bench') },
+    },
   },
-});
+);
+const { values } = given;
 const rounds = Number(values.rounds ?? (values.quick ? 1 : 3));
 const scale = Number(values.scale ?? (values.quick ? 0.25 : 1));
 let bits = values.bits.map(Number) as Bits[];
@@ -45,12 +49,7 @@ const right =
   bits.every((each) => each === 64 || each === 32) &&
   engines.every((engine) => engineOrder.includes(engine)) &&
   workloads.length > 0;
-if (values.help || !right) {
-  const usage = `usage: pnpm bench [--quick] [--only WORD] [--bits 64|32] [--engines ${engineOrder.join(',')}] [--rounds N] [--scale X] [--out FOLDER]\nworkloads: ${guestWorkloads.map(({ name }) => name).join(' ')}`;
-  if (values.help) console.log(usage);
-  else console.error(usage);
-  process.exit(values.help ? 0 : 2);
-}
+if (!right) fail('each option takes what the usage says, and numbers above zero');
 
 const cache = join(root, '.cache/bench');
 mkdirSync(cache, { recursive: true });
