@@ -1,7 +1,6 @@
 /**
- * `pnpm bench [--quick] [--only WORD]… [--bits 64|32] [--engines jit,again,interpreter,qemu,v86] [--rounds N] [--scale X]
- * [--out FOLDER]`: programs in guests, here and in other emulators, as multiples of what they take natively. Writes
- * bench.md and bench.svg, and all samples to .cache/bench/bench.json. Linux on x86-64.
+ * `pnpm bench`: programs in guests, here and in other emulators, as multiples of what they take natively. Writes bench.md
+ * and bench.svg, and all samples to .cache/bench/bench.json. Linux on x86-64.
  */
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';

@@ -41,7 +41,10 @@ export interface AddressSpace {
   paging: 'long' | 'pae' | '32-bit';
   /** CR4.PSE: pages of 4 MiB in 32-bit paging, with PSE-36. The other kinds always have large pages. */
   pse?: boolean;
-  /** MAXPHYADDR, 33 to 52: address bits from here on are reserved. Not given: 52, and none is. */
+  /**
+   * MAXPHYADDR, 33 to 52: address bits from here on are reserved. Not given: 52, and none is. Generated walks need not
+   * know it: they leave every frame that the machine does not have to this walker, and it has at most 2^20 of them.
+   */
   physicalBits?: number;
   /** CPL 3: the user bit is required. */
   user: boolean;
