@@ -44,7 +44,8 @@ export function memorySegment({ segment, memory }: Instruction): number {
 }
 
 /** Instructions whose first operand, in memory, is only read. */
-const READS_ONLY = /^(CMP|TEST|BT|PUSH|JMP|CALL|I?MUL|I?DIV|LDMXCSR|F(?!I?STP?$|ISTTP|BSTP|XSAVE|NST|NSAVE).*)$/;
+const READS_ONLY =
+  /^(CMP|TEST|BT|PUSH|(JMP|CALL)(_FAR)?|I?MUL|IMUL1|I?DIV|LDMXCSR|XRSTOR|CLFLUSH.*|VER[RW]|L(LDT|TR|MSW|[GI]DT)|INVLPG|F(?!I?STP?$|ISTTP|BSTP|XSAVE|NST|NSAVE).*)$/;
 export const writesMemory = ({ operands, mnemonic }: Instruction): boolean =>
   operands[0]?.kind === 'm' && !READS_ONLY.test(mnemonic);
 

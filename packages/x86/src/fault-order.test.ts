@@ -143,3 +143,34 @@ describe('undefined', () => {
     for (const hex of ['0f 21 c8', '0f 23 f8', '41 0f 21 c8']) expect(outcome(hex)).toBe('privileged');
   });
 });
+
+describe('32-bit code', () => {
+  const END = DATA + BigInt(2 * PAGE);
+  const FAULT = `14:4@${END.toString(16)}`;
+  it('compares with the lower bound before it reads the upper one', () => {
+    expect(outcome('62 03', { mode: 32, regs: { 0: 0xffff_ffffn, 3: END - 4n } })).toBe('5');
+    expect(outcome('62 03', { mode: 32, regs: { 0: 0n, 3: END - 4n } })).toBe(FAULT);
+  });
+  it('keeps what POPA took before a fault, and the stack pointer', () => {
+    const vcpu = start('61', { mode: 32, regs: { 4: END - 8n, 5: 5n, 6: 6n, 7: 7n } });
+    expect(vcpu.run(1)).toMatchObject({ reason: 'exception', vector: 14, address: END });
+    expect([4, 5, 6, 7].map((n) => vcpu.regs[n])).toEqual([END - 8n, 5n, 0n, 0n]);
+  });
+  it('reads the stack before it finds that POP can not write through CS', () => {
+    expect(outcome('2e 8f 03', { mode: 32, regs: { 4: END } })).toBe(FAULT);
+    expect(outcome('2e 8f 03', { mode: 32, regs: { 4: DATA } })).toBe('13:0');
+  });
+  it('reads through CS, and does not write', () => {
+    // MUL, IMUL, DIV by zero, PUSH, CLFLUSH; INC, SETAE
+    for (const [hex, told] of [
+      ['2e f6 23', 'budget'],
+      ['2e f6 2b', 'budget'],
+      ['2e f7 33', '0'],
+      ['2e ff 33', 'budget'],
+      ['2e 0f ae 3b', 'budget'],
+      ['2e ff 03', '13:0'],
+      ['2e 0f 93 03', '13:0'],
+    ])
+      expect([hex, outcome(hex!, { mode: 32, regs: { 4: DATA + 64n } })]).toEqual([hex, told]);
+  });
+});

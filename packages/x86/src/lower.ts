@@ -109,12 +109,15 @@ const ENDS: ReadonlySet<string> = new Set(
 );
 export const endsBlock = (insn: Instruction): boolean => ENDS.has(insn.mnemonic);
 
-/** Access by an override that may not be to a flat segment. 64-bit mode has no limits. */
+/**
+ * Access by an override that may not be to a flat segment. 64-bit mode has no limits. POP to memory reads the stack
+ * first, and TypeScript does it, which looks at each access.
+ */
 const wantsCheck = (insn: Instruction): boolean =>
   insn.mode === 32 &&
   insn.memory !== null &&
   (insn.segment === 1 || insn.segment >= 4) &&
-  !/^(LEA|NOP|PREFETCH\w*)$/.test(insn.mnemonic);
+  !/^(LEA|NOP|POP|PREFETCH\w*)$/.test(insn.mnemonic);
 
 function writeCheck(sink: UopSink, insn: Instruction, offset: number, n: number): void {
   sink.note(offset, insn.length);

@@ -108,13 +108,14 @@ describe('x87', () => {
     expect(fx().getUint16(2, true) & 0x3f).toBe(0x20);
   });
   it('raises #NM when TS is set, and #MF on the next waiting instruction only', () => {
-    // fninit; fldcw [rdi]; fldz; fld1; fdiv st0, st1; fnstsw ax; fwait
-    const { vcpu, mmu, data } = machine(FNINIT, [0xd9, 0x2f], FLDZ, FLD1, [0xd8, 0xf1], [0xdf, 0xe0], FWAIT);
+    // fninit; fldcw [rdi]; fldz; fld1; fdiv st0, st1; fneni; fndisi; fnsetpm; fnstsw ax; fwait
+    const NO_WAIT = [0xdb, 0xe0, 0xdb, 0xe1, 0xdb, 0xe4, 0xdf, 0xe0];
+    const { vcpu, mmu, data } = machine(FNINIT, [0xd9, 0x2f], FLDZ, FLD1, [0xd8, 0xf1], NO_WAIT, FWAIT);
     mmu.write(data, 0, Uint8Array.of(0x7b, 0x03));
     vcpu.cr0 = CR0 | 8;
     expect(exception(vcpu)).toEqual({ vector: 7, errorCode: -1, rip: CODE });
     vcpu.cr0 = CR0;
-    expect(exception(vcpu)).toEqual({ vector: 16, errorCode: -1, rip: CODE + 12n });
+    expect(exception(vcpu)).toEqual({ vector: 16, errorCode: -1, rip: CODE + 18n });
     expect(Number(vcpu.regs[0]) & (ES | B | 0x3f)).toBe(ES | B | ZE);
     const fx = new DataView(vcpu.readFxState().buffer);
     // The operands are as they were; FOP, FIP name the division.

@@ -142,10 +142,11 @@ export const integerSlow: SlowDefinitions = {
   POPA: (c) => {
     const width = bytes(c);
     const start = stackPointer(c);
-    const values = Array.from({ length: 8 }, (_, i) =>
-      c.load(c.linear(Seg.ss, BigInt.asUintN(c.stackWidth, start + BigInt(width * i))), width),
-    );
-    for (let i = 0; i < 8; i++) if (i !== 3) c.setGpr(7 - i, values[i]!, c.insn.width);
+    // A fault leaves what was popped before it, and the stack pointer where it was, as on Intel's processors.
+    for (let i = 0; i < 8; i++) {
+      const value = c.load(c.linear(Seg.ss, BigInt.asUintN(c.stackWidth, start + BigInt(width * i))), width);
+      if (i !== 3) c.setGpr(7 - i, value, c.insn.width);
+    }
     setStackPointer(c, start + BigInt(width * 8));
   },
   XLAT: (c) => {
@@ -206,8 +207,10 @@ export const integerSlow: SlowDefinitions = {
     const at = c.address();
     const index = BigInt.asIntN(c.insn.width, c.operand(0));
     const lower = BigInt.asIntN(c.insn.width, c.load(at, width));
+    // Intel's processors compare with the first before they read the second.
+    if (index < lower) c.raise(5, -1);
     const upper = BigInt.asIntN(c.insn.width, c.load(at + BigInt(width), width));
-    if (index < lower || index > upper) c.raise(5, -1);
+    if (index > upper) c.raise(5, -1);
   },
   SALC: (c) => c.setGpr(0, c.eflags & Flag.CF ? 0xffn : 0n, 8),
   ...decimal(),

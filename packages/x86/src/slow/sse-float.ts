@@ -106,7 +106,13 @@ const dotProduct: PerLane = (c, f, lanes) => {
       control & (16 << i) ? mul(context, f, getLane(a, f, i), getLane(b, f, i)) : 0n,
     ),
   );
-  let values = calculate(c, (context) => products.map((value, i) => add(context, f, products[i ^ 1]!, value)));
+  const ownFirst = lanes === 2;
+  let values = calculate(c, (context) =>
+    products.map((own, i) => {
+      const other = products[i ^ 1]!;
+      return ownFirst ? add(context, f, own, other) : add(context, f, other, own);
+    }),
+  );
   if (lanes === 4) {
     const sums = values;
     values = calculate(c, (context) => sums.map((value, i) => add(context, f, value, sums[i ^ 2]!)));

@@ -141,8 +141,14 @@ const turn =
     fpu.leave();
   };
 
+/** Of the first coprocessors: nothing by now, and like all control instructions without a look at pending exceptions. */
+const obsolete: SlowDefinition = (c) => enterNoWait(c).leaveControl();
+
 export const x87Control: SlowDefinitions = {
   FWAIT: wait,
+  FNENI: obsolete,
+  FNDISI: obsolete,
+  FNSETPM: obsolete,
   FNOP: (c) => {
     enter(c).leave();
   },

@@ -99,9 +99,9 @@ D9 FD            FSCALE
 D9 FE            FSIN
 D9 FF            FCOS
 D9 D0            FNOP
-DB E0            FNOP
-DB E1            FNOP
-DB E4            FNOP
+DB E0            FNENI
+DB E1            FNDISI
+DB E4            FNSETPM
 DB E2            FNCLEX
 DB E3            FNINIT
 DD /0            FFREE STi                    reg
