@@ -33,6 +33,8 @@ export interface SiliconCase {
   undefined: Undefined;
   /** Position in the file, for reports. */
   ordinal: number;
+  /** Bits of the code that the instruction is in. */
+  mode: 64 | 32;
 }
 
 export interface CaseResult {

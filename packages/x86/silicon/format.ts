@@ -6,7 +6,7 @@
  * this runs in every host. Little-endian throughout:
  *
  *     file   := "PVSI" u8:version u32:fileSeed string:vendor string:model u32:signature string:group u16:forms form*
- *     form   := string:name u8:profile u16:cases case*
+ *     form   := string:name u8:profile (and 0x80 for 32-bit code) u16:cases case*
  *     case   := u8:codeLength code u16:sections [sections, in the order of SECTION] u32:final RIP
  *     string := u8:length ASCII
  *     data   := u8:segments (u16:offset u16:length bytes)*
@@ -25,6 +25,8 @@ export * from './replay.js';
 export * from './state.js';
 
 export const FORMAT_VERSION = 1;
+/** In the byte of a form's profile: its cases are 32-bit code. */
+export const CODE_32 = 0x80;
 
 export const SECTION = {
   initialGpr: 0x1,
@@ -142,7 +144,12 @@ function skipCase(cursor: Cursor): void {
   cursor.u32();
 }
 
-function readCase(cursor: Cursor, name: string, seed: number, profile: Profile, ordinal: number): SiliconCase {
+interface FormHead {
+  name: string;
+  profile: Profile;
+  mode: 64 | 32;
+}
+function readCase(cursor: Cursor, { name, profile, mode }: FormHead, seed: number, ordinal: number): SiliconCase {
   const code = cursor.take(cursor.u8());
   const sections = cursor.u16();
   const has = (section: number): boolean => (sections & section) !== 0;
@@ -169,7 +176,7 @@ function readCase(cursor: Cursor, name: string, seed: number, profile: Profile, 
     ? { vector: cursor.u8(), errorCode: cursor.u32(), address: cursor.u64() }
     : undefined;
   final.rip = BigInt(cursor.u32());
-  return { name, code, initial, final, ...(exception ? { exception } : {}), undefined: undefinedParts, ordinal };
+  return { name, code, initial, final, ...(exception ? { exception } : {}), undefined: undefinedParts, ordinal, mode };
 }
 
 /** Opens a file's bytes, already gunzipped. */
@@ -196,14 +203,16 @@ export function readSilicon(bytes: Uint8Array): SiliconFile {
     let ordinal = 0;
     for (let forms = cursor.u16(); forms > 0; forms--) {
       const name = cursor.string();
-      const profile = PROFILES[cursor.u8()] ?? 'int';
+      const how = cursor.u8();
+      const profile = PROFILES[how & ~CODE_32] ?? 'int';
+      const mode = how & CODE_32 ? 32 : 64;
       const wanted = select(name);
       for (let left = cursor.u16(); left > 0; left--, ordinal++) {
         if (!wanted) {
           skipCase(cursor);
           continue;
         }
-        const one = readCase(cursor, name, caseSeed(fileSeed, ordinal), profile, ordinal);
+        const one = readCase(cursor, { name, profile, mode }, caseSeed(fileSeed, ordinal), ordinal);
         const resume = cursor.position();
         yield one;
         cursor.seek(resume);

@@ -25,7 +25,7 @@ export function replay(file: SiliconFile, runner: CaseRunner, options: ReplayOpt
   const report: ReplayReport = { group: file.group, cases: 0, different: 0, byForm: new Map(), texts: [] };
   for (const one of file.cases(select)) {
     report.cases++;
-    const difference = compare(one, runner.run(one.code, one.initial));
+    const difference = compare(one, runner.run(one.code, one.initial, one.mode));
     if (difference === null) continue;
     report.different++;
     const before = report.byForm.get(one.name) ?? 0;

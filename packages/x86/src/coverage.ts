@@ -33,7 +33,6 @@ const REASONS = {
   hypervisor: 'asks who runs the asked machine',
   'switched off': 'was not there, or not enabled, where it could have been asked',
   'time, chance': 'has results that no two processors share',
-  '32-bit code': 'exists in 32-bit code alone, which not every machine runs',
 } as const;
 export type ManualReason = keyof typeof REASONS;
 
@@ -89,8 +88,6 @@ export function coverage(judgements: Iterable<Judgement> = []): CoverageLine[] {
     modes.add(small ? 16 : mode);
     if (cases > 0) counts.set(judge, (counts.get(judge) ?? 0) + cases);
   }
-  for (const one of lines.values())
-    if (byProcessors(one) < ENOUGH && / i64\b/.test(one.line)) one.reason ??= '32-bit code';
   return [...lines.values()];
 }
 

@@ -27,9 +27,10 @@ describe('the interpreter gives the answers of the real processor', () => {
 
 describe('so do the blocks made for the last instruction of a budget', () => {
   const runner = createCaseRunner(true);
-  // A repetition is many instructions: with a budget of one it does one.
+  // A repetition is many instructions: with a budget of one it does one. A jump to nowhere faults at the next one.
+  const select = (form: string): boolean => !/^((CMPS|LODS|MOVS|SCAS|STOS)(B|\/\d+)|(CALL|JMP) m32)$/.test(form);
   it.each(groups.filter((name) => !name.startsWith('string')))('%s', (name) => {
-    const report = replay(readSilicon(gunzipSync(readFileSync(new URL(name, folder)))), runner);
+    const report = replay(readSilicon(gunzipSync(readFileSync(new URL(name, folder)))), runner, { select });
     expect(differences(report)).toBe('');
   });
 });

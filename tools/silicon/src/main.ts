@@ -56,6 +56,8 @@ function groupSeed(group: string, salt: number): number {
 }
 
 function caseCount(form: Form): number {
+  // What 64-bit code was asked already.
+  if (form.options.has('again')) return 8;
   if (form.options.has('many')) return 120;
   if (form.options.has('stack') || form.options.has('any-prefixes')) return 64;
   if (form.options.has('float')) return form.memory ? 60 : 96;
@@ -66,13 +68,14 @@ function caseCount(form: Form): number {
 function askForm(runner: string, form: Form, profile: Profile, seeds: number[]): Uint8Array {
   const drafts = seeds.map((seed, index) => {
     const draft = createDraft(form, profile, seed, index);
-    return { draft, code: prepareCase(draft), initial: draft.initial, seeded: seededState(seed, profile) };
+    const code = prepareCase(draft);
+    return { draft, code, initial: draft.initial, mode: form.mode, seeded: seededState(seed, profile) };
   });
   const results = [...runOnProcessor(runner, drafts)];
   const cases = drafts.map(({ draft, code, initial, seeded }, i) => {
     return { code, seeded, initial, result: results[i], undefined: draft.undefined };
   });
-  return encodeForm({ name: form.name, profile, cases });
+  return encodeForm({ name: form.name, profile, mode: form.mode, cases });
 }
 
 function generate(runner: string, directory: string, args: string[]): void {

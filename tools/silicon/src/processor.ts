@@ -5,7 +5,7 @@ import { existsSync, ftruncateSync, mkdtempSync, openSync, readFileSync, readSyn
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { CaseResult } from '../../../packages/x86/silicon/case.js';
-import { type CpuSnapshot, LAYOUT, SNAPSHOT_FLAGS } from '../../../packages/x86/silicon/state.js';
+import { type CpuSnapshot, LAYOUT, SELECTORS, SNAPSHOT_FLAGS } from '../../../packages/x86/silicon/state.js';
 
 const FX_SIZE = 416;
 const REQUEST_SIZE = 16 + 16 + 8 + 128 + FX_SIZE + LAYOUT.dataSize;
@@ -15,7 +15,9 @@ const BATCH = 2048;
 export interface Question {
   code: Uint8Array;
   initial: CpuSnapshot;
-  /** ES, CS, SS, DS, FS, GS, and then `initial.rip` counts; without them the runner's own. */
+  /** Bits of the code; 64 without it. */
+  mode?: 64 | 32;
+  /** ES, CS, SS, DS, FS, GS, and then `initial.rip` counts; without them Linux's for the mode. */
   selectors?: readonly number[];
 }
 
@@ -33,10 +35,12 @@ function writeFx(view: DataView, at: number, from: CpuSnapshot): void {
   bytes.set(from.xmm, at + 160);
 }
 
-function writeRequest(view: DataView, at: number, { code, initial, selectors }: Question): void {
+function writeRequest(view: DataView, at: number, question: Question): void {
+  const { code, initial } = question;
+  const selectors = question.selectors ?? (question.mode === 32 ? SELECTORS[32] : []);
   const bytes = new Uint8Array(view.buffer, view.byteOffset);
   bytes.set(code, at);
-  for (let i = 0; i < 6; i++) view.setUint16(at + 16 + i * 2, selectors?.[i] ?? 0, true);
+  for (let i = 0; i < 6; i++) view.setUint16(at + 16 + i * 2, selectors[i] ?? 0, true);
   view.setUint32(at + 28, Number(initial.rip), true);
   view.setUint32(at + 32, code.length, true);
   view.setUint32(at + 36, initial.rflags, true);

@@ -6,7 +6,7 @@
 
 import type { Undefined } from '../../../packages/x86/silicon/case.js';
 import { Digest } from '../../../packages/x86/silicon/digest.js';
-import { type CpuSnapshot, caseSeed, type Profile, SELECTORS } from '../../../packages/x86/silicon/state.js';
+import { type CpuSnapshot, caseSeed, type Profile } from '../../../packages/x86/silicon/state.js';
 import { createDraft } from './draft.js';
 import { type Form, parseLine } from './form.js';
 import { memorySize, prepareCase } from './prepare.js';
@@ -30,8 +30,6 @@ export interface FormQuestion {
   undefined: Undefined;
   /** The operand in memory. */
   memory?: { address: bigint; size: number };
-  /** For the native runner. */
-  selectors?: readonly number[];
 }
 
 /** The forms of a group. */
@@ -61,7 +59,6 @@ export function questionOf({ key, form, profile }: QuestionForm, index: number):
     mode: form.mode,
     undefined: unknown,
     ...(form.memory ? { memory: { address: draft.target, size: memorySize(form) } } : {}),
-    ...(form.mode === 32 ? { selectors: SELECTORS[32] } : {}),
   };
 }
 

@@ -1,7 +1,7 @@
 /** Writes the stored form of answered cases; the reader and the layout are in packages/x86/silicon/format.ts. */
 
 import { type CaseResult, TOLERANCES, type Undefined } from '../../../packages/x86/silicon/case.js';
-import { FORMAT_VERSION, SECTION } from '../../../packages/x86/silicon/format.js';
+import { CODE_32, FORMAT_VERSION, SECTION } from '../../../packages/x86/silicon/format.js';
 import { type CpuSnapshot, PROFILES, type Profile, type X87Snapshot } from '../../../packages/x86/silicon/state.js';
 import { littleEndian } from './encode.js';
 import type { ProcessorName } from './processor.js';
@@ -18,6 +18,7 @@ export interface Answered {
 export interface AnsweredForm {
   name: string;
   profile: Profile;
+  mode: 64 | 32;
   cases: Answered[];
 }
 
@@ -123,8 +124,9 @@ function encodeCase({ code, seeded, initial, result, undefined: unknown }: Answe
   return [code.length, ...code, ...u16(mask), ...body, ...u32(Number(final.rip))];
 }
 
-export function encodeForm({ name, profile, cases }: AnsweredForm): Uint8Array {
-  const bytes = [...text(name), PROFILES.indexOf(profile), ...u16(cases.length)];
+export function encodeForm({ name, profile, mode, cases }: AnsweredForm): Uint8Array {
+  const how = PROFILES.indexOf(profile) | (mode === 32 ? CODE_32 : 0);
+  const bytes = [...text(name), how, ...u16(cases.length)];
   for (const one of cases) for (const byte of encodeCase(one)) bytes.push(byte);
   return Uint8Array.from(bytes);
 }

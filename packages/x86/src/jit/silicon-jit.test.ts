@@ -36,7 +36,7 @@ function runCompiled(mmu: Mmu, core: VcpuCore): boolean {
     bytes: machine.u8,
     place: (mfn) => machine.frameBase + mfn * 4096,
     mfn: walker.result.mfn,
-    mode: 64,
+    mode: vcpu.mode,
     beside: () => null,
     hasRun: () => true,
     targets: () => [],

@@ -78,7 +78,7 @@ export function createCaseRunner(
       const result: CaseResult = { final: snapshot(vcpu) };
       data.forEach((mfn, i) => result.final.data.set(mmu.read(mfn, 0, 4096), i * 4096));
       mmu.write(code[0]!, at, breakpoints.subarray(0, bytes.length));
-      const exception = told(exit, vcpu, result.final);
+      const exception = told(exit, vcpu, result.final, bytes);
       return exception ? { ...result, exception } : result;
     },
   };
@@ -129,7 +129,7 @@ function snapshot(vcpu: VcpuCore): CpuSnapshot {
 }
 
 /** The exception that user mode gets for an exit; none where the INT3 behind the instruction was reached. */
-function told(exit: Exit, vcpu: VcpuCore, final: CpuSnapshot): CaseResult['exception'] {
+function told(exit: Exit, vcpu: VcpuCore, final: CpuSnapshot, code: Uint8Array): CaseResult['exception'] {
   const gp = (errorCode: number): CaseResult['exception'] => ({ vector: 13, errorCode, address: 0n });
   switch (exit.reason) {
     case 'exception':
@@ -148,8 +148,8 @@ function told(exit: Exit, vcpu: VcpuCore, final: CpuSnapshot): CaseResult['excep
         return undefined;
       }
       // INT1's trap and INTO's exception need no rights.
-      if (exit.vector === 1 && exit.length === 1) return undefined;
-      if (exit.vector === 4 && exit.length === 1) return { vector: 4, errorCode: 0, address: 0n };
+      if (exit.vector === 1 && code[exit.length - 1] === 0xf1) return undefined;
+      if (exit.vector === 4 && code[exit.length - 1] === 0xce) return { vector: 4, errorCode: 0, address: 0n };
       final.rip = BigInt(LAYOUT.instructionAt);
       return gp(exit.vector * 8 + 2);
     default:
