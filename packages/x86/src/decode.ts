@@ -285,7 +285,9 @@ export function operandSize(
 ): Width {
   if (e.size === 'n32') return 32;
   const narrow = p66 && e.prefix !== '66';
-  if (mode !== 64) return narrow !== small ? 16 : 32;
+  // An encoding that has 66 for a prefix, or none, has one size: it is no other in 16-bit code.
+  const fixed = e.prefix === '66' || e.prefix === 'NP';
+  if (mode !== 64) return !fixed && narrow !== small ? 16 : 32;
   if (e.size === 'f64' || rex & 8) return 64;
   return e.size === 'd64' ? (narrow ? 16 : 64) : narrow ? 16 : 32;
 }

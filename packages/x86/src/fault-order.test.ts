@@ -174,3 +174,33 @@ describe('32-bit code', () => {
       expect([hex, outcome(hex!, { mode: 32, regs: { 4: DATA + 64n } })]).toEqual([hex, told]);
   });
 });
+
+describe('what is read of the stack', () => {
+  const end = DATA + BigInt(2 * PAGE);
+  it.each([64, 32] as const)('by POP of a segment register is the selector, in %i-bit code', (mode) => {
+    const popped = (hex: string, rsp: bigint, rflags = 2): string => outcome(hex, { mode, regs: { 4: rsp }, rflags });
+    for (const hex of mode === 64 ? ['0f a1'] : ['0f a1', '07', '17', '66 1f']) {
+      expect(popped(hex, end - 2n)).toBe('privileged');
+      expect(popped(hex, end - 1n)).toBe(`14:4@${end.toString(16)}`);
+      expect(popped(hex, end - 14n, AC | 2)).toBe('privileged');
+      expect(popped(hex, end - 13n, AC | 2)).toBe('17:0');
+    }
+  });
+  it('by a new frame of ENTER is aligned', () => {
+    const entered = (hex: string, rsp: bigint): string => outcome(hex, { regs: { 4: rsp }, rflags: AC | 2 });
+    expect(entered('c8 10 00 00', DATA + 0x800n)).toBe('budget');
+    expect(entered('c8 11 00 00', DATA + 0x800n)).toBe('17:0');
+    expect(entered('c8 11 00 00', DATA + 8n)).toBe('17:0');
+  });
+});
+
+it('the first word of an x87 environment has to be aligned, before its page is looked at', () => {
+  const at = (hex: string, address: bigint): string => outcome(hex, { regs: { 1: address }, rflags: AC | 2 });
+  // FLDENV, FNSTENV, FRSTOR, FNSAVE, and with words of 16 bits
+  for (const hex of ['d9 21', 'd9 31', 'dd 21', 'dd 31']) {
+    expect(at(hex, 0x1002n)).toBe('17:0');
+    expect(at(hex, DATA + 4n)).toBe('budget');
+    expect(at(`66 ${hex}`, DATA + 1n)).toBe('17:0');
+    expect(at(`66 ${hex}`, DATA + 2n)).toBe('budget');
+  }
+});

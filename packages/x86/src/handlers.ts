@@ -50,15 +50,21 @@ const oddString = (insn: Instruction): boolean =>
 
 export function keyOf(insn: Instruction, forms: readonly Form[]): string {
   const shapes = forms.map((form) => form.kind + (form.kind === 'r' || form.kind === 'm' ? form.width : '')).join(',');
-  return `${meaningOf(insn)} ${isX87(insn.mnemonic) ? 64 : insn.width} ${shapes}${BY_MODE.test(insn.mnemonic) && insn.mode === 32 ? ' @32' : ''}`;
+  const byMode = BY_MODE.test(insn.mnemonic) || hasFarBit(insn);
+  return `${meaningOf(insn)} ${isX87(insn.mnemonic) ? 64 : insn.width} ${shapes}${byMode && insn.mode === 32 ? ' @32' : ''}`;
 }
 
 /** A bit offset in a register reaches beyond the operand, within the address size. */
-const farBitWithOddAddress = (insn: Instruction): boolean =>
-  insn.addressWidth !== insn.mode &&
+const hasFarBit = (insn: Instruction): boolean =>
+  insn.memory !== null && /^BT[SRC]?$/.test(insn.mnemonic) && insn.operands[1]!.kind === 'r';
+/** Within an address size other than the mode's. */
+const farBitWithOddAddress = (insn: Instruction): boolean => hasFarBit(insn) && insn.addressWidth !== insn.mode;
+/** Accesses that are not to the operand's address or may not happen at all, by an override that has to be checked. */
+const lateByOverride = (insn: Instruction): boolean =>
+  insn.mode === 32 &&
+  (insn.segment === 1 || insn.segment >= 4) &&
   insn.memory !== null &&
-  /^BT[SRC]?$/.test(insn.mnemonic) &&
-  insn.operands[1]!.kind === 'r';
+  (hasFarBit(insn) || /^F(I?STP?|ISTTP|BSTP)$/.test(insn.mnemonic));
 
 /** Whether generated code can do this instruction; otherwise TypeScript does. */
 export const isGenerated = (insn: Instruction): boolean =>
@@ -68,6 +74,7 @@ export const isGenerated = (insn: Instruction): boolean =>
   !(insn.mnemonic === 'MOV_FROM_SEG' && insn.memory !== null) &&
   !(/^(LOOP|JRCXZ)/.test(insn.mnemonic) && insn.addressWidth !== insn.mode) &&
   !farBitWithOddAddress(insn) &&
+  !lateByOverride(insn) &&
   !(insn.mode === 32 && insn.mnemonic === 'POP' && insn.operands[0]!.kind === 's');
 
 export interface HandlerShape {

@@ -145,6 +145,7 @@ function handlerOf(sink: UopSink, insn: Instruction, near: boolean, handlers: Re
   if (insn.rep) index |= 128;
   if (insn.addressWidth !== insn.mode) index |= 256;
   if (insn.segment >= 4) index |= 512;
+  if (insn.segment === 1) index |= 1024;
   known[index] ??= findHandler(insn, near, handlers);
   return known[index];
 }

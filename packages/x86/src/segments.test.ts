@@ -240,6 +240,146 @@ describe('16-bit code', () => {
   });
 });
 
+describe('16-bit code has instructions without an operand size', () => {
+  it.each([
+    ['emms', [0x0f, 0x77]],
+    ['movd mm1, eax', [0x0f, 0x6e, 0xc8]],
+    ['movd eax, mm1', [0x0f, 0x7e, 0xc8]],
+    ['movd xmm1, eax', [0x66, 0x0f, 0x6e, 0xc8]],
+    ['pinsrd xmm1, eax, 1', [0x66, 0x0f, 0x3a, 0x22, 0xc8, 1]],
+    ['pextrd eax, xmm1, 1', [0x66, 0x0f, 0x3a, 0x16, 0xc8, 1]],
+    ['lfence', [0x0f, 0xae, 0xe8]],
+    ['mfence', [0x0f, 0xae, 0xf0]],
+    ['sfence', [0x0f, 0xae, 0xf8]],
+    ['paddb mm1, mm0', [0x0f, 0xfc, 0xc8]],
+  ] satisfies [string, number[]][])('%s', (_, bytes) => {
+    const vcpu = vcpuFor(bytes);
+    vcpu.setSegment(Seg.cs, 0xf, { base: CODE, limit: 0xffff, rights: CODE16 });
+    vcpu.rip = 0n;
+    vcpu.regs[0] = 0x12345678n;
+    expect([outcome(vcpu), vcpu.rip]).toEqual(['done', BigInt(bytes.length)]);
+  });
+  it('and moves 32 bits with them', () => {
+    // movd xmm1, eax; pextrd ecx, xmm1, 0
+    const vcpu = vcpuFor([0x66, 0x0f, 0x6e, 0xc8, 0x66, 0x0f, 0x3a, 0x16, 0xc9, 0]);
+    vcpu.setSegment(Seg.cs, 0xf, { base: CODE, limit: 0xffff, rights: CODE16 });
+    vcpu.rip = 0n;
+    vcpu.regs[0] = 0x12345678n;
+    expect(vcpu.run(2).reason).toBe('budget');
+    expect(vcpu.regs[1]).toBe(0x12345678n);
+  });
+});
+
+describe('the x87 unit', () => {
+  const FCW = 0;
+  const [FSW, FOP] = [2, 6];
+  const withUnit = (bytes: number[], fcw: number, fsw = 0): Vcpu => {
+    const vcpu = vcpuFor(bytes);
+    const fx = vcpu.readFxState();
+    const view = new DataView(fx.buffer, fx.byteOffset);
+    view.setUint16(FCW, fcw, true);
+    view.setUint16(FSW, fsw, true);
+    vcpu.writeFxState(fx);
+    return vcpu;
+  };
+  const field = (vcpu: Vcpu, at: number): number => {
+    const fx = vcpu.readFxState();
+    return new DataView(fx.buffer, fx.byteOffset).getUint16(at, true);
+  };
+  it.each([0x40fb, CODE16, EXECUTE_ONLY])(
+    'notes the opcode of an unmasked exception in code with a base (%i)',
+    (rights) => {
+      // fadd st0, st2 of an empty stack
+      const vcpu = withUnit([0xd8, 0xc2], 0x37e);
+      vcpu.setSegment(Seg.cs, 0xf, { base: CODE, limit: 0xfff, rights });
+      vcpu.setSegment(Seg.ds, 0x17, NULL);
+      vcpu.rip = 0n;
+      expect([outcome(vcpu), vcpu.rip]).toEqual(['done', 2n]);
+      expect([field(vcpu, FSW), field(vcpu, FOP)]).toEqual([0x80c1, 0xc2]);
+    },
+  );
+  it('raises a pending exception before a segment is looked at', () => {
+    // fsub dword fs:[ebx]; paddsb mm2, qword fs:[ebx]; and fnstenv fs:[ebx], which does not wait
+    const setup = (bytes: number[]): string => {
+      const vcpu = withUnit(bytes, 0x37e, 0x8081);
+      vcpu.setSegment(Seg.fs, 0, NULL);
+      return outcome(vcpu);
+    };
+    expect(setup([0x64, 0xd8, 0x23])).toBe('16:-1');
+    expect(setup([0x64, 0x0f, 0xec, 0x13])).toBe('16:-1');
+    expect(setup([0x64, 0xd9, 0x33])).toBe('13:0');
+  });
+  it('does not store what an unmasked exception stops, so that no segment forbids it', () => {
+    // fstp dword cs:[ebx]; fistp word fs:[ebx]
+    for (const bytes of [
+      [0x2e, 0xd9, 0x1b],
+      [0x64, 0xdf, 0x1b],
+    ]) {
+      const stopped = withUnit(bytes, 0x37e);
+      stopped.setSegment(Seg.fs, 7, data(DATA, FLAT, READ_ONLY));
+      expect([outcome(stopped), field(stopped, FSW)]).toEqual(['done', 0x80c1]);
+      const stores = withUnit(bytes, 0x37f);
+      stores.setSegment(Seg.fs, 7, data(DATA, FLAT, READ_ONLY));
+      expect(outcome(stores)).toBe('13:0');
+    }
+  });
+});
+
+describe('bits far from the operand', () => {
+  it('lie within 4 GiB', () => {
+    // bts [ebx], ecx
+    const vcpu = vcpuFor([0x0f, 0xab, 0x0b]);
+    vcpu.regs[3] = 0xfffffff0n;
+    vcpu.regs[1] = BigInt(Number(DATA) + 0x14) * 8n + 5n;
+    expect(outcome(vcpu)).toBe('done');
+    expect(word(4)).toBe(32);
+    // bt [ebx], ecx
+    const below = vcpuFor([0x0f, 0xa3, 0x0b]);
+    below.regs[3] = 0x10n;
+    below.regs[1] = 0xffffff00n;
+    expect(below.run(1)).toMatchObject({ vector: 14, address: 0xfffffff0n });
+  });
+  it('are what a limit is for', () => {
+    // bt fs:[ebx], ecx
+    const vcpu = vcpuFor([0x64, 0x0f, 0xa3, 0x0b]);
+    vcpu.setSegment(Seg.fs, 7, data(DATA, 0xff));
+    vcpu.regs[3] = 0x200n;
+    vcpu.regs[1] = 0xfffff000n;
+    expect(outcome(vcpu)).toBe('done');
+    vcpu.rip = CODE;
+    vcpu.regs[3] = 0x10n;
+    vcpu.regs[1] = 0x800n;
+    expect(outcome(vcpu)).toBe('13:0');
+  });
+});
+
+it('a segment without a limit has no end that an access could go over', () => {
+  // mov eax, cs:[ebx]
+  const vcpu = vcpuFor([0x2e, 0x8b, 0x03]);
+  vcpu.regs[3] = 0xfffffffen;
+  expect(vcpu.run(1)).toMatchObject({ vector: 14, address: 0xfffffffen });
+});
+
+it('a stack pointer of 16 bits keeps its upper half at loads of segment registers', () => {
+  // pop es of a 16-bit stack; les sp, [ebx]
+  const popped = vcpuFor([0x07]);
+  popped.setSegment(Seg.ss, 7, data(DATA, 0xffff, 0x00f3));
+  popped.regs[4] = 0xabcd1000n;
+  expect(popped.run(1).instruction).toMatchObject({ gpr: 4, offset: 0xabcd1004n });
+  const loaded = vcpuFor([0x66, 0xc4, 0x23]);
+  core.writeData(Uint8Array.of(0x34, 0x12));
+  loaded.regs[4] = 0xabcd1000n;
+  expect(loaded.run(1).instruction).toMatchObject({ gpr: 4, width: 16, offset: 0xabcd1234n });
+});
+
+it('PUSHA of 32 bits stores all of ESP, on a 16-bit stack, too', () => {
+  const vcpu = vcpuFor([0x60]);
+  vcpu.setSegment(Seg.ss, 7, data(DATA, 0xffff, 0x00f3));
+  vcpu.regs[4] = 0xabcd1000n;
+  expect(outcome(vcpu)).toBe('done');
+  expect([word(0xfec), vcpu.regs[4]]).toEqual([0xabcd1000, 0xabcd0fe0n]);
+});
+
 describe('FS and GS in code that is flat otherwise', () => {
   const LOOP = 'again: mov eax, fs:[ebx]\n dec ecx\n jnz again\n hlt';
   it('have limits, also in compiled loops', () => {

@@ -102,7 +102,8 @@ export class SegmentRegisters {
       const top = rights & SegmentRights.big ? TOP : 0xffff;
       return offset > limit && last <= top ? 0 : vector;
     }
-    return last <= limit ? 0 : vector;
+    // Where all of the space can be reached, what goes over its end goes on at its beginning.
+    return last <= limit || limit === TOP ? 0 : vector;
   }
 
   /** One instruction of code that has segments, made ready to run; 0 with the exit's exception if it can't be fetched. */

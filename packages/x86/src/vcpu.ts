@@ -37,6 +37,11 @@ import { VcpuState } from './vcpu-state.js';
 /** Instructions between two samples where little is interpreted. */
 const COMPILED_INTERVAL = 16 * SAMPLE_INTERVAL;
 const MASK32 = 0xffffffffn;
+/** Of the x87 status word: an exception is pending. */
+const ERROR_SUMMARY = 0x80;
+/** Whether an instruction raises #MF for a pending exception. */
+const waitsForX87 = ({ mnemonic, operands }: Instruction): boolean =>
+  /^F(?!N|X)/.test(mnemonic) || operands.some(({ kind }) => kind === 'p');
 
 export class X86Vcpu extends VcpuState implements VcpuCore {
   /** Segment that the accesses of the instruction are checked against. */
@@ -513,6 +518,8 @@ export class X86Vcpu extends VcpuState implements VcpuCore {
 
   /** An access by an override, from code that is flat otherwise, to a segment that may have a limit or lack a right. */
   private checkOverride(insn: Instruction): number {
+    // A pending exception of the unit comes before all that an operand in memory has.
+    if (waitsForX87(insn) && this.view.getUint16(this.base + State.fsw, true) & ERROR_SUMMARY) return Stop.go;
     const { segment, offset } = this.slowContext.effective();
     this.accessSegment = segment;
     const lo = Number(this.slowContext.linear(segment, offset) & MASK32);

@@ -9,6 +9,7 @@ import type { SlowCpu } from './slow-cpu.js';
 /** Leaves a definition; caught by `X86Vcpu.slow`. */
 export const LEAVE_DEFINITION = { signal: 'leave' } as const;
 
+const MASK32 = 0xffffffffn;
 /** Where the lower half of canonical addresses ends. */
 const CANONICAL_END = 1n << 47n;
 
@@ -258,6 +259,11 @@ export class SlowContext implements SlowCpu {
     if (this.vcpu.segmented && to > BigInt(this.vcpu.segment(Seg.cs).limit)) this.raise(Vector.GP, 0);
     this.jumped = true;
     this.view.setBigUint64(this.base + State.rip, to, true);
+  }
+  codeBytes(): Uint8Array {
+    const { vcpu, rip, insn } = this;
+    const address = vcpu.segmented ? (rip + vcpu.segment(Seg.cs).base) & MASK32 : rip;
+    return vcpu.parts.mmu.readVirtual(vcpu.space, address, insn.length) ?? new Uint8Array(insn.length);
   }
   random(): bigint {
     return this.vcpu.parts.random();

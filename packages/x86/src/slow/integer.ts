@@ -125,8 +125,8 @@ export const integerSlow: SlowDefinitions = {
       c.store(c.linear(Seg.ss, pointer), width, value);
     }
     pointer = lower(pointer, size);
-    // The last byte of the new frame must be writable (Intel SDM vol. 2, ENTER).
-    c.pageAt(c.linear(Seg.ss, pointer), true);
+    // A push on the new frame must be possible (Intel SDM vol. 2, ENTER).
+    c.writable(c.linear(Seg.ss, pointer), width);
     c.setGpr(5, frame, c.insn.width);
     setStackPointer(c, pointer);
   },
@@ -135,7 +135,7 @@ export const integerSlow: SlowDefinitions = {
     const start = stackPointer(c);
     for (let n = 0; n < 8; n++) {
       const at = BigInt.asUintN(c.stackWidth, start - BigInt(width * (n + 1)));
-      c.store(c.linear(Seg.ss, at), width, n === 4 ? start : c.regs[n]!);
+      c.store(c.linear(Seg.ss, at), width, c.regs[n]!);
     }
     setStackPointer(c, start - BigInt(width * 8));
   },

@@ -67,6 +67,8 @@ export interface SlowCpu {
   jump(target: bigint): void;
   /** The instruction pointer at the instruction. */
   readonly rip: bigint;
+  /** The bytes of the instruction. */
+  codeBytes(): Uint8Array;
   /** The time-stamp counter at the instruction. */
   readonly timeStamp: bigint;
   random(): bigint;

@@ -58,10 +58,17 @@ function farPointer(c: SlowCpu): { selector: number; offset: bigint; width: numb
   const offset = c.load(at, width / 8);
   return { offset, selector: Number(c.load(at + BigInt(width / 8), 2)), width };
 }
+/** A register whose low 16 bits are others. */
+const lowWord = (register: bigint, value: bigint): bigint => (register & ~0xffffn) | value;
 const loadFar =
   (segment: number): SlowDefinition =>
-  (c) =>
-    c.privileged({ mnemonic: 'LOAD_SEGMENT', register: segment, gpr: gprOf(c, 0), ...farPointer(c) });
+  (c) => {
+    const pointer = farPointer(c);
+    const gpr = gprOf(c, 0);
+    // Of RSP all bits are told, as POP does.
+    if (gpr === 4 && pointer.width === 16) pointer.offset = lowWord(c.regs[4]!, pointer.offset);
+    c.privileged({ mnemonic: 'LOAD_SEGMENT', register: segment, gpr, ...pointer });
+  };
 
 const farBranch: SlowDefinition = (c) => {
   const operand = c.insn.operands[0];
@@ -179,14 +186,16 @@ export const systemSlow: SlowDefinitions = {
   POP_SEG: (c) => {
     const size = c.insn.width / 8;
     const from = stackPointer(c);
-    const selector = Number(c.load(c.linear(Seg.ss, from), size) & 0xffffn);
+    // Only the selector is read, whatever the pointer moves by, as Intel's processors do.
+    const selector = Number(c.load(c.linear(Seg.ss, from), 2));
+    const moved = BigInt.asUintN(c.stackWidth, from + BigInt(size));
     // `gpr` is RSP and `offset` its value behind the popped selector.
     c.privileged({
       mnemonic: 'LOAD_SEGMENT',
       register: selectorRegister(c, 0),
       selector,
       gpr: 4,
-      offset: BigInt.asUintN(c.stackWidth, from + BigInt(size)),
+      offset: c.stackWidth === 16 ? lowWord(c.regs[4]!, moved) : moved,
     });
   },
   ARPL: protectedOnly((c) => {

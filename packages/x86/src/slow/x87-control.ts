@@ -64,12 +64,11 @@ function loadEnvironment(fpu: X87, bytes: Uint8Array): void {
   c.view.setUint16(c.base + State.fop, size === 2 ? 0 : claimed.getUint16(4 * size + 2, true) & 0x7ff, true);
 }
 
-/** Where processors report a fault: at the first field, else at the last byte, whatever lies between. */
+/** Where processors report a fault: at the first field, which has to be aligned, else at the last byte. */
 function probe(c: SlowCpu, va: bigint, length: number, write: boolean): void {
   c.outsideHole(va, length);
-  c.pageAt(va, write);
-  const lastOfField = va + BigInt(fieldBytes(c) - 1);
-  if (lastOfField >> 12n !== va >> 12n) c.pageAt((lastOfField >> 12n) << 12n, write);
+  if (write) c.writable(va, fieldBytes(c));
+  else c.load(va, fieldBytes(c));
   c.pageAt(va + BigInt(length - 1), write);
 }
 function storeAll(c: SlowCpu, bytes: Uint8Array): void {

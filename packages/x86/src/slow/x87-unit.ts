@@ -156,7 +156,7 @@ export class X87 {
 
 /** Eleven bits of opcode: the low three of the first byte, and ModRM. Kept for unmasked exceptions only, as processors do. */
 function opcodeOf(c: SlowCpu): number {
-  const bytes = c.loadBytes(c.rip, c.insn.length);
+  const bytes = c.codeBytes();
   const at = bytes.findIndex((byte) => (byte & 0xf8) === 0xd8);
   return ((bytes[at]! & 7) << 8) | (bytes[at + 1] ?? 0);
 }
