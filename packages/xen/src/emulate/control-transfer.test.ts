@@ -6,7 +6,7 @@ import { CORE_BYTES, CORE_FEATURES, createX86Engine } from '@paravane/x86';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { createTestGuest, createTestHypervisor, type TestGuest } from '../testing/test-machine.js';
 
-const [SS, PF] = [12, 14] as const;
+const [SS, GP, PF, AC] = [12, 13, 14, 17] as const;
 const READ = 4;
 const WRITE = 6;
 const IRETD = [0xcf];
@@ -33,7 +33,10 @@ beforeAll(() => {
   expect(pages[2]! - pages[0]!).toBe(8192n);
   [low, high] = [pages[0]!, pages[2]!];
   expect(guest.call(hypercall.update_va_mapping, pages[1]!, 0, 2)).toBe(0n);
-  const table = [SS, PF].flatMap((vector) => [BigInt(vector) | (0xe033n << 16n), handlers + BigInt(vector * 16)]);
+  const table = [SS, GP, PF, AC].flatMap((vector) => [
+    BigInt(vector) | (0xe033n << 16n),
+    handlers + BigInt(vector * 16),
+  ]);
   expect(guest.call(hypercall.set_trap_table, guest.put(...table, 0, 0))).toBe(0n);
   const operation = guest.put(MMUEXT.NEW_USER_BASEPTR, guest.vcpu.kernelRoot, 0);
   expect(guest.call(hypercall.mmuext_op, operation, 1, 0, 0x7ff0n)).toBe(0n);
@@ -41,11 +44,11 @@ beforeAll(() => {
 });
 
 /** Runs one instruction of a program with this stack pointer; the fault that its kernel sees: vector, error code, CR2. */
-function fault(instruction: readonly number[], rsp: bigint): unknown[] {
+function fault(instruction: readonly number[], rsp: bigint, flags = 0): unknown[] {
   const { core, vcpu, personality } = guest;
   const pointer = [0, 0, 0, 0, 0x33, 0xe0];
   expect(guest.hypervisor.mmu.writeVirtual(core.space, code, Uint8Array.from([...instruction, ...pointer]))).toBe(true);
-  core.regs[Gpr.rsp] = guest.put(0, 0, 0, 0, code, 0xe033, Flag.IF | 2, rsp, 0xe02b);
+  core.regs[Gpr.rsp] = guest.put(0, 0, 0, 0, code, 0xe033, Flag.IF | flags | 2, rsp, 0xe02b);
   guest.call(hypercall.iret);
   expect([vcpu.guestKernel, core.rip, core.regs[Gpr.rsp]]).toEqual([false, code, rsp]);
   const exit = core.run(1);
@@ -57,20 +60,34 @@ function fault(instruction: readonly number[], rsp: bigint): unknown[] {
 }
 
 describe('a page fault is told where it is', () => {
-  it('of what is popped: at the first word beyond, or where within it the page begins', () => {
+  it('of what is popped: at the last word, or where within it the page begins', () => {
+    const beyond = low + 4096n;
+    for (const [instruction, rsp, address] of [
+      [IRETD, beyond - 4n, beyond + 4n],
+      [IRETD, beyond - 8n, beyond],
+      [IRETD, beyond - 11n, beyond],
+      [IRETQ, beyond - 8n, beyond + 8n],
+      [IRETQ, beyond - 16n, beyond],
+      [IRETQ, beyond - 20n, beyond],
+      [RETF, beyond - 4n, beyond],
+      [RETFQ, beyond - 8n, beyond],
+      [RETFQ, beyond - 9n, beyond],
+    ] as const) {
+      expect([rsp, ...fault(instruction, rsp)]).toEqual([rsp, PF, READ, address]);
+    }
+    expect(fault(IRETQ, beyond + 16n)).toEqual([PF, READ, beyond + 32n]);
+    expect(fault(RETF, beyond + 16n)).toEqual([PF, READ, beyond + 20n]);
+  });
+  it('and not of what lies behind a selector', () => {
     const beyond = low + 4096n;
     for (const [instruction, rsp] of [
-      [IRETD, beyond - 4n],
-      [IRETD, beyond - 7n],
-      [IRETQ, beyond - 8n],
-      [IRETQ, beyond - 12n],
-      [RETF, beyond - 4n],
-      [RETFQ, beyond - 8n],
-      [RETFQ, beyond - 9n],
+      [RETF, beyond - 6n],
+      [RETFQ, beyond - 10n],
     ] as const) {
-      expect([rsp, ...fault(instruction, rsp)]).toEqual([rsp, PF, READ, beyond]);
+      expect(guest.hypervisor.mmu.writeVirtual(guest.core.space, rsp, new Uint8Array(Number(beyond - rsp)))).toBe(true);
+      // The selector is null.
+      expect(fault(instruction, rsp)).toEqual([GP, 0]);
     }
-    expect(fault(IRETQ, beyond + 16n)).toEqual([PF, READ, beyond + 16n]);
   });
   it('of what is pushed: at the first word below', () => {
     expect(fault(CALL_FAR, high + 4n)).toEqual([PF, WRITE, high - 4n]);
@@ -85,4 +102,20 @@ it('a stack pointer that is not canonical is #SS', () => {
     expect(fault(instruction, rsp)).toEqual([SS, 0]);
   }
   expect(fault(IRETQ, (1n << 47n) - 16n)).toEqual([SS, 0]);
+});
+
+it('words of the stack have to be aligned where RFLAGS.AC says so', () => {
+  for (const [instruction, size] of [
+    [IRETD, 4n],
+    [IRETQ, 8n],
+    [RETF, 4n],
+    [RETFQ, 8n],
+    [CALL_FAR, 4n],
+  ] as const) {
+    expect(fault(instruction, high + 2048n + size / 2n, Flag.AC)).toEqual([AC, 0]);
+    expect(fault(instruction, low + 8192n + size / 2n, Flag.AC)).toEqual([AC, 0]);
+  }
+  expect(fault(RETF, low, Flag.AC)).toEqual([GP, 0]);
+  // The selector comes first, which needs less.
+  expect(fault(RETF, low + 4094n, Flag.AC)).toEqual([PF, READ, low + 4098n]);
 });

@@ -22,9 +22,11 @@ import {
 } from '../traps/segments.js';
 import { throughCallGate } from './call-gate.js';
 
+const PF_PRESENT = 1;
 const PF_READ = 4;
 const PF_WRITE = 6;
 const MASK32 = 0xffffffffn;
+const CR0_AM = 0x40000;
 
 const isLong = (vcpu: XenVcpu): boolean => vcpu.core.mode === 64;
 const bytesOf = (width: number): number => (width === 64 ? 8 : width === 16 ? 2 : 4);
@@ -51,7 +53,7 @@ function onStack(vcpu: XenVcpu, offset: bigint, bytes: number, long = isLong(vcp
     ? isCanonical(offset) && isCanonical(BigInt.asUintN(64, offset + BigInt(bytes - 1)))
     : down
       ? first > limit && last <= (rights & SegmentRights.big ? 0xffffffff : 0xffff)
-      : last <= limit;
+      : last <= limit || limit === 0xffffffff;
   if (!isOn) {
     raise(vcpu, { vector: Vector.SS, errorCode: 0 });
     return null;
@@ -59,53 +61,78 @@ function onStack(vcpu: XenVcpu, offset: bigint, bytes: number, long = isLong(vcp
   return long ? offset : (base + offset) & MASK32;
 }
 
-/** Where a page fault of words on the stack is: the first byte that can't be accessed of one of them, in this order. */
-function faultAddress(
-  { core, domain }: XenVcpu,
-  words: readonly bigint[],
-  size: number,
-  access: 'read' | 'write',
-): bigint {
-  for (const word of words) {
-    for (const at of [word, (word + BigInt(size - 1)) & ~0xfffn]) {
-      if (at >= word && domain.mmu.translate(core.space, at, access) === null) return at;
+/** Linear addresses have 32 bits outside of 64-bit mode: what goes over their end goes on at 0. */
+function pieces(at: bigint, bytes: number, long: boolean): [at: bigint, bytes: number][] {
+  const room = Number(MASK32 + 1n - (at & MASK32));
+  return long || room >= bytes
+    ? [[at, bytes]]
+    : [
+        [at, room],
+        [0n, bytes - room],
+      ];
+}
+/** Whether a word of the stack can be accessed there; else the fault was delivered. */
+function isAccessible(vcpu: XenVcpu, at: bigint, bytes: number, access: 'read' | 'write', long: boolean): boolean {
+  const { core, domain } = vcpu;
+  const isAligned = (at & BigInt(bytes - 1)) === 0n;
+  if (!isAligned && core.rflags & Flag.AC && core.cr0 & CR0_AM && cplOf(vcpu) === 3) {
+    raise(vcpu, { vector: Vector.AC, errorCode: 0 });
+    return false;
+  }
+  for (const [start, length] of pieces(at, bytes, long)) {
+    for (const byte of [start, (start + BigInt(length - 1)) & ~0xfffn]) {
+      if (byte < start || domain.mmu.translate(core.space, byte, access) !== null) continue;
+      const isPresent = access === 'write' && domain.mmu.translate(core.space, byte, 'read') !== null;
+      injectPageFault(vcpu, (access === 'write' ? PF_WRITE : PF_READ) | (isPresent ? PF_PRESENT : 0), byte);
+      return false;
     }
   }
-  return words[0]!;
+  return true;
 }
 
-/** Words on the stack from `skip` bytes on; null after the fault was delivered. */
-function pop(vcpu: XenVcpu, size: number, count: number, skip = 0): bigint[] | null {
-  const at = onStack(vcpu, BigInt.asUintN(stackWidth(vcpu), stackPointer(vcpu) + BigInt(skip)), size * count);
-  if (at === null) return null;
-  const bytes = readGuest(vcpu, at, size * count);
-  if (!bytes) {
-    const words = Array.from({ length: count }, (_, i) => at + BigInt(i * size));
-    injectPageFault(vcpu, PF_READ, faultAddress(vcpu, words, size, 'read'));
-    return null;
+/**
+ * Words on the stack from `skip` bytes on, the last one read first; null after the fault was delivered. `selectorLast`:
+ * the last one is a selector, of which no more is read.
+ */
+function pop(
+  vcpu: XenVcpu,
+  size: number,
+  count: number,
+  { skip = 0, selectorLast = false }: { skip?: number; selectorLast?: boolean } = {},
+): bigint[] | null {
+  const long = isLong(vcpu);
+  const words: bigint[] = [];
+  for (let i = count - 1; i >= 0; i--) {
+    const bytes = selectorLast && i === count - 1 ? 2 : size;
+    const offset = BigInt.asUintN(stackWidth(vcpu), stackPointer(vcpu) + BigInt(skip + i * size));
+    const at = onStack(vcpu, offset, bytes);
+    if (at === null || !isAccessible(vcpu, at, bytes, 'read', long)) return null;
+    const read = pieces(at, bytes, long).flatMap(([from, length]) => [...(readGuest(vcpu, from, length) ?? [])]);
+    words.unshift(read.reduceRight((value, byte) => (value << 8n) | BigInt(byte), 0n));
   }
-  return Array.from({ length: count }, (_, i) => {
-    let value = 0n;
-    for (let byte = size - 1; byte >= 0; byte--) value = (value << 8n) | BigInt(bytes[i * size + byte]!);
-    return value;
-  });
+  return words;
 }
 
-/** Writes words below the stack pointer, the last one first; what it is to become, or null after the fault was delivered. */
+/** Writes words below the stack pointer, the first one lowest; what it is to become, or null after the fault was delivered. */
 function pushed(vcpu: XenVcpu, size: number, words: readonly bigint[], long = isLong(vcpu)): bigint | null {
-  const bytes = Uint8Array.from(
-    words.flatMap((word) => Array.from({ length: size }, (_, byte) => Number((word >> BigInt(8 * byte)) & 0xffn))),
-  );
   const width = long ? 64 : stackWidth(vcpu);
-  const sp = BigInt.asUintN(width, vcpu.core.regs[Gpr.rsp]! - BigInt(bytes.length));
-  const at = onStack(vcpu, sp, bytes.length, long);
-  if (at === null) return null;
-  if (!writeGuest(vcpu, at, bytes)) {
-    const fromAbove = words.map((_, i) => at + BigInt((words.length - 1 - i) * size));
-    injectPageFault(vcpu, PF_WRITE, faultAddress(vcpu, fromAbove, size, 'write'));
-    return null;
+  const placeOf = (i: number): bigint =>
+    BigInt.asUintN(width, vcpu.core.regs[Gpr.rsp]! - BigInt((words.length - i) * size));
+  const places: bigint[] = [];
+  for (let i = words.length - 1; i >= 0; i--) {
+    const at = onStack(vcpu, placeOf(i), size, long);
+    if (at === null || !isAccessible(vcpu, at, size, 'write', long)) return null;
+    places.unshift(at);
   }
-  return sp;
+  words.forEach((word, i) => {
+    const bytes = Uint8Array.from({ length: size }, (_, byte) => Number((word >> BigInt(8 * byte)) & 0xffn));
+    let done = 0;
+    for (const [at, length] of pieces(places[i]!, size, long)) {
+      writeGuest(vcpu, at, bytes.subarray(done, done + length));
+      done += length;
+    }
+  });
+  return placeOf(0);
 }
 
 const isLongCode = (vcpu: XenVcpu, selector: number): boolean =>
@@ -148,7 +175,7 @@ function returnTo(
     enter(vcpu, cs, rip);
     return true;
   }
-  const outer = pop(vcpu, size, 2, frame + drop);
+  const outer = pop(vcpu, size, 2, { skip: frame + drop, selectorLast: true });
   if (!outer) return false;
   const stack = loadSegment(vcpu, Seg.ss, Number(outer[1]! & 0xffffn), ring);
   if (stack) return refuse(stack);
@@ -184,7 +211,7 @@ export function farTransfer(
   const size = bytesOf(instruction.width);
   if (opcode === 0xcb || opcode === 0xca) {
     const drop = opcode === 0xca ? bytes[bytes.length - 2]! | (bytes[bytes.length - 1]! << 8) : 0;
-    const frame = pop(vcpu, size, 2);
+    const frame = pop(vcpu, size, 2, { selectorLast: true });
     if (frame) returnTo(vcpu, size, frame as [bigint, bigint], 2 * size, drop, false);
     return;
   }
