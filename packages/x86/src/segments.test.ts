@@ -380,6 +380,17 @@ it('PUSHA of 32 bits stores all of ESP, on a 16-bit stack, too', () => {
   expect([word(0xfec), vcpu.regs[4]]).toEqual([0xabcd1000, 0xabcd0fe0n]);
 });
 
+it('ENTER of 32 bits takes all of ESP for a frame, on a 16-bit stack, too', () => {
+  // enter 16, 1
+  const vcpu = vcpuFor([0xc8, 0x10, 0, 1]);
+  vcpu.setSegment(Seg.ss, 7, data(DATA, 0xffff, 0x00f3));
+  vcpu.regs[4] = 0xabcd1000n;
+  vcpu.regs[5] = 0x12341800n;
+  expect(outcome(vcpu)).toBe('done');
+  expect([vcpu.regs[4], vcpu.regs[5]]).toEqual([0xabcd0fe8n, 0xabcd0ffcn]);
+  expect([word(0xffc), word(0xff8)]).toEqual([0x12341800, 0xabcd0ffc]);
+});
+
 describe('FS and GS in code that is flat otherwise', () => {
   const LOOP = 'again: mov eax, fs:[ebx]\n dec ecx\n jnz again\n hlt';
   it('have limits, also in compiled loops', () => {

@@ -116,7 +116,8 @@ export const integerSlow: SlowDefinitions = {
     const step = BigInt(width);
     let pointer = lower(stackPointer(c), step);
     c.store(c.linear(Seg.ss, pointer), width, c.regs[5]!);
-    const frame = pointer;
+    // With the upper half of ESP, on a 16-bit stack, too.
+    const frame = c.stackWidth === 16 ? (c.regs[4]! & 0xffff0000n) | pointer : pointer;
     let link = BigInt.asUintN(c.stackWidth, c.regs[5]!);
     for (let i = 1; i <= level; i++) {
       link = lower(link, step);
