@@ -153,6 +153,11 @@ describe('Debian', () => {
     expect(ask(`for i in 1 2 3 4; do ${work} done; wait; cat /tmp/[1-4] | sort | uniq -c`)).toContain(
       '4 879f4bba57ed37c9ec5e5aedf9864698  -',
     );
+    guest.type("sh -c 'echo asleep; sleep 100000'\r");
+    guest.waitFor('\r\nasleep');
+    guest.type('\x03');
+    guest.waitFor(prompt);
+    expect(ask('echo $?')).toContain('\r\n130\r\n');
     ask('mkdir /tmp/work; sh /programs.sh /tmp/work > /tmp/answers 2>&1');
     const answers = ask('cat /tmp/answers').replaceAll('\r', '').split('cat /tmp/answers\n')[1];
     expect(answers?.replace(prompt, '')).toBe(testing('programs.answers').toString());

@@ -25,7 +25,7 @@ const folders = [
 
 /** Modules get their parameters from the command line (`module.parameter=value`), as modprobe does it. */
 const start = `#!/bin/sh
-export PATH=/bin:/sbin:/usr/bin:/usr/sbin HOME=/root TERM=linux
+export PATH=/bin:/sbin:/usr/bin:/usr/sbin
 /bin/busybox --install -s
 mount -t proc proc /proc
 mount -t sysfs sys /sys
@@ -43,7 +43,8 @@ done </lib/modules/load-order
 
 /**
  * A disk with a system on it (root=, else /dev/xvda) is booted, unless "shell" is on the command line; it is looked at
- * without touching its journal. cttyhack gives the shell a controlling terminal, so that Ctrl-C reaches what runs in it.
+ * without touching its journal. busybox's init has the signals that poweroff, reboot and halt send it; a shell that waited
+ * for them would have its console's in the background, where ash lets all that runs ignore Ctrl-C.
  */
 const bootOrShell = `hostname guest
 root= shell=
@@ -71,13 +72,15 @@ ip link set lo up
 if [ -e /sys/class/net/eth0 ]; then
   udhcpc -i eth0 -n -t 4 -T 1 -s /etc/udhcpc.script >/dev/null 2>&1 || echo "eth0 got no address"
 fi
-cd /root
-# What poweroff, reboot and halt send to an init; the kernel runs them when the host asks for it.
-trap 'poweroff -f' USR2
-trap 'reboot -f' TERM
-trap 'halt -f' USR1
-setsid cttyhack sh </dev/console &
-wait $!
+exec init
+`;
+
+const inittab = '::once:/etc/console-shell\n';
+/** cttyhack gives the shell a controlling terminal, so that Ctrl-C reaches what runs in it. */
+const consoleShell = `#!/bin/sh
+export PATH=/bin:/sbin:/usr/bin:/usr/sbin HOME=/root TERM=linux
+cd
+setsid cttyhack sh
 poweroff -f
 `;
 
@@ -115,6 +118,8 @@ export function buildInitramfs(
     { path: 'dev/null', mode: S_IFCHR | 0o666, device: { major: 1, minor: 3 } },
     { path: 'bin/busybox', mode: S_IFREG | 0o755, content: busybox },
     { path: 'bin/sh', mode: S_IFLNK | 0o777, content: 'busybox' },
+    { path: 'etc/inittab', mode: S_IFREG | 0o644, content: inittab },
+    { path: 'etc/console-shell', mode: S_IFREG | 0o755, content: consoleShell },
     { path: 'etc/udhcpc.script', mode: S_IFREG | 0o755, content: udhcpcScript },
     { path: 'init', mode: S_IFREG | 0o755, content: init },
     { path: 'lib/modules/load-order', mode: S_IFREG | 0o644, content: modules.map(({ name }) => `${name}\n`).join('') },
