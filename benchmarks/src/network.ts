@@ -70,7 +70,7 @@ const loads: readonly Load[] = [
         more();
       });
     },
-    count: 400,
+    count: 1000,
     counts: 'MB',
   },
   {
@@ -82,21 +82,21 @@ const loads: readonly Load[] = [
       socket.on('data', (bytes) => (got += bytes.length));
       socket.on('end', () => socket.end(String(got)));
     },
-    count: 400,
+    count: 1000,
     counts: 'MB',
   },
   {
     name: 'round trips',
     program: 'my $s = c(); for (1 .. $n) { syswrite $s, "x"; sysread $s, my $b, 1 or die }',
     serve: (socket) => void socket.on('data', (bytes) => void socket.write(bytes)),
-    count: 10_000,
+    count: 50_000,
     counts: 'round trips',
   },
   {
     name: 'connections',
     program: 'for (1 .. $n) { my $s = c(); syswrite $s, "x"; sysread $s, my $b, 1 or die; close $s }',
     serve: (socket) => void socket.once('data', (bytes) => void socket.end(bytes)),
-    count: 2000,
+    count: 10_000,
     counts: 'connections',
   },
 ];
