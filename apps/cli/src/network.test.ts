@@ -133,7 +133,7 @@ describe('a guest with an interface', () => {
     const pulled = readFileSync(join(folder, 'debian', 'debian.cfg'), 'utf8').replace('memory = 256', 'memory = 128');
     for (const [at, extra] of [
       `"${quiet}"`,
-      `'${quiet} rdinit=/bin/sh -- -c "/bin/busybox sed -e /^setsid/csleep\\\\ 4 /init >/i; exec /bin/sh /i"'`,
+      `'${quiet} rdinit=/bin/sh -- -c "/bin/busybox sed -i -e /^setsid/csleep\\\\ 4 /etc/console-shell; exec /init"'`,
     ].entries()) {
       const text = pulled
         .replace('name = "debian"', `name = "guest${at}"`)
