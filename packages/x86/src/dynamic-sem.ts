@@ -189,8 +189,8 @@ export class DynamicSem extends Sem {
   stackRegisters(): Expr {
     return this.forms.some((form) => form.kind === 't') ? load('i32.load16_u', this.site.ip, Uop.slot1) : i32(0);
   }
-  selector(i: number): Expr {
-    return this.let(load('i64.load16_u', this.slot(i), State.selectors));
+  segment(i: number): Expr {
+    return op('i32.shr_u', load('i32.load8_u', this.site.ip, this.slotFields[i]!), i32(1));
   }
   protected count(): Expr {
     const number = load('i32.load8_u', this.site.ip, Uop.number);

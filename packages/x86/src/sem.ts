@@ -102,8 +102,8 @@ export abstract class Sem {
   abstract instructionAddress(): Expr;
   /** The numbers of the stack registers among the operands, i32: the first in the low byte, the second above it. */
   abstract stackRegisters(): Expr;
-  /** Selector of the segment register in operand `i`, zero-extended. */
-  abstract selector(i: number): Expr;
+  /** Number of the segment register in operand `i`, i32. */
+  abstract segment(i: number): Expr;
   /** Instructions that the vCPU has done before this one, f64. Only of handlers in the loop. */
   protected abstract count(): Expr;
   /** The answer of a routine, i32. */
@@ -115,6 +115,14 @@ export abstract class Sem {
 
   let(value: Expr): Expr {
     return this.f.let(value);
+  }
+  /** Where the state has what it keeps of the segment register in operand `i` in `bytes` bytes each, less the offset. */
+  segmentPlace(i: number, bytes: number): Expr {
+    return op('i32.add', this.statePlace(), op('i32.mul', this.segment(i), i32(bytes)));
+  }
+  /** Selector of the segment register in operand `i`, zero-extended. */
+  selector(i: number): Expr {
+    return this.let(load('i64.load16_u', this.segmentPlace(i, 2), State.selectors));
   }
   /** The time-stamp counter, i64: `timeStamp` of engine-api. */
   timeStamp(): Expr {

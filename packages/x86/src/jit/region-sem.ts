@@ -296,8 +296,8 @@ export class RegionSem extends Sem {
     const [first, second] = this.placed.insn.operands.map((operand) => (operand.kind === 'st' ? operand.n : 0));
     return i32((first ?? 0) | ((second ?? 0) << 8));
   }
-  selector(i: number): Expr {
-    return this.let(load('i64.load16_u', this.site.cpu, State.selectors + this.operand(i, 's').n * 2));
+  segment(i: number): Expr {
+    return i32(this.operand(i, 's').n);
   }
   protected count(): Expr {
     const done = op('f64.convert_i32_s', op('i32.sub', i32(-this.site.behind), this.site.left));

@@ -1,5 +1,5 @@
 /** Moves, conversions and stack (Intel SDM vol. 2). */
-import { Flag } from '@paravane/engine-api';
+import { Flag, Seg } from '@paravane/engine-api';
 import { CONDITIONS, EFL, i32, i64, load, op, type Sem } from '../sem.js';
 import { State } from '../state.js';
 import type { Definition, Definitions } from './definitions.js';
@@ -50,6 +50,17 @@ function readTsc(s: Sem): void {
 export const data: Definitions = {
   MOV: (s) => s.set(0, s.get(1)),
   MOV_FROM_SEG: (s) => s.set(0, s.selector(1)),
+  // Null into FS or GS that have been null before, as in each of Linux's switches of processes: only the base changes.
+  MOV_TO_SEG: (s) => {
+    if (s.mode !== 64 || s.forms[1]!.kind === 'm') return s.bail();
+    const selector = s.let(op('i64.and', s.getUnsigned(1), i64(0xffff)));
+    const limit = load('i32.load', s.segmentPlace(0, 4), State.limits);
+    const known = op('i32.or', limit, load('i32.load16_u', s.segmentPlace(0, 2), State.rights));
+    const other = op('i32.or', op('i64.gt_u', selector, i64(3)), op('i32.lt_u', s.segment(0), i32(Seg.fs)));
+    s.if(op('i32.or', known, other), () => s.bail());
+    s.f.store('i64.store16', s.segmentPlace(0, 2), selector, State.selectors);
+    s.f.store('i64.store', s.segmentPlace(0, 8), i64(0), State.fsBase - Seg.fs * 8);
+  },
   RDTSC: readTsc,
   RDTSCP: (s) => {
     readTsc(s);

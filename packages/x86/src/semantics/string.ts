@@ -22,8 +22,10 @@ const sizeOf = (s: Sem): number => s.width / 8;
 const toPageEnd = (address: Expr): Expr => op('i64.sub', i64(4096), op('i64.and', address, i64(4095)));
 
 function upwards(s: Sem): void {
-  const flags = load('i32.load', s.statePlace(), State.eflags);
-  s.if(op('i32.and', flags, i32(Flag.DF)), () => s.bail());
+  s.once('upwards', () => {
+    const flags = load('i32.load', s.statePlace(), State.eflags);
+    s.if(op('i32.and', flags, i32(Flag.DF)), () => s.bail());
+  });
 }
 
 /** One element: `act` gets where each of the addresses in `registers` lies in memory; then they move on. */
@@ -71,6 +73,8 @@ const repeated =
   };
 
 export const string: Definitions = {
+  // Mostly DF is clear already, as where kernels are entered.
+  CLD: upwards,
   MOVS: single([SOURCE, DESTINATION], (s, [from, to]) => {
     s.f.store(WIDE_STORE[s.width], to!, load(WIDE_LOAD[s.width], from!));
   }),
