@@ -160,9 +160,18 @@ static void store_answer(struct sigcontext *context) {
   copy(answer->data, (void *)DATA_BASE, DATA_SIZE);
 }
 
+/* The last case may have written them. */
+static void reset_bases(void) {
+  call(__NR_arch_prctl, ARCH_SET_FS, FS_BASE, 0, 0, 0, 0);
+  call(__NR_arch_prctl, ARCH_SET_GS, GS_BASE, 0, 0, 0, 0);
+}
+
 /* A case begins with these; the others come back with the context. */
 static void load_selectors(struct sigcontext *context) {
-  if (request->selectors[CS] == 0 && !has_selectors) return;
+  if (request->selectors[CS] == 0 && !has_selectors) {
+    reset_bases();
+    return;
+  }
   has_selectors = request->selectors[CS] != 0;
   context->cs = has_selectors ? request->selectors[CS] : USER_CS;
   context->ss = has_selectors ? request->selectors[SS] : USER_SS;
@@ -174,8 +183,7 @@ static void load_selectors(struct sigcontext *context) {
     context->rip = request->instruction_pointer;
     return;
   }
-  call(__NR_arch_prctl, ARCH_SET_FS, FS_BASE, 0, 0, 0, 0);
-  call(__NR_arch_prctl, ARCH_SET_GS, GS_BASE, 0, 0, 0, 0);
+  reset_bases();
 }
 
 static int is_canonical(uint64_t address) {
@@ -311,8 +319,7 @@ __attribute__((used)) static void start(void) {
   static const int numbers[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP};
   for (unsigned i = 0; i < sizeof numbers / sizeof *numbers; i++)
     call(__NR_rt_sigaction, numbers[i], (long)&action, 0, sizeof action.mask, 0, 0);
-  call(__NR_arch_prctl, ARCH_SET_FS, FS_BASE, 0, 0, 0, 0);
-  call(__NR_arch_prctl, ARCH_SET_GS, GS_BASE, 0, 0, 0, 0);
+  reset_bases();
   __asm__ volatile("int3");
   leave(7);
 }

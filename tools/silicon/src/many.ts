@@ -9,6 +9,8 @@ import { digestQuestion, formsOf, type QuestionForm, questionOf, questionsOf } f
 const SWITCHED_ON: Record<string, string> = {
   RDFSBASE: 'fsgsbase',
   RDGSBASE: 'fsgsbase',
+  WRFSBASE: 'fsgsbase',
+  WRGSBASE: 'fsgsbase',
   RDSEED: 'rdseed',
   XSAVEOPT: 'xsaveopt',
   XSAVEC: 'xsavec',

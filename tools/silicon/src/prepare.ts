@@ -373,5 +373,12 @@ export function prepareCase(draft: Draft): Uint8Array {
   const code = form.options.has('any-prefixes') ? prefixRandomly(draft, plain) : plain;
   if (form.options.has('too-long')) return code;
   if (code.length > 15) throw new Error(`${form.name}: ${code.length} bytes are too long for one instruction`);
-  return code;
+  return form.options.has('base') ? withReading(draft, code) : code;
+}
+
+/** Behind a write to a base of FS or GS its reading, all 64 bits, into another register. */
+function withReading(draft: Draft, code: Uint8Array): Uint8Array {
+  const register = draft.rng.below(8);
+  const modrm = 0xc0 | ((Number(draft.form.modrm) - 2) << 3) | register;
+  return Uint8Array.of(...code, 0xf3, 0x48, 0x0f, 0xae, modrm);
 }

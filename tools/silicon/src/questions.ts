@@ -13,8 +13,6 @@ import { memorySize, prepareCase } from './prepare.js';
 import { GROUPS } from './tables/groups.js';
 
 const CASES = 1024;
-/** In 32-bit code, of what 64-bit code has been asked a thousand times. */
-const CASES_AGAIN = 256;
 
 export interface QuestionForm {
   key: string;
@@ -38,7 +36,7 @@ export function formsOf(group: string): QuestionForm[] {
     parseLine(line).map((form) => {
       const [head, encoding] = line.split('|').map((part) => part.trim());
       const key = `${group}: ${head} | ${encoding} | ${form.width * 8}${form.memory ? ' memory' : ''}`;
-      return { key, form, profile, cases: form.options.has('again') ? CASES_AGAIN : CASES };
+      return { key, form, profile, cases: CASES };
     }),
   );
 }

@@ -8,9 +8,9 @@ import { type FormQuestion, formsOf, type QuestionForm, questionOf } from '../..
 import { GROUPS } from '../../../../tools/silicon/src/tables/groups.js';
 import { decode, type Instruction } from '../decode.js';
 
-/** Groups and options of what goes by the mode: stack, indirect branches, prefixes, REX; and what is random. */
+/** Groups and options of what goes by the mode: stack, indirect branches, prefixes, REX; what is random; what ends a case. */
 const BY_MODE: readonly string[] = ['stack', 'prefix', 'unknowable', 'xsave', 'sse4-more', 'code-32'];
-const BY_MODE_OPTIONS = ['stack', 'branch', 'return', 'count'];
+const BY_MODE_OPTIONS = ['stack', 'branch', 'return', 'count', 'breakpoint'];
 /** By option: fixed registers that addresses and counts are taken from. */
 const IMPLIED: Readonly<Record<string, readonly number[]>> = {
   string: [Gpr.rcx, Gpr.rsi, Gpr.rdi],

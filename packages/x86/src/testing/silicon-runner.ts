@@ -128,6 +128,9 @@ function snapshot(vcpu: VcpuCore): CpuSnapshot {
   };
 }
 
+/** Not #GP, but #UD: as if they were no instructions. */
+const UNDEFINED_TO_PROGRAMS: ReadonlySet<string> = new Set(['MONITOR', 'MWAIT']);
+
 /** The exception that user mode gets for an exit; none where the INT3 behind the instruction was reached. */
 function told(exit: Exit, vcpu: VcpuCore, final: CpuSnapshot, code: Uint8Array): CaseResult['exception'] {
   const gp = (errorCode: number): CaseResult['exception'] => ({ vector: 13, errorCode, address: 0n });
@@ -139,6 +142,8 @@ function told(exit: Exit, vcpu: VcpuCore, final: CpuSnapshot, code: Uint8Array):
         address: exit.vector === 14 ? exit.address : 0n,
       };
     case 'privileged':
+      final.rip = BigInt(LAYOUT.instructionAt);
+      return UNDEFINED_TO_PROGRAMS.has(exit.instruction!.mnemonic) ? { vector: 6, errorCode: 0, address: 0n } : gp(0);
     case 'halt':
       final.rip = BigInt(LAYOUT.instructionAt);
       return gp(0);

@@ -469,6 +469,17 @@ function code32(): string[] {
   return [...own, ...again].map((line) => `${line}${line.split('|').length > 2 ? '' : ' |'} code-32`);
 }
 
+/** What ends in a trap or in nothing that a program sees, and bases that are read back by a second instruction. */
+const moreSystem = [
+  'MONITOR | 0F 01 C8 | no-noise',
+  'MWAIT | 0F 01 C9 | no-noise',
+  'INT3 | CC | no-noise breakpoint',
+  'INT1 | F1 | no-noise',
+  'SERIALIZE | 0F 01 E8 | no-noise',
+  'WRFSBASE Ry | F3 0F AE /2 | base',
+  'WRGSBASE Ry | F3 0F AE /3 | base',
+];
+
 export const INTEGER_GROUPS: Record<string, string[]> = {
   alu: arithmetic(),
   shift: shifts(),
@@ -484,5 +495,6 @@ export const INTEGER_GROUPS: Record<string, string[]> = {
   alias: aliases,
   unknowable,
   'more-faults': moreFaults,
+  'more-system': moreSystem,
   'code-32': code32(),
 };
