@@ -95,11 +95,13 @@ const bytesOf = (hex: string): Uint8Array => Uint8Array.from(hex.match(/../g) ??
 export const hexOf = (bytes: Uint8Array): string => Array.from(bytes, (b) => b.toString(16).padStart(2, '0')).join('');
 export const codeOf = ({ code }: Pick<SegmentCase, 'code'>): Uint8Array => bytesOf(code);
 
+const BACKGROUND = Uint8Array.from({ length: LAYOUT.dataSize }, (_, i) => (i * 167) ^ (i >> 7));
+
 /** The state that a case starts in. */
 export function startOf({ selectors, rip, rflags, gpr, data }: Omit<SegmentCase, 'after'>): SegmentState {
   const registers = new BigUint64Array(16);
   for (let n = 0; n < 16; n++) registers[n] = gpr[n] === undefined ? startRegister(n) : BigInt(gpr[n]!);
-  const window = Uint8Array.from({ length: LAYOUT.dataSize }, (_, i) => (i * 167) ^ (i >> 7));
+  const window = BACKGROUND.slice();
   for (const [offset, bytes] of Object.entries(data)) window.set(bytesOf(bytes), Number(offset));
   return { rip: BigInt(rip), rflags, gpr: registers, selectors: [...selectors], data: window };
 }
@@ -131,8 +133,9 @@ export function compareSegmentCase(one: SegmentCase, actual: SegmentState): stri
   ];
   const [want, got] = [text(expected), text(actual)];
   const lines = want.flatMap((line, i) => (line === got[i] ? [] : [`  expected ${line}, actual ${got[i]}`]));
-  const at = expected.data.findIndex((byte, i) => byte !== actual.data[i]);
-  if (at >= 0) {
+  let at = 0;
+  while (at < LAYOUT.dataSize && expected.data[at] === actual.data[at]) at++;
+  if (at < LAYOUT.dataSize) {
     const piece = (data: Uint8Array): string => hexOf(data.subarray(at, at + 16));
     lines.push(`  at ${at.toString(16)} expected ${piece(expected.data)}, actual ${piece(actual.data)}`);
   }

@@ -367,6 +367,119 @@ function* alignment(): Generator<Question> {
   }
 }
 
+/** What is asked a thousand times of each, with any selector, registers, flags, operand size and place of the operand. */
+const OFTEN = 1000;
+const ofAnyMode = (reg: number, opcode: number[]) => (mode: Mode, rng: Rng) => ({
+  code: [...opcode, ...(rng.below(2) ? [0xc1 | (reg << 3)] : modrm(mode, reg))],
+});
+interface Often {
+  name: string;
+  modes: readonly Mode[];
+  code: (mode: Mode, rng: Rng) => { code: number[]; frame?: boolean };
+}
+const pointerLoad = (name: string, modes: readonly Mode[], opcode: number[]): Often => ({
+  name,
+  modes,
+  code: (mode, rng) => ({ code: [...opcode, ...modrm(mode, pick(rng, [EAX, ECX, 2, EBP, ESI, EDI]))] }),
+});
+const fromStack = (name: string, modes: readonly Mode[], code: number[], frame = false): Often => ({
+  name,
+  modes,
+  code: () => ({ code, frame }),
+});
+const toMemory = (name: string, reg: number): Often => ({
+  name,
+  modes: MODES,
+  code: (mode) => ({ code: [0xff, ...modrm(mode, reg)] }),
+});
+const direct = (name: string, opcode: number): Often => ({
+  name,
+  modes: SEGMENTED,
+  code: () => ({ code: [opcode] }),
+});
+const OFTEN_ASKED: readonly Often[] = [
+  {
+    name: 'MOV to segment',
+    modes: MODES,
+    code: (mode, rng) => ofAnyMode(pick(rng, [ES, SS, DS, FS, GS]), [0x8e])(mode, rng),
+  },
+  ...[0x07, 0x17, 0x1f].map((code) => fromStack(`POP segment ${code}`, SEGMENTED, [code])),
+  fromStack('POP FS', MODES, [0x0f, 0xa1]),
+  fromStack('POP GS', MODES, [0x0f, 0xa9]),
+  pointerLoad('LES', SEGMENTED, [0xc4]),
+  pointerLoad('LDS', SEGMENTED, [0xc5]),
+  pointerLoad('LSS', MODES, [0x0f, 0xb2]),
+  pointerLoad('LFS', MODES, [0x0f, 0xb4]),
+  pointerLoad('LGS', SEGMENTED, [0x0f, 0xb5]),
+  { name: 'LAR', modes: MODES, code: ofAnyMode(EDI, [0x0f, 0x02]) },
+  { name: 'LSL', modes: MODES, code: ofAnyMode(ESI, [0x0f, 0x03]) },
+  { name: 'VERR', modes: MODES, code: ofAnyMode(4, [0x0f, 0x00]) },
+  { name: 'VERW', modes: MODES, code: ofAnyMode(5, [0x0f, 0x00]) },
+  fromStack('IRET', MODES, [0xcf], true),
+  fromStack('RET far', MODES, [0xcb]),
+  fromStack('RET far imm16', MODES, [0xca, 8, 0]),
+  toMemory('CALL far memory', 3),
+  toMemory('JMP far memory', 5),
+  direct('CALL far', 0x9a),
+  direct('JMP far', 0xea),
+];
+
+/** Index and table of Linux's entry by which programs ask for their processor. */
+const CPU_NUMBER = 15 << 1;
+/** The arithmetic flags, and at times others that a program may give itself. */
+const anyFlags = (rng: Rng, others: number): number => rng.next() & (rng.below(4) === 0 ? others | 0x8d5 : 0x8d5);
+/** DF and AC, which a case may start with; and NT and ID, which a signal's frame does not set. */
+const [STARTED_WITH, LOADED] = [0x4_0400, 0x24_4400];
+
+function* often(rng: Rng): Generator<Question> {
+  for (const { name, modes, code } of OFTEN_ASKED) {
+    for (let i = 0; i < OFTEN + OFTEN / 8; i++) {
+      const mode = pick(rng, modes);
+      const any = rng.below(24) * 8 + (rng.next() & 7);
+      // In the GDT an entry of Linux's own tells the number of the processor.
+      const selector = pick(rng, [pick(rng, SELECTORS), pick(rng, SELECTORS), any >> 2 === CPU_NUMBER ? any | 4 : any]);
+      const prefix = pick(rng, [[], [], mode.bits === 64 ? [0x48] : [0x66]]);
+      const asked = code(mode, rng);
+      // Whether REX.W counts in far branches and pointers of memory differs by vendor.
+      const wide = prefix[0] === 0x48 && !/memory|^L[A-Z]S$/.test(name);
+      const size = wide ? 8 : mode.bits === 64 ? 4 : (mode.bits === 16) !== (prefix[0] === 0x66) ? 2 : 4;
+      // A far transfer that comes somewhere ends at an INT3. Some machines do not come back from flat code that is not there.
+      const near = [0x810, 0x820, 0x81f, 0x2000, 0xffff];
+      const target = pick(rng, size === 2 ? near : [...near, LAYOUT.instructionAt + 0x100]);
+      const isFlat = [FLAT.code32, FLAT.code64].some((flat) => flat >> 2 === selector >> 2);
+      if (isFlat && target < LAYOUT.codeBase) continue;
+      const pointer = [...littleEndian(target, size), ...littleEndian(selector, 2)];
+      const stack = mode.bits === 64 ? FLAT.data : pick(rng, [mode.data, mode.data, pick(rng, STACKS)]);
+      const place = (segment: number): number =>
+        segment === FLAT.data || mode.bits === 64
+          ? LAYOUT.dataBase + pick(rng, [0x100, 0x100, 0x200, 0x103, 0xff8, 0x1ff0, 0x1ffe])
+          : pick(rng, [0x100, 0x100, 0x80, 0x43, edges(rng, segment)]);
+      const [sp, at] = [place(stack), place(mode.data)];
+      const words = [target, selector, anyFlags(rng, LOADED) | 0x202, LAYOUT.dataBase + 0x800, mode.data];
+      const frame = (asked.frame ? words : /^POP/.test(name) ? [selector, target] : words.slice(0, 2)).flatMap((word) =>
+        littleEndian(word, /^POP/.test(name) && mode.bits === 64 ? 8 : size),
+      );
+      const inWindow = (segment: number, offset: number): number => {
+        const base = segment === FLAT.data || mode.bits === 64 ? 0 : SEGMENTS[segment >> 3].base;
+        return ((base + offset) >>> 0) - LAYOUT.dataBase;
+      };
+      const data: Record<number, number[]> = {};
+      const fits = (from: number, bytes: number[]): boolean => from >= 0 && from + bytes.length <= LAYOUT.dataSize;
+      const written = /far memory|^L[A-Z]S$/.test(name) ? pointer : littleEndian(selector, 2);
+      if (fits(inWindow(stack, sp), frame)) data[inWindow(stack, sp)] = frame;
+      const from = inWindow(mode.data, at);
+      if (fits(from, written)) data[from] = written;
+      const operands = /^(CALL|JMP) far$/.test(name) ? pointer : [];
+      yield question(name, mode, [...(wide || prefix[0] === 0x66 ? prefix : []), ...asked.code, ...operands, 0x90], {
+        segments: { [SS]: stack },
+        gpr: { [ESP]: sp, [EBX]: at, [ECX]: (selector | (rng.next() << 16)) >>> 0 },
+        data,
+        flags: anyFlags(rng, STARTED_WITH),
+      });
+    }
+  }
+}
+
 /** All questions that the runner can stop behind: without TF nothing but INT3 stops it. */
 function questions(): Question[] {
   const rng = createRng(0x5e6);
@@ -379,6 +492,7 @@ function questions(): Question[] {
     ...farTransfers(rng),
     ...steps(),
     ...alignment(),
+    ...often(rng),
   ];
   return all.map((one) => ({ ...one, rflags: one.rflags > 0 ? one.rflags : 0x202 }));
 }

@@ -271,6 +271,6 @@ export function handlePrivileged(vcpu: XenVcpu, exit: Exit): void {
     case 'stay':
       break;
   }
-  // Of an instruction that faulted nothing is due.
-  deliverDebugTrap(vcpu, loadedSs, hits);
+  // Of an instruction that faulted nothing is due, and it holds nothing back.
+  deliverDebugTrap(vcpu, loadedSs && way === 'next', hits);
 }
