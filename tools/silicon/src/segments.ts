@@ -431,51 +431,61 @@ const anyFlags = (rng: Rng, others: number): number => rng.next() & (rng.below(4
 /** DF and AC, which a case may start with; and NT and ID, which a signal's frame does not set. */
 const [STARTED_WITH, LOADED] = [0x4_0400, 0x24_4400];
 
+const isFar = (name: string): boolean => /far memory|^L[A-Z]S$/.test(name);
+const isFlat = (mode: Mode, segment: number): boolean => segment === FLAT.data || mode.bits === 64;
+
+/** An offset in a segment where there mostly is room for an operand. */
+const placeIn = (rng: Rng, mode: Mode, segment: number): number =>
+  isFlat(mode, segment)
+    ? LAYOUT.dataBase + pick(rng, [0x100, 0x100, 0x200, 0x103, 0xff8, 0x1ff0, 0x1ffe])
+    : pick(rng, [0x100, 0x100, 0x80, 0x43, edges(rng, segment)]);
+
+/** Bytes for the data window where an offset in a segment lies in it as a whole. */
+function inWindow(mode: Mode, segment: number, offset: number, bytes: number[]): Record<number, number[]> {
+  const base = isFlat(mode, segment) ? 0 : SEGMENTS[segment >> 3].base;
+  const from = ((base + offset) >>> 0) - LAYOUT.dataBase;
+  return from >= 0 && from + bytes.length <= LAYOUT.dataSize ? { [from]: bytes } : {};
+}
+
+/** One of the thousand, or null where some machines do not come back: from flat code that is not there. */
+function oftenAsked({ name, modes, code }: Often, rng: Rng): Question | null {
+  const mode = pick(rng, modes);
+  const any = rng.below(24) * 8 + (rng.next() & 7);
+  // In the GDT an entry of Linux's own tells the number of the processor.
+  const selector = pick(rng, [pick(rng, SELECTORS), pick(rng, SELECTORS), any >> 2 === CPU_NUMBER ? any | 4 : any]);
+  const prefix = pick(rng, [[], [], mode.bits === 64 ? [0x48] : [0x66]]);
+  const asked = code(mode, rng);
+  // Whether REX.W counts in far branches and pointers of memory differs by vendor.
+  const wide = prefix[0] === 0x48 && !isFar(name);
+  const size = wide ? 8 : mode.bits === 64 ? 4 : (mode.bits === 16) !== (prefix[0] === 0x66) ? 2 : 4;
+  // A far transfer that comes somewhere ends at an INT3.
+  const near = [0x810, 0x820, 0x81f, 0x2000, 0xffff];
+  const target = pick(rng, size === 2 ? near : [...near, LAYOUT.instructionAt + 0x100]);
+  const toFlat = [FLAT.code32, FLAT.code64].some((flat) => flat >> 2 === selector >> 2);
+  if (toFlat && target < LAYOUT.codeBase) return null;
+  const pointer = [...littleEndian(target, size), ...littleEndian(selector, 2)];
+  const stack = mode.bits === 64 ? FLAT.data : pick(rng, [mode.data, mode.data, pick(rng, STACKS)]);
+  const [sp, at] = [placeIn(rng, mode, stack), placeIn(rng, mode, mode.data)];
+  const words = [target, selector, anyFlags(rng, LOADED) | 0x202, LAYOUT.dataBase + 0x800, mode.data];
+  const pops = name.startsWith('POP');
+  const frame = (asked.frame ? words : pops ? [selector, target] : words.slice(0, 2)).flatMap((word) =>
+    littleEndian(word, pops && mode.bits === 64 ? 8 : size),
+  );
+  const written = isFar(name) ? pointer : littleEndian(selector, 2);
+  const operands = /^(CALL|JMP) far$/.test(name) ? pointer : [];
+  return question(name, mode, [...(wide || prefix[0] === 0x66 ? prefix : []), ...asked.code, ...operands, 0x90], {
+    segments: { [SS]: stack },
+    gpr: { [ESP]: sp, [EBX]: at, [ECX]: (selector | (rng.next() << 16)) >>> 0 },
+    data: { ...inWindow(mode, stack, sp, frame), ...inWindow(mode, mode.data, at, written) },
+    flags: anyFlags(rng, STARTED_WITH),
+  });
+}
+
 function* often(rng: Rng): Generator<Question> {
-  for (const { name, modes, code } of OFTEN_ASKED) {
+  for (const asked of OFTEN_ASKED) {
     for (let i = 0; i < OFTEN + OFTEN / 8; i++) {
-      const mode = pick(rng, modes);
-      const any = rng.below(24) * 8 + (rng.next() & 7);
-      // In the GDT an entry of Linux's own tells the number of the processor.
-      const selector = pick(rng, [pick(rng, SELECTORS), pick(rng, SELECTORS), any >> 2 === CPU_NUMBER ? any | 4 : any]);
-      const prefix = pick(rng, [[], [], mode.bits === 64 ? [0x48] : [0x66]]);
-      const asked = code(mode, rng);
-      // Whether REX.W counts in far branches and pointers of memory differs by vendor.
-      const wide = prefix[0] === 0x48 && !/memory|^L[A-Z]S$/.test(name);
-      const size = wide ? 8 : mode.bits === 64 ? 4 : (mode.bits === 16) !== (prefix[0] === 0x66) ? 2 : 4;
-      // A far transfer that comes somewhere ends at an INT3. Some machines do not come back from flat code that is not there.
-      const near = [0x810, 0x820, 0x81f, 0x2000, 0xffff];
-      const target = pick(rng, size === 2 ? near : [...near, LAYOUT.instructionAt + 0x100]);
-      const isFlat = [FLAT.code32, FLAT.code64].some((flat) => flat >> 2 === selector >> 2);
-      if (isFlat && target < LAYOUT.codeBase) continue;
-      const pointer = [...littleEndian(target, size), ...littleEndian(selector, 2)];
-      const stack = mode.bits === 64 ? FLAT.data : pick(rng, [mode.data, mode.data, pick(rng, STACKS)]);
-      const place = (segment: number): number =>
-        segment === FLAT.data || mode.bits === 64
-          ? LAYOUT.dataBase + pick(rng, [0x100, 0x100, 0x200, 0x103, 0xff8, 0x1ff0, 0x1ffe])
-          : pick(rng, [0x100, 0x100, 0x80, 0x43, edges(rng, segment)]);
-      const [sp, at] = [place(stack), place(mode.data)];
-      const words = [target, selector, anyFlags(rng, LOADED) | 0x202, LAYOUT.dataBase + 0x800, mode.data];
-      const frame = (asked.frame ? words : /^POP/.test(name) ? [selector, target] : words.slice(0, 2)).flatMap((word) =>
-        littleEndian(word, /^POP/.test(name) && mode.bits === 64 ? 8 : size),
-      );
-      const inWindow = (segment: number, offset: number): number => {
-        const base = segment === FLAT.data || mode.bits === 64 ? 0 : SEGMENTS[segment >> 3].base;
-        return ((base + offset) >>> 0) - LAYOUT.dataBase;
-      };
-      const data: Record<number, number[]> = {};
-      const fits = (from: number, bytes: number[]): boolean => from >= 0 && from + bytes.length <= LAYOUT.dataSize;
-      const written = /far memory|^L[A-Z]S$/.test(name) ? pointer : littleEndian(selector, 2);
-      if (fits(inWindow(stack, sp), frame)) data[inWindow(stack, sp)] = frame;
-      const from = inWindow(mode.data, at);
-      if (fits(from, written)) data[from] = written;
-      const operands = /^(CALL|JMP) far$/.test(name) ? pointer : [];
-      yield question(name, mode, [...(wide || prefix[0] === 0x66 ? prefix : []), ...asked.code, ...operands, 0x90], {
-        segments: { [SS]: stack },
-        gpr: { [ESP]: sp, [EBX]: at, [ECX]: (selector | (rng.next() << 16)) >>> 0 },
-        data,
-        flags: anyFlags(rng, STARTED_WITH),
-      });
+      const one = oftenAsked(asked, rng);
+      if (one) yield one;
     }
   }
 }
