@@ -46,7 +46,8 @@ export class SegmentRegisters {
     private readonly base: number,
   ) {
     const data: Segment = { base: 0n, limit: TOP, rights: 0xc0f3 };
-    for (let i = 0; i < COUNT; i++) this.set(i, i === CS ? { base: 0n, limit: TOP, rights: 0xc0fb } : data);
+    for (let i = 0; i < COUNT; i++) this.write(i, i === CS ? { base: 0n, limit: TOP, rights: 0xc0fb } : data);
+    this.changed();
   }
 
   get(segment: number): Segment {
@@ -57,12 +58,25 @@ export class SegmentRegisters {
       rights: view.getUint16(base + State.rights + segment * 2, true),
     };
   }
-  set(segment: number, { base, limit, rights }: Segment): void {
+  /** Every return to 32-bit code of a 64-bit guest loads what is there already. */
+  set(segment: number, value: Segment): void {
+    if (this.holds(segment, value)) return;
+    this.write(segment, value);
+    this.changed();
+  }
+  private holds(segment: number, { base, limit, rights }: Segment): boolean {
+    const { view } = this;
+    return (
+      view.getUint32(this.base + State.limits + segment * 4, true) === limit &&
+      view.getUint16(this.base + State.rights + segment * 2, true) === rights &&
+      view.getBigUint64(this.base + baseSlot(segment), true) === base
+    );
+  }
+  private write(segment: number, { base, limit, rights }: Segment): void {
     const { view } = this;
     view.setBigUint64(this.base + baseSlot(segment), base, true);
     view.setUint32(this.base + State.limits + segment * 4, limit, true);
     view.setUint16(this.base + State.rights + segment * 2, rights, true);
-    this.changed();
   }
   /** Works out again what is made of the registers. */
   changed(): void {
