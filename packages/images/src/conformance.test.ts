@@ -67,6 +67,8 @@ for (const slow of [false, true]) {
     'qcow2 in clusters of 512 bytes with counts of 1 bit': { clusterSize: 512, refcountBits: 1 },
     'qcow2 in clusters of 4 KiB with counts of 64 bits': { clusterSize: 4096, refcountBits: 64 },
     'qcow2 in clusters of 2 MiB': { clusterSize: 2 ** 21, refcountBits: 8 },
+    'qcow2 with extended L2 entries': { extendedL2: true },
+    'qcow2 with extended L2 entries in clusters of 16 KiB': { extendedL2: true, clusterSize: 16384 },
   };
   for (const [name, options] of Object.entries(variants)) {
     conforms(

@@ -28,9 +28,9 @@ export function qemuImg(args: readonly string[], expected: readonly number[] = [
   return output;
 }
 
-/** Carries out commands of qemu-io on an image. */
+/** Carries out commands of qemu-io on an image, discards among them. */
 export function qemuIo(image: string, commands: readonly string[]): void {
-  const { status, output } = run('qemu-io', [...commands.flatMap((command) => ['-c', command]), image]);
+  const { status, output } = run('qemu-io', ['-d', 'unmap', ...commands.flatMap((command) => ['-c', command]), image]);
   if (status !== 0 || /error|failed/i.test(output)) throw new Error(`qemu-io on ${image} says: ${output}`);
 }
 

@@ -3,7 +3,7 @@
  * it is used is a leak; one counted less often, or a reference that makes no sense, is a corruption.
  */
 import { type ImageCheck, type ImageCheckOptions, imageError } from '@paravane/image-api';
-import { arePartsSound } from './clusters.js';
+import { arePartsSound, soundParts } from './clusters.js';
 import { COMPRESSED, COPIED, compressedRun, entryOffset, incompatible, readU64 } from './layout.js';
 import type { Metadata } from './metadata.js';
 import { type Opened, readTable, setIncompatible } from './opened.js';
@@ -141,6 +141,23 @@ class Check {
     }
   }
 
+  /** Not in tables of snapshots, unless the disk shares them. */
+  async mendParts(): Promise<void> {
+    const { metadata } = this;
+    if (metadata.l2EntryBytes === 8) return;
+    for (let index = 0; index < metadata.l1.bytes.length / 8; index++) {
+      if (!this.isInFile(metadata.tableOffset(index))) continue;
+      const table = await this.activeTable(index);
+      for (let entry = 0; entry < metadata.l2Entries; entry++) {
+        if (arePartsSound(table, entry)) continue;
+        this.report(`the parts of the cluster of entry ${entry} of L2 table ${index} contradict each other`);
+        metadata.setCluster(table, entry, table.high(entry), table.low(entry), soundParts(table, entry));
+        this.repaired++;
+      }
+    }
+    await metadata.settle();
+  }
+
   async compareCounts(repair: boolean): Promise<void> {
     const { refcounts } = this.metadata;
     for (let cluster = 0; cluster < this.counts.length; cluster++) {
@@ -222,6 +239,7 @@ export async function checkQcow2(
     throw imageError('image-unsupported', `an image of ${clusters} clusters is too large to be checked here`);
   }
   const check = new Check(metadata, opened, progress, clusters);
+  if (repair) await check.mendParts();
   await check.useAll();
   await check.compareCounts(repair);
   await check.compareFlags(repair);

@@ -1,122 +1,113 @@
-/** What an L2 table says of a range of the disk. */
+/**
+ * What an L2 table says of a range of the disk. An entry tells of each part of its cluster: of 32 in extended entries,
+ * of one, the whole cluster, in others.
+ */
 import { imageError } from '@paravane/image-api';
-import { COMPRESSED, COPIED, entryOffset, ZERO } from './layout.js';
-import type { Table } from './table.js';
+import { COMPRESSED, COPIED, entryOffset } from './layout.js';
+import type { Parts, Table } from './table.js';
 
-export type ClusterKind = 'data' | 'zero' | 'unallocated' | 'compressed';
-
-export function kindOf(high: number, low: number): ClusterKind {
-  if ((high & COMPRESSED) !== 0) return 'compressed';
-  if ((low & ZERO) !== 0) return 'zero';
-  return entryOffset(high, low) === 0 ? 'unallocated' : 'data';
-}
+/** What is in the file is this image's alone (`own`), or a snapshot's as well (`shared`). */
+export type PartKind = 'own' | 'shared' | 'zero' | 'unallocated' | 'compressed';
 
 export interface Geometry {
   readonly clusterSize: number;
+  /** Bytes of a part of a cluster. */
+  readonly partSize: number;
   readonly l2Entries: number;
-  /** 16 where an entry tells of each part of its cluster. */
-  readonly l2EntryBytes: 8 | 16;
 }
 
-/** Extended L2 entries halve clusters five times. */
-const partsOfCluster = 32;
-
 export interface Run {
-  readonly kind: ClusterKind;
+  readonly kind: PartKind;
   /** Bytes. */
   readonly length: number;
-  /** For data: where the first byte is in the file. */
+  /** For what is in the file: where its first byte is. */
   readonly host: number;
   readonly index: number;
 }
 
-/** The longest run of one kind from `at`, no longer than `most`, within one table; data is in one piece of the file. */
+/** The longest run of one kind from `at`, no longer than `most`, within one table, and in one piece of the file. */
 export function runAt(table: Table | null, at: number, most: number, geometry: Geometry): Run {
-  const { clusterSize, l2Entries } = geometry;
+  const { clusterSize, partSize, l2Entries } = geometry;
   const cluster = Math.floor(at / clusterSize);
   const index = cluster % l2Entries;
   const inside = at - cluster * clusterSize;
-  let length = clusterSize - inside;
   if (table === null) {
-    length += (l2Entries - index - 1) * clusterSize;
-    return { kind: 'unallocated', length: Math.min(length, most), host: 0, index };
+    return { kind: 'unallocated', length: Math.min((l2Entries - index) * clusterSize - inside, most), host: 0, index };
   }
-  if (geometry.l2EntryBytes === 16) return partRunAt(table, at, most, geometry);
-  const kind = kindOf(table.high(index), table.low(index));
-  const host = kind === 'data' ? hostOffset(table, index, clusterSize) : 0;
-  if (kind !== 'compressed') {
-    for (let next = index + 1; length < most && next < l2Entries; next++) {
-      const high = table.high(next);
-      const low = table.low(next);
-      if (kindOf(high, low) !== kind) break;
-      if (kind === 'data' && entryOffset(high, low) !== host + (next - index) * clusterSize) break;
-      length += clusterSize;
+  let part = Math.floor(inside / partSize);
+  const kind = partKind(table, index, part);
+  if (kind === 'compressed') return { kind, length: Math.min(clusterSize - inside, most), host: 0, index };
+  const stored = kind === 'own' || kind === 'shared';
+  const host = stored ? hostOffset(table, index, clusterSize) : 0;
+  let length = (part + 1) * partSize - inside;
+  for (let entry = index; length < most; length += partSize) {
+    if (++part * partSize === clusterSize) {
+      part = 0;
+      if (++entry === l2Entries) break;
+      const next = host + (entry - index) * clusterSize;
+      if (stored && entryOffset(table.high(entry), table.low(entry)) !== next) break;
     }
+    if (partKind(table, entry, part) !== kind) break;
   }
-  return { kind, length: Math.min(length, most), host: host + inside, index };
+  return { kind, length: Math.min(length, most), host: stored ? host + inside : 0, index };
 }
 
-/** The same in a table of extended entries, part by part. */
-function partRunAt(table: Table, at: number, most: number, { clusterSize, l2Entries }: Geometry): Run {
-  const partSize = clusterSize / partsOfCluster;
-  const index = Math.floor(at / clusterSize) % l2Entries;
-  const first = index * partsOfCluster + Math.floor((at % clusterSize) / partSize);
-  const kind = partKind(table, first);
-  if (kind === 'compressed') {
-    return { kind, length: Math.min(clusterSize - (at % clusterSize), most), host: 0, index };
-  }
-  const hostOf = (part: number): number =>
-    hostOffset(table, Math.floor(part / partsOfCluster), clusterSize) + (part % partsOfCluster) * partSize;
-  const host = kind === 'data' ? hostOf(first) : 0;
-  let length = partSize - (at % partSize);
-  for (let part = first + 1; length < most && part < l2Entries * partsOfCluster; part++) {
-    if (partKind(table, part) !== kind) break;
-    if (kind === 'data' && hostOf(part) !== host + (part - first) * partSize) break;
-    length += partSize;
-  }
-  return { kind, length: Math.min(length, most), host: host + (at % partSize), index };
-}
-
-function partKind(table: Table, part: number): ClusterKind {
-  const index = Math.floor(part / partsOfCluster);
-  if ((table.high(index) & COMPRESSED) !== 0) return 'compressed';
+export function partKind(table: Table, index: number, part: number): PartKind {
+  const high = table.high(index);
+  if ((high & COMPRESSED) !== 0) return 'compressed';
   if (!arePartsSound(table, index)) {
     throw imageError(
       'image-invalid',
       `the parts of entry ${index} of the L2 table at ${table.offset} contradict each other: the image is damaged`,
     );
   }
-  const bit = 1 << (part % partsOfCluster);
-  if ((table.zeroParts(index) & bit) !== 0) return 'zero';
-  return (table.storedParts(index) & bit) === 0 ? 'unallocated' : 'data';
+  if (((table.zeroParts(index) >>> part) & 1) !== 0) return 'zero';
+  if (((table.storedParts(index) >>> part) & 1) === 0) return 'unallocated';
+  return (high & COPIED) !== 0 ? 'own' : 'shared';
 }
 
 /** No part of a cluster is both stored and zero, and none is stored where there is no cluster, or a compressed one. */
 export function arePartsSound(table: Table, index: number): boolean {
-  const [high, stored, zero] = [table.high(index), table.storedParts(index), table.zeroParts(index)];
-  if ((high & COMPRESSED) !== 0) return stored === 0 && zero === 0;
-  return (stored & zero) === 0 && (stored === 0 || entryOffset(high, table.low(index)) !== 0);
+  return table.entryBytes === 8 || wrongParts(table, index) === 0;
 }
 
-/** Bytes from `at`, up to `most`, that may be written where they are: one piece of the file, with one reference. */
-export function writableRun(table: Table, at: number, most: number, geometry: Geometry): Run | undefined {
-  const { clusterSize, l2Entries } = geometry;
-  const cluster = Math.floor(at / clusterSize);
-  const index = cluster % l2Entries;
-  if (!inPlace(table, index)) return undefined;
-  const inside = at - cluster * clusterSize;
-  const host = hostOffset(table, index, clusterSize);
-  let length = clusterSize - inside;
-  for (let next = index + 1; length < most && next < l2Entries && inPlace(table, next); next++) {
-    if (entryOffset(table.high(next), table.low(next)) !== host + (next - index) * clusterSize) break;
-    length += clusterSize;
-  }
-  return { kind: 'data', length: Math.min(length, most), host: host + inside, index };
+function wrongParts(table: Table, index: number): number {
+  const [high, zero, stored] = [table.high(index), table.zeroParts(index), table.storedParts(index)];
+  if ((high & COMPRESSED) !== 0) return stored | zero;
+  return entryOffset(high, table.low(index)) === 0 ? stored : stored & zero;
 }
 
-export function inPlace(table: Table, index: number): boolean {
+/** The parts as they can be: those that contradict themselves read as zeroes, and a compressed cluster has none. */
+export function soundParts(table: Table, index: number): Parts {
+  const wrong = wrongParts(table, index);
+  const zero = (table.high(index) & COMPRESSED) !== 0 ? 0 : table.zeroParts(index) | wrong;
+  return { zero, stored: table.storedParts(index) & ~wrong };
+}
+
+/** The bits of the parts that the bytes of a cluster from `begin` to `end` are in. */
+export function partsWithin(begin: number, end: number, partSize: number): number {
+  return (bitsBelow(Math.ceil(end / partSize)) & ~bitsBelow(Math.floor(begin / partSize))) >>> 0;
+}
+
+/** Parts that have to come along when the cluster gets another place. */
+export function movingParts(table: Table, index: number): number {
+  if ((table.high(index) & COMPRESSED) === 0) return table.storedParts(index);
+  return table.entryBytes === 16 ? 0xffffffff : 1;
+}
+
+/** 32 where none is set. */
+export function firstBit(bits: number): number {
+  return bits === 0 ? 32 : 31 - Math.clz32(bits & -bits);
+}
+
+function bitsBelow(count: number): number {
+  return count === 32 ? 0xffffffff : (1 << count) - 1;
+}
+
+/** Whether the entry names a cluster that is this image's alone: any part of it may be written where it is. */
+export function isOwn(table: Table, index: number): boolean {
   const high = table.high(index);
-  return (high & COPIED) !== 0 && kindOf(high, table.low(index)) === 'data';
+  return (high & COPIED) !== 0 && (high & COMPRESSED) === 0 && entryOffset(high, table.low(index)) !== 0;
 }
 
 export function hostOffset(table: Table, index: number, clusterSize: number): number {

@@ -33,6 +33,8 @@ const variants: Record<string, Omit<Qcow2CreateOptions, 'size'>> = {
   'clusters of 64 KiB': {},
   'version 2, clusters of 4 KiB': { version: 2, clusterSize: 4096 },
   'clusters of 512 bytes, counts of 64 bits': { clusterSize: 512, refcountBits: 64 },
+  'extended L2 entries': { extendedL2: true },
+  'extended L2 entries, clusters of 16 KiB': { extendedL2: true, clusterSize: 16384 },
 };
 
 describe('a qcow2 image after a crash of the host has what was flushed, and is not corrupt', () => {

@@ -1,7 +1,7 @@
 /** Makes an empty qcow2 file. */
 import { type ImageFile, imageError } from '@paravane/image-api';
 import { limits } from './header.js';
-import { lazyRefcounts, magic, writeU64 } from './layout.js';
+import { incompatible, lazyRefcounts, magic, writeU64 } from './layout.js';
 
 export interface Qcow2CreateOptions {
   /** Bytes of the disk. */
@@ -13,6 +13,8 @@ export interface Qcow2CreateOptions {
   readonly refcountBits?: number;
   /** The image under this one, as this one is to name it: relative to its own file. */
   readonly backing?: { readonly name: string; readonly format: string };
+  /** Entries that tell of each 32nd of a cluster: less is copied for small writes. Clusters have 16 KiB or more. */
+  readonly extendedL2?: boolean;
   /** Marks the image so that others may leave its counts behind. We never do. */
   readonly lazyRefcounts?: boolean;
 }
@@ -33,7 +35,13 @@ export async function createQcow2(file: ImageFile, options: Qcow2CreateOptions):
   need(Number.isInteger(order) && order >= 0 && order <= 6, `counts have 1, 2, 4 … 64 bits, not ${refcountBits}`);
   need(version === 3 || order === 4, 'counts of other than 16 bits need version 3');
   need(version === 3 || options.lazyRefcounts !== true, 'lazy reference counts need version 3');
-  const l1Entries = Math.max(1, Math.ceil(size / (clusterSize * (clusterSize / 8))));
+  const extended = options.extendedL2 === true;
+  need(version === 3 || !extended, 'extended L2 entries need version 3');
+  need(
+    !extended || clusterBits >= limits.extendedClusterBits,
+    `extended L2 entries need clusters of 16 KiB or more, not ${clusterSize} bytes`,
+  );
+  const l1Entries = Math.max(1, Math.ceil(size / (clusterSize * (clusterSize / (extended ? 16 : 8)))));
   need(l1Entries * 8 <= limits.l1Bytes, `a disk of ${size} bytes needs larger clusters than ${clusterSize}`);
 
   // Header, refcount table, refcount blocks, L1 table.
@@ -69,6 +77,7 @@ export async function createQcow2(file: ImageFile, options: Qcow2CreateOptions):
     writeU64(view, 48, reftableOffset);
     view.setUint32(56, tableClusters);
     if (version === 3) {
+      view.setUint32(76, extended ? incompatible.extendedL2 : 0);
       view.setUint32(84, options.lazyRefcounts === true ? lazyRefcounts : 0);
       view.setUint32(96, order);
       view.setUint32(100, headerLength);

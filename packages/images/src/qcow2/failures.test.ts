@@ -53,12 +53,19 @@ async function compare(image: DiskImage, allowed: readonly ReadonlySet<number>[]
 }
 
 describe('a qcow2 image on a host that fails now and then', () => {
-  for (const clusterSize of [512, 4096, 65536]) {
+  for (const [clusterSize, extendedL2] of [
+    [512, false],
+    [4096, false],
+    [65536, false],
+    [16384, true],
+    [524288, true],
+  ] as const) {
+    const kind = `${extendedL2 ? 'extended L2 entries, ' : ''}clusters of ${clusterSize}`;
     for (let seed = 1; seed <= 4; seed++) {
-      it(`keeps what was answered, and its sense: clusters of ${clusterSize}, run ${seed}`, async () => {
+      it(`keeps what was answered, and its sense: ${kind}, run ${seed}`, async () => {
         const random = randomOf(seed * clusterSize);
         const content = createMemoryFile();
-        await createQcow2(content, { size: 2 ** 20, clusterSize });
+        await createQcow2(content, { size: 2 ** 20, clusterSize, extendedL2 });
         const faults: Faults = { share: 0, failed: 0 };
         const image = await openQcow2(failingFile(slowFile(content, seed), faults, random), { cacheBytes: 4096 });
         const allowed = Array.from({ length: 256 }, () => new Set([0]));

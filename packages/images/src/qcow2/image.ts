@@ -2,7 +2,9 @@
  * An open qcow2 image as a disk. Reads, and writes to clusters that are in place, go to the file at once, as long as
  * their L2 table is in memory; all that changes a table goes through `Metadata`.
  *
- * A cluster that gets a new place is claimed meanwhile: a second request that changes it waits for the first.
+ * A cluster is claimed while it gets a new place or one of its parts is stored that was not: a second request that
+ * changes it waits for the first. What is in place already is written without a claim, so that nothing else may store
+ * the bytes beside a write there.
  */
 import {
   type Buffers,
@@ -23,9 +25,9 @@ import {
 } from '@paravane/image-api';
 import { join, start } from '../soon.js';
 import { checkQcow2 } from './check.js';
-import { hostOffset, inPlace, kindOf, type Run, runAt, writableRun } from './clusters.js';
+import { firstBit, hostOffset, isOwn, movingParts, partsWithin, type Run, runAt } from './clusters.js';
 import type { CompressedClusters } from './compressed.js';
-import { COPIED, highHalf, lowHalf, ZERO } from './layout.js';
+import { COMPRESSED, COPIED, entryOffset, highHalf, lowHalf } from './layout.js';
 import type { Metadata } from './metadata.js';
 import type { Opened } from './opened.js';
 import { resizeQcow2 } from './resize.js';
@@ -34,6 +36,24 @@ import type { Table } from './table.js';
 /** Longer runs of new clusters are written in parts. */
 const longestNewRun = 2 ** 20;
 const zeroes = new Uint8Array(65536);
+
+type Clearing = 'discard' | 'secure' | 'zero';
+
+/** Bytes of the disk. */
+interface Extent {
+  readonly begin: number;
+  readonly end: number;
+}
+
+/** Where clusters of the disk, one after another, are in the file. */
+interface Place {
+  readonly host: number;
+  readonly clusters: number;
+  /** Nothing was ever written there: it reads as zeroes. */
+  readonly fresh: boolean;
+  /** They are there already. */
+  readonly own: boolean;
+}
 
 export class Qcow2Image implements DiskImage {
   readonly apiVersion = imageApiVersion;
@@ -196,7 +216,8 @@ export class Qcow2Image implements DiskImage {
 
   #readRun(table: Table | null, run: Run, at: number, into: Buffers): Soon {
     switch (run.kind) {
-      case 'data':
+      case 'own':
+      case 'shared':
         return this.metadata.file.read(run.host, into);
       case 'zero':
         return fillZero(into);
@@ -229,8 +250,8 @@ export class Qcow2Image implements DiskImage {
       let part = rest;
       start(answers, () => {
         const table = metadata.writable(l1Index);
-        const run = table === undefined ? undefined : writableRun(table, at, rest, metadata);
-        if (run !== undefined) {
+        const run = table === undefined ? undefined : runAt(table, at, rest, metadata);
+        if (run?.kind === 'own') {
           part = run.length;
           this.#expectInFile(run.host);
           return metadata.file.write(run.host, sliceBuffers(from, done, done + part));
@@ -250,22 +271,22 @@ export class Qcow2Image implements DiskImage {
     throw imageError('image-invalid', `the image has a cluster at ${host}, beyond its file: it is damaged, check it`);
   }
 
-  /** How many bytes from `at` need new clusters. */
+  /** How many bytes from `at` are in clusters that all have a place of their own, or all need one. */
   #newRun(table: Table | undefined, at: number, most: number): number {
     const { clusterSize, l2Entries } = this.metadata;
     const limit = Math.min(most, longestNewRun);
+    const isOwnAt = (where: number): boolean =>
+      table !== undefined && isOwn(table, Math.floor(where / clusterSize) % l2Entries);
+    const own = isOwnAt(at);
     let length = Math.min(clusterSize - (at % clusterSize), limit);
-    while (length < limit) {
-      if (table !== undefined && inPlace(table, Math.floor((at + length) / clusterSize) % l2Entries)) break;
-      length = Math.min(length + clusterSize, limit);
-    }
+    while (length < limit && isOwnAt(at + length) === own) length = Math.min(length + clusterSize, limit);
     return length;
   }
 
-  /** Writes to clusters, all under one L2 table, that need a new place in the file. */
+  /** Writes to parts of clusters, all under one L2 table, that the file does not have yet, or not in a place of ours. */
   async #writeNew(offset: number, length: number, from: Buffers): Promise<void> {
     const { metadata } = this;
-    const { clusterSize, l2Entries } = metadata;
+    const { clusterSize } = metadata;
     const l1Index = Math.floor(offset / metadata.l2Span);
     if (metadata.overdue) await metadata.commit();
     const release = await this.#claim(offset, length);
@@ -275,27 +296,25 @@ export class Qcow2Image implements DiskImage {
       try {
         for (let done = 0; done < length; ) {
           const at = offset + done;
-          const index = Math.floor(at / clusterSize) % l2Entries;
-          // Another request may have given it a place while this one waited.
-          const placed = writableRun(table, at, length - done, metadata);
-          if (placed !== undefined) {
-            this.#expectInFile(placed.host);
-            await metadata.file.write(placed.host, sliceBuffers(from, done, done + placed.length));
-            done += placed.length;
+          // Another request may have written it while this one waited.
+          const run = runAt(table, at, length - done, metadata);
+          if (run.kind === 'own') {
+            this.#expectInFile(run.host);
+            await metadata.file.write(run.host, sliceBuffers(from, done, done + run.length));
+            done += run.length;
             continue;
           }
           const wanted = Math.ceil(((at % clusterSize) + this.#newRun(table, at, length - done)) / clusterSize);
-          const { cluster, count, fresh } = await metadata.refcounts.allocate(wanted);
-          const part = Math.min(count * clusterSize - (at % clusterSize), length - done);
+          const place = await this.#place(table, run.index, wanted);
+          const part = Math.min(place.clusters * clusterSize - (at % clusterSize), length - done);
+          const extent = this.#extentOf(table, at, at + part, place);
           try {
-            await this.#fill(cluster * clusterSize, fresh, at, part, sliceBuffers(from, done, done + part));
+            await this.#fill(place, extent, at, part, sliceBuffers(from, done, done + part));
           } catch (error) {
-            for (let given = 0; given < count; given++) await metadata.refcounts.release(cluster + given);
+            if (!place.own) await this.#giveBack(place);
             throw error;
           }
-          for (let given = 0; given < count; given++) {
-            this.#relink(table, index + given, (cluster + given) * clusterSize);
-          }
+          this.#relink(table, run.index, extent, place);
           done += part;
         }
       } finally {
@@ -306,17 +325,55 @@ export class Qcow2Image implements DiskImage {
     }
   }
 
-  /** Stores `from`, and what was around it in its first and last cluster, in new clusters at `host`. */
-  #fill(host: number, fresh: boolean, at: number, length: number, from: Buffers): Soon | Promise<void> {
-    const { clusterSize } = this.metadata;
-    const head = at % clusterSize;
-    const end = at + length;
-    const tail = (clusterSize - (end % clusterSize)) % clusterSize;
-    if (head === 0 && tail === 0) return this.metadata.file.write(host, from);
-    const skipHead = head === 0 || (fresh && this.#isZero(at - head, head));
-    const skipTail = tail === 0 || (fresh && this.#isZero(end, tail));
-    if (skipHead && skipTail) return this.metadata.file.write(host + head, from);
-    return this.#fillAround(host, skipHead ? 0 : head, skipTail ? 0 : tail, at, length, from);
+  /** Where clusters from `index` on are written: where they are if that is a place of their own, else in new clusters. */
+  async #place(table: Table, index: number, wanted: number): Promise<Place> {
+    const { clusterSize, refcounts } = this.metadata;
+    if (!isOwn(table, index)) {
+      const { cluster, count, fresh } = await refcounts.allocate(wanted);
+      return { host: cluster * clusterSize, clusters: count, fresh, own: false };
+    }
+    const host = hostOffset(table, index, clusterSize);
+    this.#expectInFile(host);
+    let clusters = 1;
+    while (clusters < wanted) {
+      const next = index + clusters;
+      if (entryOffset(table.high(next), table.low(next)) !== host + clusters * clusterSize) break;
+      clusters++;
+    }
+    return { host, clusters, fresh: false, own: true };
+  }
+
+  async #giveBack({ host, clusters }: Place): Promise<void> {
+    const { clusterSize, refcounts } = this.metadata;
+    for (let given = 0; given < clusters; given++) await refcounts.release(host / clusterSize + given);
+  }
+
+  /** What is stored with a write: its parts whole, and in new clusters what of their first and last one has to move. */
+  #extentOf(table: Table, begin: number, end: number, { own }: Place): Extent {
+    const { clusterSize, partSize, l2Entries } = this.metadata;
+    const whole = { begin: begin - (begin % partSize), end: Math.ceil(end / partSize) * partSize };
+    if (own) {
+      // What is beside the write in a part that is in place is not ours to store: others write there meanwhile.
+      return runAt(table, end - 1, 1, this.metadata).kind === 'own' ? { ...whole, end } : whole;
+    }
+    const [first, last] = [Math.floor(begin / clusterSize), Math.floor((end - 1) / clusterSize)];
+    const before = movingParts(table, first % l2Entries);
+    const after = movingParts(table, last % l2Entries);
+    return {
+      begin: Math.min(whole.begin, first * clusterSize + firstBit(before) * partSize),
+      end: Math.max(whole.end, last * clusterSize + (32 - Math.clz32(after)) * partSize),
+    };
+  }
+
+  /** Stores `from`, and what is around it in its extent. */
+  #fill({ host, fresh }: Place, { begin, end }: Extent, at: number, length: number, from: Buffers): Soon {
+    const head = at - begin;
+    const tail = end - (at + length);
+    const inside = host + (at % this.metadata.clusterSize);
+    const skipHead = head === 0 || (fresh && this.#isZero(begin, head));
+    const skipTail = tail === 0 || (fresh && this.#isZero(at + length, tail));
+    if (skipHead && skipTail) return this.metadata.file.write(inside, from);
+    return this.#fillAround(inside, skipHead ? 0 : head, skipTail ? 0 : tail, at, length, from);
   }
 
   async #fillAround(
@@ -334,24 +391,35 @@ export class Qcow2Image implements DiskImage {
     if (head > 0) await this.#read(at - head, head, before);
     if (inDisk > 0) await this.#read(at + length, inDisk, after.subarray(0, inDisk));
     const run = from instanceof Uint8Array ? [from] : from;
-    const inside = (at % this.metadata.clusterSize) - head;
-    await this.metadata.file.write(host + inside, [before, ...run, after]);
+    await this.metadata.file.write(host - head, [before, ...run, after]);
   }
 
-  /** Whether a part of one cluster is known to read as zeroes. Its table is in memory: the cluster is claimed. */
+  /** Whether a range within one cluster is known to read as zeroes. Its table is in memory: the cluster is claimed. */
   #isZero(at: number, length: number): boolean {
     const table = this.metadata.table(Math.floor(at / this.metadata.l2Span));
     if (table === undefined) return false;
-    const { kind } = runAt(table, at, length, this.metadata);
+    const run = runAt(table, at, length, this.metadata);
+    return run.length === length && this.#readsZero(run, at);
+  }
+
+  #readsZero({ kind }: Run, at: number): boolean {
     return kind === 'zero' || (kind === 'unallocated' && at >= (this.backing?.size ?? 0));
   }
 
-  #relink(table: Table, index: number, host: number): void {
-    const high = table.high(index);
-    const low = table.low(index);
-    if (kindOf(high, low) === 'compressed') this.#compressed.forget();
-    this.metadata.setEntry(table, index, highHalf(host) | COPIED, lowHalf(host));
-    this.metadata.unlinkEntry(high, low);
+  /** Has the entries from `index` on say that the extent is at its place. */
+  #relink(table: Table, index: number, { begin, end }: Extent, { host, clusters, own }: Place): void {
+    const { clusterSize, partSize } = this.metadata;
+    const disk = begin - (begin % clusterSize);
+    for (let given = 0; given < clusters; given++) {
+      const [entry, from, to] = [index + given, disk + given * clusterSize, host + given * clusterSize];
+      const high = table.high(entry);
+      const low = table.low(entry);
+      const written = partsWithin(Math.max(begin - from, 0), Math.min(end - from, clusterSize), partSize);
+      const parts = { zero: table.zeroParts(entry) & ~written, stored: table.storedParts(entry) | written };
+      if ((high & COMPRESSED) !== 0) this.#compressed.forget();
+      this.metadata.setCluster(table, entry, highHalf(to) | COPIED, lowHalf(to), parts);
+      if (!own) this.metadata.unlinkEntry(high, low);
+    }
   }
 
   /** Waits until no one else changes the clusters of a range, and keeps others from it until the result is called. */
@@ -378,16 +446,15 @@ export class Qcow2Image implements DiskImage {
 
   // Discards and zeroes
 
-  async #clear(offset: number, length: number, how: 'discard' | 'secure' | 'zero'): Promise<void> {
-    const { clusterSize, l2Span } = this.metadata;
+  async #clear(offset: number, length: number, how: Clearing): Promise<void> {
+    const { clusterSize, partSize, l2Span } = this.metadata;
     const end = offset + length;
-    // The last cluster of the disk may be a part of one.
-    const wholeEnd =
-      end === this.#size ? Math.ceil(end / clusterSize) * clusterSize : Math.floor(end / clusterSize) * clusterSize;
-    const wholeBegin = Math.min(Math.ceil(offset / clusterSize) * clusterSize, Math.max(wholeEnd, offset));
-    if (wholeEnd <= wholeBegin) return this.#clearPart(offset, length, how);
-    await this.#clearPart(offset, wholeBegin - offset, how);
-    for (let at = wholeBegin; at < wholeEnd; ) {
+    const begin = Math.ceil(offset / partSize) * partSize;
+    // What is behind the end of the disk goes with its last cluster.
+    const wholeEnd = end === this.#size ? Math.ceil(end / clusterSize) * clusterSize : end - (end % partSize);
+    if (begin >= end || begin >= wholeEnd) return this.#clearPart(offset, length, how);
+    await this.#clearPart(offset, begin - offset, how);
+    for (let at = begin; at < wholeEnd; ) {
       const next = Math.min((Math.floor(at / l2Span) + 1) * l2Span, wholeEnd);
       await this.#clearWhole(at, next, how);
       at = next;
@@ -395,35 +462,34 @@ export class Qcow2Image implements DiskImage {
     if (end > wholeEnd) await this.#clearPart(wholeEnd, end - wholeEnd, how);
   }
 
-  /** A discard of less than a cluster does nothing, unless its bytes must go. */
-  async #clearPart(offset: number, length: number, how: 'discard' | 'secure' | 'zero'): Promise<void> {
-    if (length === 0 || how === 'discard') return;
+  /** Less than a part of a cluster: its bytes are written, and a discard does nothing unless they must go. */
+  async #clearPart(offset: number, length: number, how: Clearing): Promise<void> {
+    if (how === 'discard') return;
     for (let done = 0; done < length; ) {
-      const part = Math.min(
-        length - done,
-        zeroes.length,
-        this.metadata.clusterSize - ((offset + done) % this.metadata.clusterSize),
-      );
-      if (!(await this.#readsZero(offset + done, part))) {
-        await this.#write(offset + done, part, zeroes.subarray(0, part));
-      }
-      done += part;
+      const at = offset + done;
+      const run = await this.#runAt(at, Math.min(length - done, zeroes.length));
+      if (!this.#readsZero(run, at)) await this.#write(at, run.length, zeroes.subarray(0, run.length));
+      done += run.length;
     }
   }
 
-  async #readsZero(at: number, length: number): Promise<boolean> {
-    const index = Math.floor(at / this.metadata.l2Span);
-    if (this.metadata.table(index) === undefined) await this.metadata.load(index);
-    return this.#isZero(at, length);
+  async #runAt(at: number, most: number): Promise<Run> {
+    const { metadata } = this;
+    for (;;) {
+      const index = Math.floor(at / metadata.l2Span);
+      const table = metadata.table(index);
+      if (table !== undefined) return runAt(table, at, most, metadata);
+      await metadata.load(index);
+    }
   }
 
-  /** Whole clusters, all under one L2 table. */
-  async #clearWhole(begin: number, end: number, how: 'discard' | 'secure' | 'zero'): Promise<void> {
+  /** Whole parts of clusters, all under one L2 table. */
+  async #clearWhole(begin: number, end: number, how: Clearing): Promise<void> {
     const { metadata } = this;
-    const { clusterSize, l2Entries, l2Span } = metadata;
+    const { clusterSize, l2Span } = metadata;
     const l1Index = Math.floor(begin / l2Span);
     const release = await this.#claim(begin, end - begin);
-    const asData: number[] = [];
+    const asData: Extent[] = [];
     try {
       if (metadata.table(l1Index) === undefined) await metadata.load(l1Index);
       const nothing = metadata.table(l1Index) === null;
@@ -432,11 +498,10 @@ export class Qcow2Image implements DiskImage {
       const table = await metadata.makeWritable(l1Index);
       table.pins++;
       try {
-        for (let at = begin; at < end; at += clusterSize) {
-          const index = Math.floor(at / clusterSize) % l2Entries;
-          const kind = kindOf(table.high(index), table.low(index));
-          if (how === 'secure' && inPlace(table, index)) await this.#wipe(hostOffset(table, index, clusterSize));
-          if (!this.#unlinkCluster(table, index, at, kind, how) && how !== 'discard') asData.push(at);
+        for (let at = begin; at < end; ) {
+          const next = Math.min(at - (at % clusterSize) + clusterSize, end);
+          if (!(await this.#clearCluster(table, at, next, how))) asData.push({ begin: at, end: next });
+          at = next;
         }
       } finally {
         table.pins--;
@@ -444,26 +509,46 @@ export class Qcow2Image implements DiskImage {
     } finally {
       release();
     }
-    for (const at of asData) await this.#clearPart(at, Math.min(clusterSize, this.#size - at), how);
+    for (const { begin, end } of asData) await this.#clearPart(begin, Math.min(end, this.#size) - begin, how);
   }
 
-  /** False where the format has no way to say it: version 2, over a backing image. */
-  #unlinkCluster(table: Table, index: number, at: number, kind: Run['kind'], how: string): boolean {
-    if (kind === 'unallocated' && (how !== 'zero' || at >= (this.backing?.size ?? 0))) return true;
+  /**
+   * Parts of one cluster; a cluster that keeps none is free. False where the format has no way to say it: version 2,
+   * over a backing image, and a part of a compressed cluster.
+   */
+  async #clearCluster(table: Table, begin: number, end: number, how: Clearing): Promise<boolean> {
+    const { metadata } = this;
+    const { clusterSize, partSize } = metadata;
+    const index = Math.floor(begin / clusterSize) % metadata.l2Entries;
+    const inside = begin % clusterSize;
     const high = table.high(index);
     const low = table.low(index);
-    const covered = at < (this.backing?.size ?? 0);
-    if (covered && this.#opened.header.version === 2) return false;
-    if (kind === 'compressed') this.#compressed.forget();
-    this.metadata.setEntry(table, index, 0, covered ? ZERO : 0);
-    this.metadata.unlinkEntry(high, low);
+    const compressed = (high & COMPRESSED) !== 0;
+    if (compressed && end - begin < clusterSize) return false;
+    const covered = begin < (this.backing?.size ?? 0);
+    const range = partsWithin(inside, inside + end - begin, partSize);
+    const zero = table.zeroParts(index);
+    const stored = compressed ? range : table.storedParts(index);
+    const cleared = how === 'zero' && covered ? range : range & (zero | stored);
+    if (cleared !== 0 && covered && this.#opened.header.version === 2) return false;
+    if (how === 'secure' && isOwn(table, index)) {
+      await this.#wipe(hostOffset(table, index, clusterSize) + inside, end - begin);
+    }
+    const kept = stored & ~cleared;
+    const parts = { zero: covered ? zero | cleared : zero & ~cleared, stored: kept };
+    if (kept !== 0) {
+      if (cleared !== 0) metadata.setCluster(table, index, high, low, parts);
+    } else if (cleared !== 0 || entryOffset(high, low) !== 0) {
+      if (compressed) this.#compressed.forget();
+      metadata.setCluster(table, index, 0, 0, parts);
+      metadata.unlinkEntry(high, low);
+    }
     return true;
   }
 
-  async #wipe(host: number): Promise<void> {
-    const { clusterSize, file } = this.metadata;
-    for (let done = 0; done < clusterSize; done += zeroes.length) {
-      await file.write(host + done, zeroes.subarray(0, Math.min(zeroes.length, clusterSize - done)));
+  async #wipe(host: number, length: number): Promise<void> {
+    for (let done = 0; done < length; done += zeroes.length) {
+      await this.metadata.file.write(host + done, zeroes.subarray(0, Math.min(zeroes.length, length - done)));
     }
   }
 }

@@ -4,18 +4,16 @@ import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { createMemoryFile, createQcow2, openQcow2 } from '../index.js';
 
-const clusterSize = 4096;
 const diskSize = 512 * 1024;
-let good: Uint8Array;
 
-beforeAll(async () => {
+async function makeGood(clusterSize: number, extendedL2: boolean): Promise<Uint8Array> {
   const file = createMemoryFile();
-  await createQcow2(file, { size: diskSize, clusterSize, backing: { name: 'base', format: 'raw' } });
+  await createQcow2(file, { size: diskSize, clusterSize, extendedL2, backing: { name: 'base', format: 'raw' } });
   const image = await openQcow2(file, { metadataOnly: true });
   for (let at = 0; at < diskSize; at += 65536) await image.write(at, patternOf(20480, at));
   await image.close();
-  good = file.content();
-});
+  return file.content();
+}
 
 /** Everything that can be done with an image; what fails must fail as an image does. */
 async function useAll(content: Uint8Array): Promise<{ opened: boolean; longest: number }> {
@@ -70,7 +68,14 @@ async function useAll(content: Uint8Array): Promise<{ opened: boolean; longest: 
   return { opened, longest };
 }
 
-describe('a qcow2 file that is damaged or made to harm', () => {
+describe.each([
+  ['a qcow2 file', 4096, false],
+  ['a qcow2 file with extended L2 entries', 16384, true],
+])('%s that is damaged or made to harm', (_, clusterSize, extendedL2) => {
+  let good: Uint8Array;
+  beforeAll(async () => {
+    good = await makeGood(clusterSize, extendedL2);
+  });
   const wide = [
     0n,
     1n,

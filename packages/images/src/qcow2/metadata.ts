@@ -14,7 +14,7 @@ import { type ImageFile, imageError, type Soon } from '@paravane/image-api';
 import type { Qcow2Header } from './header.js';
 import { COMPRESSED, COPIED, compressedRun, entryOffset, highHalf, lowHalf, writeU64 } from './layout.js';
 import { Refcounts } from './refcounts.js';
-import { type Piece, Table } from './table.js';
+import { type Parts, type Piece, Table } from './table.js';
 
 interface Unlinked {
   readonly cluster: number;
@@ -35,6 +35,8 @@ export class Metadata {
   readonly file: ImageFile;
   readonly clusterBits: number;
   readonly clusterSize: number;
+  /** Bytes of what an L2 entry tells of apart: a 32nd of the cluster in extended entries, else all of it. */
+  readonly partSize: number;
   /** Entries of an L2 table, and the bytes of disk that it maps. */
   readonly l2Entries: number;
   readonly l2Span: number;
@@ -65,6 +67,7 @@ export class Metadata {
     this.clusterBits = header.clusterBits;
     this.clusterSize = 2 ** header.clusterBits;
     this.l2EntryBytes = header.l2EntryBytes;
+    this.partSize = header.l2EntryBytes === 16 ? this.clusterSize / 32 : this.clusterSize;
     this.l2Entries = this.clusterSize / header.l2EntryBytes;
     this.l2Span = this.l2Entries * this.clusterSize;
     this.l1 = l1;
@@ -167,7 +170,8 @@ export class Metadata {
         continue;
       }
       const { cluster } = await this.refcounts.allocate(1);
-      const table = new Table(cluster * this.clusterSize, shared?.bytes.slice() ?? new Uint8Array(this.clusterSize));
+      const bytes = shared?.bytes.slice() ?? new Uint8Array(this.clusterSize);
+      const table = new Table(cluster * this.clusterSize, bytes, this.l2EntryBytes);
       table.fresh = true;
       this.#tables.delete(index);
       this.#keep(index, table);
@@ -180,6 +184,11 @@ export class Metadata {
 
   setEntry(table: Table, index: number, high: number, low: number): void {
     table.set(index, high, low);
+    this.#dirtyTables.add(table);
+  }
+
+  setCluster(table: Table, index: number, high: number, low: number, parts: Parts): void {
+    table.setCluster(index, high, low, parts);
     this.#dirtyTables.add(table);
   }
 

@@ -33,12 +33,6 @@ export async function openQcow2(file: ImageFile, options: Qcow2Options = {}): Pr
       'the qcow2 image is marked as corrupt: check and repair it, or open it for reading only',
     );
   }
-  if (!readOnly && header.l2EntryBytes === 16) {
-    throw imageError(
-      'image-unsupported',
-      'the qcow2 image has extended L2 entries, which are only read: open it for reading only, or convert it',
-    );
-  }
   const snapshots = await readSnapshots(file, header);
   const root = options.snapshot === undefined ? undefined : findSnapshot(snapshots, options.snapshot);
   const l1 = await readTable(file, root?.l1Offset ?? header.l1Offset, (root?.l1Entries ?? header.l1Entries) * 8);

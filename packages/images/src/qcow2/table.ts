@@ -1,5 +1,13 @@
 /** A table of the file as it is in memory, with what of it the file does not have yet. */
-import { sectorSize } from './layout.js';
+import { COMPRESSED, entryOffset, sectorSize, ZERO } from './layout.js';
+
+/** What is in the parts of a cluster, a bit for each. */
+export interface Parts {
+  /** Those that read as zeroes. */
+  readonly zero: number;
+  /** Those that are in the file. */
+  readonly stored: number;
+}
 
 /** Bytes to be stored at an offset of the file; a copy, so that the table may change meanwhile. */
 export interface Piece {
@@ -20,7 +28,7 @@ export class Table {
   /** Looked at since the last round of evictions. */
   used = true;
 
-  /** `entryBytes` is 16 for L2 tables with extended entries: the entry, and what is in each part of its cluster. */
+  /** `entryBytes` is 16 for L2 tables with extended entries: the entry, and what is in each 32nd of its cluster. */
   constructor(
     readonly offset: number,
     readonly bytes: Uint8Array,
@@ -37,20 +45,31 @@ export class Table {
     return this.view.getUint32(index * this.entryBytes + 4);
   }
 
-  /** Of an extended entry: a bit for each 32nd of the cluster that reads as zeroes. */
+  /** A bit for each part of a cluster that reads as zeroes. Entries of 8 bytes are of clusters with one part. */
   zeroParts(index: number): number {
-    return this.view.getUint32(index * this.entryBytes + 8);
+    if (this.entryBytes === 16) return this.view.getUint32(index * 16 + 8);
+    return (this.high(index) & COMPRESSED) === 0 ? this.low(index) & ZERO : 0;
   }
 
-  /** Of an extended entry: a bit for each 32nd of the cluster that is in the file. */
+  /** A bit for each part of a cluster that is in the file. None of a compressed one is. */
   storedParts(index: number): number {
-    return this.view.getUint32(index * this.entryBytes + 12);
+    if (this.entryBytes === 16) return this.view.getUint32(index * 16 + 12);
+    const [high, low] = [this.high(index), this.low(index)];
+    return (high & COMPRESSED) === 0 && (low & ZERO) === 0 && entryOffset(high, low) !== 0 ? 1 : 0;
   }
 
   set(index: number, high: number, low: number): void {
     this.view.setUint32(index * this.entryBytes, high);
     this.view.setUint32(index * this.entryBytes + 4, low);
     this.touch(index * this.entryBytes);
+  }
+
+  /** An entry of an L2 table, with the bits of its cluster's parts. */
+  setCluster(index: number, high: number, low: number, { zero, stored }: Parts): void {
+    this.set(index, high, this.entryBytes === 8 ? low | zero : low);
+    if (this.entryBytes === 8) return;
+    this.view.setUint32(index * 16 + 8, zero);
+    this.view.setUint32(index * 16 + 12, stored);
   }
 
   touch(at: number): void {
