@@ -36,6 +36,11 @@ const clusterSize = {
   placeholder: 'SIZE',
   brief: 'qcow2: bytes of a cluster, 512 to 2M [64K]',
 } as const;
+const extendedL2 = {
+  kind: 'boolean',
+  default: false,
+  brief: 'qcow2: tell of each 32nd of a cluster, so that small writes copy less; clusters of 16K or more',
+} as const;
 const version = { kind: 'enum', values: ['2', '3'], optional: true, brief: "qcow2: the format's version [3]" } as const;
 const force = { kind: 'boolean', default: false, brief: 'Replace a file that is there already' } as const;
 const json = { kind: 'boolean', default: false, brief: 'Print JSON' } as const;
@@ -55,6 +60,7 @@ const create = buildCommand<CreateFlags, [string, SizeArgument?], CliContext>({
       },
       backingFormat: { kind: 'enum', values: formats, optional: true, brief: 'The format of that image' },
       clusterSize,
+      extendedL2,
       version,
       force,
     },
@@ -94,6 +100,7 @@ const convert = buildCommand<ConvertFlags, [string, string], CliContext>({
         brief: 'qcow2: copy this internal snapshot, by its name or number',
       },
       clusterSize,
+      extendedL2,
       version,
       force,
     },

@@ -37,6 +37,23 @@ describe('paravane image', () => {
     expect(image('info', 'new.qcow2').stdout).toMatch(/size: 1 GiB \(1073741824 bytes\)\n(.*\n)cluster size: 4 KiB\n/);
   });
 
+  it('makes images with extended L2 entries, converts to them, checks and resizes them', () => {
+    expect(image('create', '--extended-l2', '--cluster-size', '8K', 'parts.qcow2', '1G')).toMatchObject({
+      status: 2,
+      stderr: expect.stringContaining('clusters of 16 KiB or more'),
+    });
+    expect(image('create', '--extended-l2', '--version', '2', 'parts.qcow2', '1G').stderr).toContain('need version 3');
+    expect(image('create', '--extended-l2', '--cluster-size', '128K', 'parts.qcow2', '1G').status).toBe(0);
+    expect(image('info', 'parts.qcow2').stdout).toContain('extended l2: true');
+    expect(image('info', 'new.qcow2').stdout).toContain('extended l2: false');
+    expect(image('convert', '--extended-l2', 'disk.raw', 'small-parts.qcow2').status).toBe(0);
+    expect(image('resize', 'small-parts.qcow2', '+5M').stdout).toContain('8 MiB');
+    expect(image('resize', '--shrink', 'small-parts.qcow2', '3M').status).toBe(0);
+    expect(image('check', 'small-parts.qcow2')).toMatchObject({ status: 0, stdout: expect.stringContaining('sound') });
+    expect(image('convert', '--to', 'raw', 'small-parts.qcow2', 'small-parts.raw').status).toBe(0);
+    expect(readFileSync(file('small-parts.raw')).equals(readFileSync(file('disk.raw')))).toBe(true);
+  });
+
   it('makes the format that the name of a new image says, unless it is told one', () => {
     expect(image('create', 'named.img', '1M').stdout).toBe('named.img: raw, 1 MiB\n');
     expect(readFileSync(file('named.img')).equals(Buffer.alloc(2 ** 20))).toBe(true);

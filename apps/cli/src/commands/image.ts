@@ -17,6 +17,7 @@ export interface CreateFlags {
   readonly backing?: string;
   readonly backingFormat?: ImageFormat;
   readonly clusterSize?: number;
+  readonly extendedL2: boolean;
   readonly version?: '2' | '3';
   readonly force: boolean;
 }
@@ -31,6 +32,7 @@ export interface ConvertFlags {
   readonly to?: ImageFormat;
   readonly snapshot?: string;
   readonly clusterSize?: number;
+  readonly extendedL2: boolean;
   readonly version?: '2' | '3';
   readonly force: boolean;
 }
@@ -248,13 +250,12 @@ interface NewImage {
 
 function formatOptions({
   clusterSize,
+  extendedL2,
   version,
-}: {
-  clusterSize?: number;
-  version?: '2' | '3';
-}): Omit<Qcow2CreateOptions, 'size'> {
+}: Pick<CreateFlags, 'clusterSize' | 'extendedL2' | 'version'>): Omit<Qcow2CreateOptions, 'size'> {
   return {
     ...(clusterSize === undefined ? {} : { clusterSize }),
+    extendedL2,
     ...(version === undefined ? {} : { version: version === '2' ? 2 : 3 }),
   };
 }
