@@ -1,5 +1,6 @@
-// Has fio write and verify a raw and a qcow2 image from inside Debian: sequential, random and mixed, blocks of 4 to
-// 256 KiB, a sum in each block (crc32c). Afterwards qemu-img checks the qcow2 image, and reads it whole.
+// Has fio write and verify a raw image and two qcow2 ones, one of them with extended L2 entries, from inside Debian:
+// sequential, random and mixed, blocks of 4 to 256 KiB, a sum in each block (crc32c). Afterwards qemu-img checks the
+// qcow2 images, and reads them whole.
 // Needs what tools-image.mjs needs, and qemu-utils.
 //
 // node tools/disks/fio.mjs [--size MiB] [--seed N]
@@ -19,6 +20,12 @@ const tools = makeToolsImage();
 const folder = mkdtempSync(join(tmpdir(), 'paravane-fio-'));
 const file = (name) => join(folder, name);
 
+const images = [
+  { device: 'xvdb', format: 'raw', name: 'raw.img', options: '' },
+  { device: 'xvdc', format: 'qcow2', name: 'some.qcow2', options: 'extended_l2=off' },
+  { device: 'xvdd', format: 'qcow2', name: 'extended.qcow2', options: 'extended_l2=on' },
+];
+
 /** Each pattern has a part of the disk for itself. */
 const jobs = (device, index, pattern, more) =>
   [
@@ -28,11 +35,9 @@ const jobs = (device, index, pattern, more) =>
     `--verify=crc32c --verify_fatal=1 --verify_state_save=0 ${more}`,
   ].join(' ');
 
-async function boot(raw, qcow2) {
-  const guest = await bootDebian([`${tools},raw,xvda,r`, `${raw},raw,xvdb,rw`, `${qcow2},qcow2,xvdc,rw`], {
-    memory: 192,
-    stats: true,
-  });
+async function boot() {
+  const disks = images.map(({ device, format, name }) => `${file(name)},${format},${device},rw`);
+  const guest = await bootDebian([`${tools},raw,xvda,r`, ...disks], { memory: 192, stats: true });
   const { status } = await guest.run(
     'mount -t ext4 -o ro /dev/xvda /mnt && for d in dev proc sys; do mount --bind /$d /mnt/$d; done',
   );
@@ -54,22 +59,23 @@ async function fio(guest, command, what) {
 
 let guest;
 try {
-  host('truncate', ['-s', `${size * patterns.length}M`, file('raw.img')]);
-  host('qemu-img', ['create', '-q', '-f', 'qcow2', file('some.qcow2'), `${size * patterns.length}M`]);
-  guest = await boot(file('raw.img'), file('some.qcow2'));
-  for (const [device, format] of [
-    ['xvdb', 'raw'],
-    ['xvdc', 'qcow2'],
-  ]) {
+  for (const { format, name, options } of images) {
+    const more = options === '' ? [] : ['-o', options];
+    host('qemu-img', ['create', '-q', '-f', format, ...more, file(name), `${size * patterns.length}M`]);
+  }
+  guest = await boot();
+  for (const { device, name } of images) {
     for (const [index, pattern] of patterns.entries()) {
-      await fio(guest, jobs(device, index, pattern, '--do_verify=1'), `${format}, ${pattern}`);
+      await fio(guest, jobs(device, index, pattern, '--do_verify=1'), `${name}, ${pattern}`);
     }
   }
   await guest.powerOff();
-  console.log(guest.told.match(/^disk xvd[bc], .*$/gm)?.join('\n') ?? guest.told);
-  host('qemu-img', ['check', '-q', '-f', 'qcow2', file('some.qcow2')]);
-  host('qemu-img', ['convert', '-f', 'qcow2', '-O', 'raw', file('some.qcow2'), file('other.img')]);
-  host('qemu-img', ['compare', '-q', file('other.img'), file('some.qcow2')]);
+  console.log(guest.told.match(/^disk xvd[bcd], .*$/gm)?.join('\n') ?? guest.told);
+  for (const { format, name } of images.filter(({ format }) => format === 'qcow2')) {
+    host('qemu-img', ['check', '-q', '-f', format, file(name)]);
+    host('qemu-img', ['convert', '-f', format, '-O', 'raw', file(name), file('other.img')]);
+    host('qemu-img', ['compare', '-q', file('other.img'), file(name)]);
+  }
   console.log('fio verified all; qemu-img check finds nothing');
 } finally {
   await guest?.kill();
