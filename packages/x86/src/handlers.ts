@@ -72,6 +72,8 @@ export const isGenerated = (insn: Instruction): boolean =>
   !oddString(insn) &&
   // To memory it always stores 16 bits.
   !(insn.mnemonic === 'MOV_FROM_SEG' && insn.memory !== null) &&
+  // Elsewhere somebody has to look up the descriptor.
+  !(insn.mnemonic === 'MOV_TO_SEG' && (insn.mode !== 64 || insn.memory !== null)) &&
   !(/^(LOOP|JRCXZ)/.test(insn.mnemonic) && insn.addressWidth !== insn.mode) &&
   !farBitWithOddAddress(insn) &&
   !lateByOverride(insn) &&

@@ -52,7 +52,6 @@ export const data: Definitions = {
   MOV_FROM_SEG: (s) => s.set(0, s.selector(1)),
   // Null into FS or GS that have been null before, as in each of Linux's switches of processes: only the base changes.
   MOV_TO_SEG: (s) => {
-    if (s.mode !== 64 || s.forms[1]!.kind === 'm') return s.bail();
     const selector = s.let(op('i64.and', s.getUnsigned(1), i64(0xffff)));
     const limit = load('i32.load', s.segmentPlace(0, 4), State.limits);
     const known = op('i32.or', limit, load('i32.load16_u', s.segmentPlace(0, 2), State.rights));
